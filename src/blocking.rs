@@ -1,0 +1,224 @@
+//! The drivers over blocking streams: they move octets and decide nothing.
+
+use std::io::{self, Read, Write};
+
+use rand::TryCryptoRng;
+use rand::rngs::SysRng;
+
+use crate::endpoint::{Client, Server};
+use crate::error::{Error, Phase};
+use crate::handshake::{
+    Flight, InvalidInput, Key, Mode, Progress, Prologue, Receive, Session, client, server,
+};
+use crate::keys::Keys;
+
+/// Authenticates this end as the client of a server that holds the same key, and the server to
+/// it.
+///
+/// After success the stream stands at the first octet of the application. Send nothing on it
+/// before. For a service name or a channel binding use [`Client`].
+///
+/// It sets no deadline: a silent peer blocks it for as long as the stream does. Over a socket,
+/// wrap that in a [`Deadline`](crate::Deadline).
+///
+/// # Errors
+///
+/// Every [`Error`] but those of key files. The stream is then to be dropped.
+///
+/// ```
+/// use countersign::{Deadline, Key, client_authenticate, generate_secret, server_authenticate};
+/// use std::{net::{TcpListener, TcpStream}, thread, time::Duration};
+///
+/// let key = Key::new(generate_secret()?)?;
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// # let key_of_the_server = key.clone();
+/// # let server = thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     server_authenticate(&mut stream, &key_of_the_server).unwrap()
+/// # });
+///
+/// let stream = TcpStream::connect(address)?;
+/// let session = client_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?, &key)?;
+/// # server.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn client_authenticate<S>(stream: &mut S, key: &Key) -> Result<Session, Error>
+where
+    S: Read + Write + ?Sized,
+{
+    run_client(stream, &Prologue::EMPTY, key, &mut SysRng)
+}
+
+/// Authenticates this end as the server of a client whose key is in `keys`, and the client to
+/// it.
+///
+/// After success the stream stands at the first octet of the application. For a service name
+/// or a channel binding use [`Server`].
+///
+/// It sets no deadline: a silent peer blocks it for as long as the stream does. Over a socket,
+/// wrap that in a [`Deadline`](crate::Deadline).
+///
+/// # Errors
+///
+/// Every [`Error`] but those of key files. The stream is then to be dropped.
+///
+/// ```
+/// use countersign::{Deadline, Key, client_authenticate, generate_secret, server_authenticate};
+/// use std::{net::{TcpListener, TcpStream}, thread, time::Duration};
+///
+/// let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr()?;
+/// # let key_of_the_client = key.clone();
+/// # let client = thread::spawn(move || {
+/// #     let mut stream = TcpStream::connect(address).unwrap();
+/// #     client_authenticate(&mut stream, &key_of_the_client).unwrap()
+/// # });
+///
+/// let (stream, _) = listener.accept()?;
+/// let session = server_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?, &key)?;
+/// assert_eq!(session.key_id(), "worker-7");
+/// # client.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn server_authenticate<S, K>(stream: &mut S, keys: &K) -> Result<Session, Error>
+where
+    S: Read + Write + ?Sized,
+    K: Keys + ?Sized,
+{
+    let config = server::Config::new(Prologue::EMPTY);
+    run_server(stream, &config, keys, &mut SysRng)
+}
+
+impl Client {
+    /// [`client_authenticate`] with the options of this client.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_authenticate`].
+    ///
+    /// ```no_run
+    /// # use countersign::{Client, Key};
+    /// # use std::net::TcpStream;
+    /// # let client = Client::new(Key::from_file("secret.key")?);
+    /// let mut stream = TcpStream::connect("127.0.0.1:7000")?;
+    /// let session = client.authenticate(&mut stream)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn authenticate<S>(&self, stream: &mut S) -> Result<Session, Error>
+    where
+        S: Read + Write + ?Sized,
+    {
+        run_client(stream, &self.prologue, &self.key, &mut SysRng)
+    }
+}
+
+impl<K: Keys> Server<K> {
+    /// [`server_authenticate`] with the options of this server.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`server_authenticate`].
+    ///
+    /// ```no_run
+    /// # use countersign::{Key, Server};
+    /// # use std::net::TcpListener;
+    /// # let server = Server::new(Key::from_file("secret.key")?);
+    /// let (mut stream, _) = TcpListener::bind("127.0.0.1:7000")?.accept()?;
+    /// let session = server.authenticate(&mut stream)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn authenticate<S>(&self, stream: &mut S) -> Result<Session, Error>
+    where
+        S: Read + Write + ?Sized,
+    {
+        run_server(stream, &self.config, &self.keys, &mut SysRng)
+    }
+}
+
+fn run_client<S, R>(
+    stream: &mut S,
+    prologue: &Prologue,
+    key: &Key,
+    rng: &mut R,
+) -> Result<Session, Error>
+where
+    S: Read + Write + ?Sized,
+    R: TryCryptoRng + ?Sized,
+{
+    let await_challenge = client::start(prologue, Mode::Authenticate, key, rng)?;
+    let (response, await_verdict) = receive(stream, await_challenge)?;
+    send(stream, Flight::Response, response.as_ref())?;
+    receive(stream, await_verdict)
+}
+
+fn run_server<S, K, R>(
+    stream: &mut S,
+    config: &server::Config,
+    keys: &K,
+    rng: &mut R,
+) -> Result<Session, Error>
+where
+    S: Read + Write + ?Sized,
+    K: Keys + ?Sized,
+    R: TryCryptoRng + ?Sized,
+{
+    let (challenge, await_response) = config.start(Mode::Authenticate, rng)?;
+    send(stream, Flight::Challenge, challenge.as_ref())?;
+    let identified = receive(stream, await_response)?;
+    let key = keys.find(identified.key_id().as_bytes());
+    let (verdict, outcome) = identified.verify(key.as_ref());
+    let sent = send(stream, Flight::Verdict, verdict.as_ref());
+    // Why a client was refused says more than that it did not stay to hear so.
+    let session = outcome?;
+    sent?;
+    Ok(session)
+}
+
+fn receive<S, R>(stream: &mut S, mut state: R) -> Result<R::Next, Error>
+where
+    S: Read + ?Sized,
+    R: Receive,
+{
+    let phase = Phase::Awaiting(R::FLIGHT);
+    loop {
+        let n = match stream.read(state.space()) {
+            Ok(0) => return Err(Error::Closed(phase)),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::transport(phase, error)),
+        };
+        match state.advance(n)? {
+            Progress::More(same) => state = same,
+            Progress::Done(next) => return Ok(next),
+        }
+    }
+}
+
+/// One write and one flush, as far as the stream lets it be one.
+fn send<S>(stream: &mut S, flight: Flight, mut octets: &[u8]) -> Result<(), Error>
+where
+    S: Write + ?Sized,
+{
+    let phase = Phase::Sending(flight);
+    while !octets.is_empty() {
+        match stream.write(octets) {
+            Ok(0) => return Err(Error::transport(phase, io::ErrorKind::WriteZero.into())),
+            // A stream that claims to have written more than it was given is broken; slicing
+            // by its word would panic.
+            Ok(len) => {
+                let room = octets.len();
+                octets = (octets.get(len..)).ok_or(InvalidInput::Overrun { room, len })?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::transport(phase, error)),
+        }
+    }
+    loop {
+        match stream.flush() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            flushed => return flushed.map_err(|error| Error::transport(phase, error)),
+        }
+    }
+}

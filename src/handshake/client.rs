@@ -1,0 +1,132 @@
+//! The client: [`start`], [`AwaitChallenge`], [`AwaitVerdict`].
+
+use core::fmt;
+
+use rand::TryCryptoRng;
+
+use super::error::Error;
+use super::key::Key;
+use super::message::{
+    ACCEPTED, CHALLENGE_LEN, Challenge, Flight, Mode, NONCE_LEN, Response, VERDICT_LEN, Verdict,
+};
+use super::session::Session;
+use super::transcript::{Prologue, Transcript};
+use super::{Progress, Receive, Sealed, draw};
+
+/// Draws the client's nonce, once the connection exists, and awaits F1.
+///
+/// # Errors
+///
+/// [`Error::NoRandomness`]. Nothing is to be sent then.
+///
+/// ```
+/// use countersign::{Key, generate_secret, handshake::{Mode, Prologue, client}};
+/// use rand::rngs::SysRng;
+///
+/// let key = Key::new(generate_secret()?)?;
+/// let prologue = Prologue::new("billing/2")?;
+/// let await_challenge = client::start(&prologue, Mode::Authenticate, &key, &mut SysRng)?;
+/// # Ok::<(), countersign::Error>(())
+/// ```
+pub fn start<'k, R>(
+    prologue: &Prologue,
+    mode: Mode,
+    key: &'k Key,
+    rng: &mut R,
+) -> Result<AwaitChallenge<'k>, Error>
+where
+    R: TryCryptoRng + ?Sized,
+{
+    Ok(AwaitChallenge {
+        key,
+        mode,
+        nonce: draw(rng)?,
+        transcript: Transcript::new(prologue),
+    })
+}
+
+/// Awaits F1; nothing has been sent. Goes on to F2, to be sent, and [`AwaitVerdict`].
+pub struct AwaitChallenge<'k> {
+    key: &'k Key,
+    mode: Mode,
+    nonce: [u8; NONCE_LEN],
+    transcript: Transcript,
+}
+
+impl Sealed for AwaitChallenge<'_> {}
+
+impl<'k> Receive for AwaitChallenge<'k> {
+    const FLIGHT: Flight = Flight::Challenge;
+    type Next = (Response, AwaitVerdict<'k>);
+
+    fn space(&mut self) -> &mut [u8] {
+        self.transcript.space(CHALLENGE_LEN)
+    }
+
+    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+        self.transcript.advance(n, CHALLENGE_LEN)?;
+        Challenge::check(self.transcript.flight(), self.mode)?;
+        if self.transcript.flight().len() < CHALLENGE_LEN {
+            return Ok(Progress::More(self));
+        }
+
+        let Self {
+            key,
+            mode,
+            nonce,
+            mut transcript,
+        } = self;
+        let response = Response::untagged(mode, key.id(), &nonce);
+        transcript.append(response.as_ref());
+        let response = response.tagged(&transcript.prove_client(key));
+        Ok(Progress::Done((response, AwaitVerdict { key, transcript })))
+    }
+}
+
+/// Awaits F3. Goes on to the [`Session`].
+pub struct AwaitVerdict<'k> {
+    key: &'k Key,
+    transcript: Transcript,
+}
+
+impl Sealed for AwaitVerdict<'_> {}
+
+impl Receive for AwaitVerdict<'_> {
+    const FLIGHT: Flight = Flight::Verdict;
+    type Next = Session;
+
+    fn space(&mut self) -> &mut [u8] {
+        self.transcript.space(VERDICT_LEN)
+    }
+
+    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+        self.transcript.advance(n, VERDICT_LEN)?;
+        Verdict::check(self.transcript.flight())?;
+        match self.transcript.flight() {
+            verdict if verdict.len() < VERDICT_LEN => Ok(Progress::More(self)),
+            [ACCEPTED, ..] => {
+                let secret = self.transcript.verify_server(self.key);
+                let secret = secret.ok_or(Error::ServerNotAuthentic)?;
+                Ok(Progress::Done(Session::new(*self.key.id(), secret)))
+            }
+            _ => Err(Error::Denied),
+        }
+    }
+}
+
+impl fmt::Debug for AwaitChallenge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwaitChallenge")
+            .field("key", self.key)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AwaitVerdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwaitVerdict")
+            .field("key", self.key)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! Secrets from files and from the operating system.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::vec;
+
+use rand::rngs::SysRng;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, KeyFileProblem};
+use crate::handshake::{Key, Secret};
+
+/// Draws 256 bits from the operating system's generator: a secret for [`Key::new`] or for a key
+/// file.
+///
+/// It is 64 hexadecimal digits, wiped when dropped. A [`Key`] forgets its secret, so write it
+/// where both ends find it *before* making the key.
+///
+/// # Errors
+///
+/// [`Error::NoRandomness`].
+///
+/// ```
+/// use countersign::{Key, generate_secret};
+///
+/// let secret = generate_secret()?;
+/// let key = Key::new(&secret)?;
+/// # Ok::<(), countersign::Error>(())
+/// ```
+pub fn generate_secret() -> Result<Secret, Error> {
+    Ok(Secret::generate(&mut SysRng)?)
+}
+
+impl Key {
+    /// A key from a file that only its owner can read.
+    ///
+    /// The octets of the file, less one final LF or CRLF, are the secret. Nothing else is
+    /// trimmed and nothing is decoded: write hexadecimal text, as
+    /// [`generate_secret`] gives it. A raw binary secret that happens to end in 0x0A would lose
+    /// that octet. The key has the empty key id; [`with_id`](Self::with_id) gives it another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyFile`]: the file cannot be read; it holds no more than a line end, too little
+    /// or octets that are all equal; it is larger than 65,536 octets; or, on Unix, its group or
+    /// others may read or write it, by the mode of the opened file.
+    ///
+    /// ```
+    /// # use std::{fs, io::Write};
+    /// use countersign::{Key, generate_secret};
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("countersign-doc-{}", std::process::id()));
+    /// # fs::create_dir_all(&directory)?;
+    /// # let path = directory.join("secret.key");
+    /// # let mut options = fs::OpenOptions::new();
+    /// # options.write(true).create(true);
+    /// # #[cfg(unix)]
+    /// # std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    /// # options.open(&path)?.write_all(generate_secret()?.as_ref())?;
+    /// let key = Key::from_file(&path)?;
+    /// # fs::remove_dir_all(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        load(path.as_ref(), Readers::OwnerOnly)
+    }
+
+    /// A key from a file whose mode is not looked at.
+    ///
+    /// For secrets that a platform mounts with 0444 or 0644 where only this program can see
+    /// them. In every other respect it is [`from_file`](Self::from_file).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_file`](Self::from_file), less the one on the mode.
+    ///
+    /// ```no_run
+    /// use countersign::Key;
+    ///
+    /// let key = Key::from_shared_file("/run/secrets/billing.key")?;
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    pub fn from_shared_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        load(path.as_ref(), Readers::Anybody)
+    }
+}
+
+/// Who may have access to a key file besides its owner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    OwnerOnly,
+    Anybody,
+}
+
+const MAX_LEN: usize = 65_536;
+
+fn load(path: &Path, readers: Readers) -> Result<Key, Error> {
+    read(path, readers).map_err(|problem| Error::KeyFile {
+        path: path.into(),
+        problem,
+    })
+}
+
+fn read(path: &Path, readers: Readers) -> Result<Key, KeyFileProblem> {
+    let mut file = File::open(path).map_err(KeyFileProblem::Io)?;
+    check_mode(&file, readers)?;
+
+    // One buffer of full size: one that grows leaves copies behind that nothing wipes.
+    let mut buffer = Zeroizing::new(vec![0; MAX_LEN + 1]);
+    let mut len = 0;
+    loop {
+        match file.read(buffer.get_mut(len..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(KeyFileProblem::Io(error)),
+        }
+    }
+    if len > MAX_LEN {
+        return Err(KeyFileProblem::TooLarge);
+    }
+    let octets = buffer.get(..len).unwrap_or_default();
+    Key::new(without_line_end(octets)).map_err(KeyFileProblem::Secret)
+}
+
+/// Looks at the opened file: the path may lead to another one by now.
+#[cfg(unix)]
+fn check_mode(file: &File, readers: Readers) -> Result<(), KeyFileProblem> {
+    use std::os::unix::fs::MetadataExt;
+
+    let mode = file.metadata().map_err(KeyFileProblem::Io)?.mode() & 0o7777;
+    if readers == Readers::OwnerOnly && mode & 0o066 != 0 {
+        return Err(KeyFileProblem::Exposed { mode });
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &File, _: Readers) -> Result<(), KeyFileProblem> {
+    Ok(())
+}
+
+/// All but one final LF or CRLF.
+fn without_line_end(octets: &[u8]) -> &[u8] {
+    match octets {
+        [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n'] => rest,
+        _ => octets,
+    }
+}

@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod handshake;
+
+#[cfg(feature = "std")]
+mod blocking;
+#[cfg(feature = "std")]
+mod deadline;
+#[cfg(feature = "std")]
+mod endpoint;
+#[cfg(feature = "std")]
+mod error;
+#[cfg(feature = "std")]
+mod key_file;
+#[cfg(feature = "std")]
+mod keys;
+
+pub use handshake::{Binding, Key, KeyId, Secret, Session};
+
+#[cfg(feature = "std")]
+pub use {
+    blocking::{client_authenticate, server_authenticate},
+    deadline::{Deadline, Timeouts},
+    endpoint::{Client, Server},
+    error::{Error, KeyFileProblem, Phase},
+    key_file::generate_secret,
+    keys::Keys,
+};

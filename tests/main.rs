@@ -1,0 +1,15 @@
+//! One binary for all tests: it links once, and what they share is a module like any other.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+#![allow(
+    unreachable_pub,
+    reason = "modules of one binary have nobody to be reached by"
+)]
+
+mod support;
