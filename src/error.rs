@@ -31,8 +31,8 @@ use crate::handshake::{self, Flight, Incompatible, InvalidInput, KeyId, Refusal}
 /// let error = server_authenticate(&mut stream, &key).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "the peer does not speak countersign: F2 (the client's response) was awaited, but what \
-///      came looks like HTTP",
+///     "the peer does not speak this protocol: F2 (the client's response) was awaited, but \
+///      what came looks like HTTP",
 /// );
 /// assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidData);
 /// # Ok::<(), Error>(())

@@ -75,6 +75,18 @@
 //! let second = await_challenge.advance(0);
 //! # Ok::<(), countersign::Error>(())
 //! ```
+//!
+//! It can be used once:
+//!
+//! ```
+//! # use countersign::Key;
+//! # use countersign::handshake::{Mode, Prologue, Receive, client};
+//! # let key = Key::new(countersign::generate_secret()?)?;
+//! # let (prologue, mode, rng) = (Prologue::EMPTY, Mode::Authenticate, &mut rand::rngs::SysRng);
+//! let await_challenge = client::start(&prologue, mode, &key, rng)?;
+//! let first = await_challenge.advance(0);
+//! # Ok::<(), countersign::Error>(())
+//! ```
 
 pub mod client;
 mod error;

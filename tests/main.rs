@@ -6,10 +6,4 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
-
-#![allow(
-    unreachable_pub,
-    reason = "modules of one binary have nobody to be reached by"
-)]
-
 mod support;

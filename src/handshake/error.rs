@@ -202,7 +202,7 @@ impl fmt::Display for Incompatible {
             Self::Foreign { awaiting, hint } => {
                 write!(
                     f,
-                    "the peer does not speak countersign: {awaiting} was awaited"
+                    "the peer does not speak this protocol: {awaiting} was awaited"
                 )?;
                 match hint {
                     Some(hint) => write!(f, ", but {hint}"),
@@ -255,9 +255,7 @@ impl fmt::Display for Hint {
 impl fmt::Display for InvalidInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::SecretTooShort { len: 0 } => {
-                f.write_str("the secret is empty; it needs at least 16 random octets")
-            }
+            Self::SecretTooShort { len: 0 } => f.write_str("the secret is empty"),
             Self::SecretTooShort { len } => write!(
                 f,
                 "the secret is too short: {len} octets; it needs at least 16 random ones"

@@ -30,12 +30,19 @@ use super::mac::MacKey;
 /// # Ok::<(), countersign::Error>(())
 /// ```
 ///
-/// Keys have no equality:
+/// Keys have no equality; their ids do:
 ///
 /// ```compile_fail,E0369
 /// # use countersign::{Key, generate_secret};
 /// # let (a, b) = (Key::new(generate_secret()?)?, Key::new(generate_secret()?)?);
 /// let same = a == b;
+/// # Ok::<(), countersign::Error>(())
+/// ```
+///
+/// ```
+/// # use countersign::{Key, generate_secret};
+/// # let (a, b) = (Key::new(generate_secret()?)?, Key::new(generate_secret()?)?);
+/// let same = a.id() == b.id();
 /// # Ok::<(), countersign::Error>(())
 /// ```
 #[derive(Clone)]

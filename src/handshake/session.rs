@@ -11,10 +11,18 @@ use super::transcript::SessionSecret;
 ///
 /// A `Session` exists only after the last proof verified; there is no other way to get one:
 ///
-/// ```compile_fail,E0423
-/// use countersign::Session;
+/// ```compile_fail,E0451
+/// # use countersign::Session;
+/// fn another(session: Session) -> Session {
+///     Session { ..session }
+/// }
+/// ```
 ///
-/// let forged = Session();
+/// ```
+/// # use countersign::Session;
+/// fn another(session: Session) -> Session {
+///     session
+/// }
 /// ```
 ///
 /// It authenticates the peer at the moment of the handshake. What follows on the stream is

@@ -32,7 +32,7 @@ use super::message::{ACCEPTED, CHALLENGE_LEN, RESPONSE_MAX_LEN, VERDICT_LEN};
 /// assert_eq!(error, InvalidInput::ServiceTooLong { len: 256 });
 /// # Ok::<(), InvalidInput>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Prologue {
     octets: [u8; Self::MAX_LEN],
     len: usize,
@@ -95,6 +95,19 @@ impl Prologue {
 
     fn as_bytes(&self) -> &[u8] {
         self.octets.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The service, escaped, and whether there is a binding.
+impl fmt::Debug for Prologue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.as_bytes();
+        let len = rest.split_off_first().map_or(0, |&len| usize::from(len));
+        let service = rest.split_off(..len).unwrap_or_default();
+        f.debug_struct("Prologue")
+            .field("service", &format_args!("\"{}\"", service.escape_ascii()))
+            .field("bound", &(rest.len() > 1))
+            .finish()
     }
 }
 

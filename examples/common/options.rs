@@ -1,0 +1,61 @@
+//! What the echo programs share: who they are, and how they fail.
+
+use std::env;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use countersign::Key;
+use lexopt::{Arg, Parser, ValueExt};
+
+/// The options that name the key and the service.
+#[derive(Default)]
+pub struct Identity {
+    key_file: Option<PathBuf>,
+    key_id: String,
+    pub service: String,
+}
+
+impl Identity {
+    /// Takes the long option if it is one of these, and fails on any other.
+    pub fn take(&mut self, option: &str, parser: &mut Parser) -> Result<(), lexopt::Error> {
+        match option {
+            "key-file" => self.key_file = Some(parser.value()?.into()),
+            "key-id" => self.key_id = parser.value()?.string()?,
+            "service" => self.service = parser.value()?.string()?,
+            other => return Err(Arg::Long(other).unexpected()),
+        }
+        Ok(())
+    }
+
+    /// The key from `--key-file`, or else from the file that `COUNTERSIGN_KEY_FILE` names.
+    pub fn key(&self) -> Result<Key, Failure> {
+        let path = self
+            .key_file
+            .clone()
+            .or_else(|| env::var_os("COUNTERSIGN_KEY_FILE").map(PathBuf::from))
+            .ok_or(
+                "no key: give --key-file PATH or set COUNTERSIGN_KEY_FILE \
+                 (the example keygen makes a key file)",
+            )?;
+        Ok(Key::from_file(path)?.with_id(&self.key_id)?)
+    }
+}
+
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Turns a failure into one sentence on standard error and exit status 1.
+pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{program}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with what was being attempted in front of it.
+pub fn while_doing(what: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
+    move |error| format!("{what}: {error}").into()
+}
