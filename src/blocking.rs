@@ -176,7 +176,7 @@ where
     Ok(session)
 }
 
-fn receive<S, R>(stream: &mut S, mut state: R) -> Result<R::Next, Error>
+pub(crate) fn receive<S, R>(stream: &mut S, mut state: R) -> Result<R::Next, Error>
 where
     S: Read + ?Sized,
     R: Receive,
@@ -197,7 +197,7 @@ where
 }
 
 /// One write and one flush, as far as the stream lets it be one.
-fn send<S>(stream: &mut S, flight: Flight, mut octets: &[u8]) -> Result<(), Error>
+pub(crate) fn send<S>(stream: &mut S, flight: Flight, mut octets: &[u8]) -> Result<(), Error>
 where
     S: Write + ?Sized,
 {

@@ -91,7 +91,7 @@
 pub mod client;
 mod error;
 mod key;
-mod mac;
+pub(crate) mod mac;
 mod message;
 pub mod server;
 mod session;
@@ -143,11 +143,14 @@ pub enum Progress<S: Receive> {
     Done(S::Next),
 }
 
-/// Keeps [`Receive`] to this crate.
-pub trait Sealed {}
+mod sealed {
+    /// Keeps [`Receive`](super::Receive) to this crate.
+    pub trait Sealed {}
+}
+pub(crate) use sealed::Sealed;
 
 /// A nonce, drawn anew for each handshake: unpredictable, and not only unique.
-fn draw<R: TryCryptoRng + ?Sized>(rng: &mut R) -> Result<[u8; NONCE_LEN], Error> {
+pub(crate) fn draw<R: TryCryptoRng + ?Sized>(rng: &mut R) -> Result<[u8; NONCE_LEN], Error> {
     let mut nonce = [0; NONCE_LEN];
     match rng.try_fill_bytes(&mut nonce) {
         Ok(()) => Ok(nonce),

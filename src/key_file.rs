@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::vec;
+use std::vec::Vec;
 
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
@@ -88,7 +89,7 @@ impl Key {
 
 /// Who may have access to a key file besides its owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Readers {
+pub(crate) enum Readers {
     OwnerOnly,
     Anybody,
 }
@@ -96,13 +97,28 @@ enum Readers {
 const MAX_LEN: usize = 65_536;
 
 fn load(path: &Path, readers: Readers) -> Result<Key, Error> {
-    read(path, readers).map_err(|problem| Error::KeyFile {
+    let secret = secret(path, readers)?;
+    Key::new(&*secret).map_err(|invalid| Error::KeyFile {
         path: path.into(),
-        problem,
+        problem: KeyFileProblem::Secret(invalid),
     })
 }
 
-fn read(path: &Path, readers: Readers) -> Result<Key, KeyFileProblem> {
+/// The octets of a key file, less one final LF or CRLF.
+pub(crate) fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut octets = read(path, readers).map_err(|problem| Error::KeyFile {
+        path: path.into(),
+        problem,
+    })?;
+    let len = match octets.as_slice() {
+        [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret.len(),
+        all => all.len(),
+    };
+    octets.truncate(len);
+    Ok(octets)
+}
+
+fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, KeyFileProblem> {
     let mut file = File::open(path).map_err(KeyFileProblem::Io)?;
     check_mode(&file, readers)?;
 
@@ -120,8 +136,8 @@ fn read(path: &Path, readers: Readers) -> Result<Key, KeyFileProblem> {
     if len > MAX_LEN {
         return Err(KeyFileProblem::TooLarge);
     }
-    let octets = buffer.get(..len).unwrap_or_default();
-    Key::new(without_line_end(octets)).map_err(KeyFileProblem::Secret)
+    buffer.truncate(len);
+    Ok(buffer)
 }
 
 /// Looks at the opened file: the path may lead to another one by now.
@@ -139,12 +155,4 @@ fn check_mode(file: &File, readers: Readers) -> Result<(), KeyFileProblem> {
 #[cfg(not(unix))]
 fn check_mode(_: &File, _: Readers) -> Result<(), KeyFileProblem> {
     Ok(())
-}
-
-/// All but one final LF or CRLF.
-fn without_line_end(octets: &[u8]) -> &[u8] {
-    match octets {
-        [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n'] => rest,
-        _ => octets,
-    }
 }

@@ -16,6 +16,8 @@ pub mod handshake;
 #[cfg(feature = "std")]
 mod blocking;
 #[cfg(feature = "std")]
+pub mod compat;
+#[cfg(feature = "std")]
 mod deadline;
 #[cfg(feature = "std")]
 mod endpoint;

@@ -76,8 +76,10 @@ pub enum Hint {
     Tls,
     /// The identification string of SSH (RFC 4253, section 4.2).
     Ssh,
-    /// A `Listener` of Python's `multiprocessing.connection`.
+    /// Python's `multiprocessing.connection`.
     Multiprocessing,
+    /// This crate's native wire, where another was expected.
+    Native,
     /// This client's own response came back.
     Echo,
 }
@@ -182,11 +184,13 @@ impl fmt::Display for Error {
                         "the client is not authentic: unknown key id \"{key_id}\""
                     )
                 }
-                Refusal::WrongProof => write!(
-                    f,
-                    "the client is not authentic: wrong proof for key id \"{key_id}\" (another \
-                     secret, service or channel binding)"
-                ),
+                Refusal::WrongProof => {
+                    f.write_str("the client is not authentic: wrong proof")?;
+                    if !key_id.is_empty() {
+                        write!(f, " for key id \"{key_id}\"")?;
+                    }
+                    f.write_str(" (another secret, service or channel binding)")
+                }
             },
             Self::NoRandomness => {
                 f.write_str("no random octets from the generator; nothing was sent")
@@ -247,6 +251,7 @@ impl fmt::Display for Hint {
             Self::Tls => "what came looks like TLS",
             Self::Ssh => "what came looks like SSH",
             Self::Multiprocessing => "what came looks like Python's multiprocessing",
+            Self::Native => "what came looks like countersign's native wire",
             Self::Echo => "the peer sent this client's own octets back",
         })
     }

@@ -230,7 +230,7 @@ impl KeyId {
     /// The most octets of a key id: 64.
     pub const MAX_LEN: usize = 64;
 
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         len: 0,
         octets: [0; Self::MAX_LEN],
     };

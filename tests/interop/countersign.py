@@ -135,11 +135,13 @@ class Key:
         if not isinstance(secret, (bytes, bytearray)):
             raise TypeError("the secret must be octets")
         if len(secret) < MIN_SECRET:
-            raise ValueError("the secret is shorter than %d octets" % MIN_SECRET)
+            raise ValueError("the secret has fewer than %d octets"
+                             % MIN_SECRET)
         if len(set(secret)) == 1:
             raise ValueError("all octets of the secret are equal")
         if len(key_id) > MAX_KEY_ID:
-            raise ValueError("the key id is longer than %d octets" % MAX_KEY_ID)
+            raise ValueError("the key id has more than %d octets"
+                             % MAX_KEY_ID)
         self.key_id = bytes(key_id)
         # The secret is the message here, never the key: as HMAC keys,
         # k and k|00 would be the same secret.
@@ -449,7 +451,8 @@ class Opener:
         if len(record) < 2 or len(record) - 2 != self.remaining(record[:2]):
             self._fail("the record has another length than it says")
         body, tag = record[:-RECORD_TAG_LEN], record[-RECORD_TAG_LEN:]
-        if not hmac.compare_digest(_record_tag(self._key, self.seq, body), tag):
+        wanted = _record_tag(self._key, self.seq, body)
+        if not hmac.compare_digest(wanted, tag):
             self._fail("the record is not authentic")
         self.seq += 1
         self.closed = len(body) == 2
@@ -594,7 +597,7 @@ def all_vectors():
              secret=text, key_id=b"node7", service=billing,
              exports=[(b"example label", b"", 33),
                       (b"example label", b"a context", 64),
-                      (b"example label", bytes(300), 100)],
+                      (b"example label", bytes(257), 100)],
              children=[b"n", b"node7", bytes(range(192, 256))]),
         dict(name="a child secret, used with its own id",
              secret=Key(text).child_secret(b"node7"), key_id=b"node7",
@@ -605,7 +608,6 @@ def all_vectors():
              exports=[(bytes(range(255)), b"", 32)]),
         dict(name="a tls-exporter binding", secret=k32, key_id=b"node7",
              service=b"billing/2@node-7", binding=tls),
-        dict(name="a binding and no service", secret=k32, binding=tls),
         dict(name="a secret k of 63 octets", secret=k63),
         dict(name="a secret of 64 octets which is k and a zero octet",
              secret=k63 + b"\0"),
@@ -617,10 +619,10 @@ def all_vectors():
         dict(name="records, with nothing named", secret=k32, mode=RECORDS,
              client_payloads=[b"a", b"hello"],
              server_payloads=[b"\0", b"world"]),
-        dict(name="records, with everything named, one of 300 octets",
+        dict(name="records, with everything named, one of 257 octets",
              secret=text, key_id=b"node7", service=billing, binding=tls,
              mode=RECORDS, exports=[(b"example label", b"a context", 32)],
-             client_payloads=[b"hello", fixed("a payload", 300)],
+             client_payloads=[b"hello", fixed("a payload", 257)],
              server_payloads=[b"world", b"a"]),
         dict(name="records, with only the closes", secret=k32, mode=RECORDS),
     ]
@@ -643,8 +645,6 @@ def all_vectors():
              client_secret=Key(text).child_secret(b"node8")),
         dict(name="another service", secret=k32, service=billing,
              client_service=b"billing/3"),
-        dict(name="no service at the client", secret=k32, service=billing,
-             client_service=b""),
         dict(name="another binding", secret=k32, binding=tls,
              client_binding=b"tls-exporter:" + fixed("another connection")),
         dict(name="no binding at the client", secret=k32, binding=tls,
@@ -652,8 +652,6 @@ def all_vectors():
         dict(name="the same octets divided otherwise into service and binding",
              secret=k32, service=b"billing", binding=b"/2",
              client_service=b"billing/", client_binding=b"2"),
-        dict(name="another secret, with records", secret=k32,
-             client_secret=text, mode=RECORDS),
     ]
     for expect, group in (("accepted", accepted), (UNKNOWN, unknown),
                           (WRONG_PROOF, wrong)):
