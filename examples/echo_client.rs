@@ -5,15 +5,17 @@ use std::net::{Shutdown, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use countersign::{Client, Deadline};
+use countersign::compat::{self, cookbook};
+use countersign::{Client, Deadline, Error};
 use lexopt::{Arg, ValueExt};
 
 #[path = "common/options.rs"]
 mod options;
-use options::{Failure, Identity, while_doing};
+use options::{Failure, Identity, Wire, while_doing};
 
 const USAGE: &str = "\
-usage: echo_client --connect ADDR [--key-file PATH] [--key-id ID] [--service NAME] [MESSAGE]
+usage: echo_client --connect ADDR [--wire native|cookbook] [--key-file PATH] [--key-id ID]
+                   [--service NAME] [MESSAGE]
 
 Without --key-file the path is read from COUNTERSIGN_KEY_FILE.";
 
@@ -47,11 +49,20 @@ fn run() -> Result<(), Failure> {
     let address = address.ok_or("no server: give --connect ADDR")?;
     let message = message.as_deref().unwrap_or("Hello World");
 
-    let client = Client::new(identity.key()?).service(&identity.service)?;
+    let authenticate: Authenticate = match identity.wire {
+        Wire::Native => {
+            let client = Client::new(identity.key()?).service(&identity.service)?;
+            Box::new(move |stream| client.authenticate(stream).map(drop))
+        }
+        Wire::Cookbook => {
+            let secret = compat::secret_from_file(identity.key_file()?)?;
+            Box::new(move |stream| cookbook::client_authenticate(stream, &secret).map(drop))
+        }
+    };
     let socket = TcpStream::connect(&address)
         .map_err(while_doing(format!("cannot connect to {address}")))?;
     let mut stream = Deadline::new(&socket, DEADLINE)?;
-    let _session = client.authenticate(&mut stream)?;
+    authenticate(&mut stream)?;
 
     stream.write_all(message.as_bytes())?;
     socket.shutdown(Shutdown::Write)?;
@@ -62,3 +73,5 @@ fn run() -> Result<(), Failure> {
     println!("{echo}");
     Ok(())
 }
+
+type Authenticate = Box<dyn Fn(&mut Deadline<'_, TcpStream>) -> Result<(), Error>>;

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use countersign::{Deadline, Key, KeyId, Server};
+use countersign::compat::{self, cookbook};
+use countersign::{Deadline, Error, Server};
 use lexopt::{Arg, ValueExt};
 
 #[path = "common/options.rs"]
 mod options;
-use options::{Failure, Identity, while_doing};
+use options::{Failure, Identity, Wire, while_doing};
 
 const USAGE: &str = "\
-usage: echo_server [--listen ADDR] [--key-file PATH] [--key-id ID] [--service NAME]
-                   [--deadline SECONDS]
+usage: echo_server [--listen ADDR] [--wire native|cookbook] [--key-file PATH] [--key-id ID]
+                   [--service NAME] [--deadline SECONDS]
 
 Without --key-file the path is read from COUNTERSIGN_KEY_FILE.";
 
@@ -47,16 +48,31 @@ fn run() -> Result<(), Failure> {
         }
     }
 
-    let server = Arc::new(Server::new(identity.key()?).service(&identity.service)?);
+    let authenticate: Arc<Authenticate> = match identity.wire {
+        Wire::Native => {
+            let server = Server::new(identity.key()?).service(&identity.service)?;
+            Arc::new(move |stream| {
+                let session = server.authenticate(stream)?;
+                Ok(format!(", key id \"{}\"", session.key_id()))
+            })
+        }
+        Wire::Cookbook => {
+            let secret = compat::secret_from_file(identity.key_file()?)?;
+            Arc::new(move |stream| {
+                let _knows_secret = cookbook::server_authenticate(stream, &secret)?;
+                Ok(String::new())
+            })
+        }
+    };
     let listener =
         TcpListener::bind(&address).map_err(while_doing(format!("cannot listen on {address}")))?;
     println!("listening on {}", listener.local_addr()?);
     loop {
         match listener.accept() {
             Ok((stream, peer)) => {
-                let server = Arc::clone(&server);
+                let authenticate = Arc::clone(&authenticate);
                 // A thread for each client: a silent one delays nobody else.
-                thread::spawn(move || serve(&stream, peer, &server, deadline));
+                thread::spawn(move || serve(&stream, peer, &*authenticate, deadline));
             }
             Err(error) => {
                 eprintln!("cannot accept: {error}");
@@ -66,23 +82,20 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-fn serve(stream: &TcpStream, peer: SocketAddr, server: &Server<Key>, deadline: Duration) {
-    match authenticate(stream, server, deadline) {
-        Ok(key_id) => {
-            eprintln!("{peer} accepted, key id \"{key_id}\"");
+/// Says who came in, as far as the wire tells.
+type Authenticate = dyn Fn(&mut Deadline<'_, TcpStream>) -> Result<String, Error> + Send + Sync;
+
+fn serve(stream: &TcpStream, peer: SocketAddr, authenticate: &Authenticate, time: Duration) {
+    let outcome = Deadline::new(stream, time)
+        .map_err(Failure::from)
+        .and_then(|mut stream| Ok(authenticate(&mut stream)?));
+    match outcome {
+        Ok(who) => {
+            eprintln!("{peer} accepted{who}");
             if let Err(error) = io::copy(&mut &*stream, &mut &*stream) {
                 eprintln!("{peer} failed: {error}");
             }
         }
         Err(error) => eprintln!("{peer} refused: {error}"),
     }
-}
-
-fn authenticate(
-    stream: &TcpStream,
-    server: &Server<Key>,
-    deadline: Duration,
-) -> Result<KeyId, Failure> {
-    let session = server.authenticate(&mut Deadline::new(stream, deadline)?)?;
-    Ok(*session.key_id())
 }

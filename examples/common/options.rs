@@ -1,4 +1,4 @@
-//! What the echo programs share: who they are, and how they fail.
+//! What the echo programs share: who they are, what they speak, and how they fail.
 
 use std::env;
 use std::fmt::Display;
@@ -8,9 +8,18 @@ use std::process::ExitCode;
 use countersign::Key;
 use lexopt::{Arg, Parser, ValueExt};
 
-/// The options that name the key and the service.
+/// The wire that is spoken.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wire {
+    #[default]
+    Native,
+    Cookbook,
+}
+
+/// The options that name the wire, the key and the service.
 #[derive(Default)]
 pub struct Identity {
+    pub wire: Wire,
     key_file: Option<PathBuf>,
     key_id: String,
     pub service: String,
@@ -20,6 +29,13 @@ impl Identity {
     /// Takes the long option if it is one of these, and fails on any other.
     pub fn take(&mut self, option: &str, parser: &mut Parser) -> Result<(), lexopt::Error> {
         match option {
+            "wire" => {
+                self.wire = match parser.value()?.string()?.as_str() {
+                    "native" => Wire::Native,
+                    "cookbook" => Wire::Cookbook,
+                    other => return Err(format!("no wire is called '{other}'").into()),
+                }
+            }
             "key-file" => self.key_file = Some(parser.value()?.into()),
             "key-id" => self.key_id = parser.value()?.string()?,
             "service" => self.service = parser.value()?.string()?,
@@ -28,17 +44,25 @@ impl Identity {
         Ok(())
     }
 
-    /// The key from `--key-file`, or else from the file that `COUNTERSIGN_KEY_FILE` names.
-    pub fn key(&self) -> Result<Key, Failure> {
-        let path = self
-            .key_file
+    /// The key file: that of `--key-file`, or else the one that `COUNTERSIGN_KEY_FILE` names.
+    pub fn key_file(&self) -> Result<PathBuf, Failure> {
+        // Whoever asks for a service name must not be left without the protection it gives.
+        if self.wire != Wire::Native && !(self.key_id.is_empty() && self.service.is_empty()) {
+            return Err("this wire knows no --key-id and no --service".into());
+        }
+        self.key_file
             .clone()
             .or_else(|| env::var_os("COUNTERSIGN_KEY_FILE").map(PathBuf::from))
-            .ok_or(
+            .ok_or_else(|| {
                 "no key: give --key-file PATH or set COUNTERSIGN_KEY_FILE \
-                 (the example keygen makes a key file)",
-            )?;
-        Ok(Key::from_file(path)?.with_id(&self.key_id)?)
+                 (the example keygen makes a key file)"
+                    .into()
+            })
+    }
+
+    /// The key in the key file.
+    pub fn key(&self) -> Result<Key, Failure> {
+        Ok(Key::from_file(self.key_file()?)?.with_id(&self.key_id)?)
     }
 }
 
