@@ -6,4 +6,8 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
+mod cookbook;
+mod hostile;
+mod interop;
 mod support;
+mod vectors;

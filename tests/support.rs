@@ -5,12 +5,18 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, process};
 
 use countersign::handshake::{
     self, Flight, Mode, Progress, Prologue, Receive, Verdict, client, server,
 };
 use countersign::{Client, Error, Key, Keys, Server, Session};
+use hmac::{Hmac, KeyInit, Mac};
 use rand::{TryCryptoRng, TryRng};
+use sha2::Sha256;
 
 /// A key with a secret that is a function of `name`, under the empty key id.
 pub fn key(name: &str) -> Key {
@@ -20,6 +26,13 @@ pub fn key(name: &str) -> Key {
 /// The octets that [`key`] takes as the secret.
 pub fn secret(name: &str) -> Vec<u8> {
     format!("{name:*<32}").into_bytes()
+}
+
+/// HMAC-SHA-256 as the standard has it, with nothing of the crate in between.
+pub fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(message);
+    mac.finalize().into_bytes().into()
 }
 
 /// A generator of known nonces. Each octet of the n-th draw is `first + n`.
@@ -542,5 +555,55 @@ impl Driver {
         match self {
             Self::Blocking => server.authenticate(wire),
         }
+    }
+}
+
+/// Two ends of a TCP connection over the loopback interface.
+pub fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, peer) = listener.accept().unwrap();
+    assert_eq!(peer, near.local_addr().unwrap());
+    (near, far)
+}
+
+/// A directory of one test's own, for the time of the test.
+#[derive(Debug)]
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        static COUNTER: AtomicUsize = AtomicUsize::new(0);
+
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        loop {
+            let name = format!(
+                "countersign-test-{}-{}",
+                process::id(),
+                COUNTER.fetch_add(1, Ordering::Relaxed)
+            );
+            let path = env::temp_dir().join(name);
+            match builder.create(&path) {
+                // Left behind by a test that was killed, in a process of the same number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => {
+                    created.unwrap();
+                    return Self(path);
+                }
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // A directory that stays behind fails no test.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }

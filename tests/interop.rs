@@ -1,0 +1,299 @@
+//! Peers that share no code with this crate: the Python implementation of the native wire, and
+//! the recipe itself.
+
+use std::env;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use countersign::compat::cookbook;
+use countersign::{Client, Deadline, Error, Key, Server};
+
+use crate::support::TempDir;
+use crate::vectors::made_by_the_crate;
+
+const TIME: Duration = Duration::from_secs(20);
+
+/// The directory of the Python peers; none where there is no Python, which on CI is a failure.
+fn python() -> Option<&'static str> {
+    let found = Command::new("python3").arg("--version").output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop"));
+    }
+    assert!(env::var_os("CI").is_none(), "CI needs python3");
+    eprintln!("NOT RUN: there is no python3");
+    None
+}
+
+/// A Python peer, which does not outlive the test.
+struct Peer(Child);
+
+impl Peer {
+    fn run(directory: &str, script: &str, args: &[&str]) -> Self {
+        let child = Command::new("python3")
+            .arg("-B")
+            .arg(format!("{directory}/{script}"))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// The address that a server prints first.
+    fn address(&mut self) -> SocketAddr {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap();
+        address.parse().unwrap()
+    }
+
+    /// Waits for the end, but not for ever.
+    fn output(mut self) -> Output {
+        let began = Instant::now();
+        let status = loop {
+            match self.0.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(began.elapsed() < TIME, "the Python peer does not end"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let mut output = Output {
+            status,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        };
+        let (stdout, stderr) = (self.0.stdout.as_mut(), self.0.stderr.as_mut());
+        stdout.unwrap().read_to_end(&mut output.stdout).unwrap();
+        stderr.unwrap().read_to_end(&mut output.stderr).unwrap();
+        output
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends a greeting and gives back the echo.
+fn greet(socket: &TcpStream) -> io::Result<String> {
+    let mut stream = Deadline::new(socket, TIME)?;
+    stream.write_all(b"Hello World")?;
+    socket.shutdown(Shutdown::Write)?;
+    let mut echo = String::new();
+    stream.read_to_string(&mut echo)?;
+    Ok(echo)
+}
+
+/// Serves one connection of a peer: authenticates, then echoes.
+fn serve_one<T>(
+    listener: &TcpListener,
+    authenticate: impl FnOnce(&mut Deadline<'_, TcpStream>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (socket, _) = listener.accept().unwrap();
+    let mut stream = Deadline::new(&socket, TIME).unwrap();
+    let authenticated = authenticate(&mut stream)?;
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    stream.write_all(&received).unwrap();
+    Ok(authenticated)
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+#[test]
+fn the_python_peer_agrees_with_every_vector_and_makes_the_same_file() {
+    let Some(directory) = python() else { return };
+    let file = format!("{directory}/../vectors/handshake.txt");
+    let checked = Peer::run(directory, "countersign.py", &["check", &file]).output();
+    assert!(checked.status.success(), "{}", text(&checked.stdout));
+    let made = Command::new("python3")
+        .args(["-B", &format!("{directory}/countersign.py"), "vectors"])
+        .output()
+        .unwrap();
+    assert_eq!(text(&made.stdout), fs::read_to_string(file).unwrap());
+}
+
+#[test]
+fn the_python_peer_agrees_with_vectors_that_the_crate_makes() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    let path = temp.path().join("vectors.txt");
+    let vectors = made_by_the_crate();
+    fs::write(&path, &vectors).unwrap();
+    let check = || {
+        let args = ["check", path.to_str().unwrap()];
+        Peer::run(directory, "countersign.py", &args).output()
+    };
+    let output = check();
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    assert_eq!(text(&output.stdout).trim(), "4 passed, 0 failed");
+
+    // The control: one digit of one tag.
+    let at = vectors.find("\nts: ").unwrap() + "\nts: ".len();
+    let digit = if vectors[at..].starts_with('0') {
+        "1"
+    } else {
+        "0"
+    };
+    fs::write(&path, [&vectors[..at], digit, &vectors[at + 1..]].concat()).unwrap();
+    assert_eq!(check().status.code(), Some(1));
+}
+
+#[test]
+fn our_client_and_the_python_server_authenticate_each_other() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    let (file, key) = key_file(&temp, "secret.key");
+    let options = [
+        "--key-file",
+        &file,
+        "--key-id",
+        "worker-7",
+        "--service",
+        "billing/2",
+    ];
+
+    let mut peer = Peer::run(
+        directory,
+        "countersign.py",
+        &[&["serve"], &options[..]].concat(),
+    );
+    let socket = TcpStream::connect(peer.address()).unwrap();
+    let client = Client::new(key.with_id("worker-7").unwrap());
+    let client = client.service("billing/2").unwrap();
+    let session = client.authenticate(&mut Deadline::new(&socket, TIME).unwrap());
+    assert_eq!(session.unwrap().key_id(), "worker-7");
+    assert_eq!(greet(&socket).unwrap(), "Hello World");
+    let output = peer.output();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr).trim(), "accepted worker-7");
+}
+
+#[test]
+fn our_client_is_denied_by_the_python_server_for_another_secret_id_or_service() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    let (file, key) = key_file(&temp, "secret.key");
+    let (_, other) = key_file(&temp, "other.key");
+    let clients = [
+        Client::new(other),
+        Client::new(key.clone().with_id("nobody").unwrap()),
+        Client::new(key).service("another").unwrap(),
+    ];
+    for client in clients {
+        let mut peer = Peer::run(directory, "countersign.py", &["serve", "--key-file", &file]);
+        let socket = TcpStream::connect(peer.address()).unwrap();
+        let outcome = client.authenticate(&mut Deadline::new(&socket, TIME).unwrap());
+        assert!(matches!(outcome, Err(Error::Denied)), "{outcome:?}");
+        let output = peer.output();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("refused"));
+    }
+}
+
+#[test]
+fn our_server_and_the_python_client_authenticate_each_other() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    let (file, key) = key_file(&temp, "secret.key");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let options = [
+        "--key-file",
+        &file,
+        "--key-id",
+        "worker-7",
+        "--service",
+        "billing/2",
+    ];
+
+    let command = [&["connect", "--connect", &address], &options[..]].concat();
+    let peer = Peer::run(directory, "countersign.py", &command);
+    let server = Server::new(key.with_id("worker-7").unwrap());
+    let server = server.service("billing/2").unwrap();
+    let session = serve_one(&listener, |stream| server.authenticate(stream));
+    assert_eq!(session.unwrap().key_id(), "worker-7");
+    let output = peer.output();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).trim(), "Hello World");
+}
+
+#[test]
+fn our_server_denies_the_python_client_with_another_secret() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    let (_, key) = key_file(&temp, "secret.key");
+    let (other, _) = key_file(&temp, "other.key");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+
+    let command = ["connect", "--connect", &address, "--key-file", &other];
+    let peer = Peer::run(directory, "countersign.py", &command);
+    let server = Server::new(key);
+    let outcome = serve_one(&listener, |stream| server.authenticate(stream));
+    assert!(matches!(outcome, Err(Error::ClientNotAuthentic { .. })));
+    let output = peer.output();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("denied"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn the_recipes_server_accepts_our_client_and_refuses_another_secret() {
+    let Some(directory) = python() else { return };
+    for (secret, accepted) in [("peekaboo", true), ("peekabo0", false)] {
+        let mut peer = Peer::run(directory, "recipe.py", &["serve", "--secret", "peekaboo"]);
+        let socket = TcpStream::connect(peer.address()).unwrap();
+        let mut stream = Deadline::new(&socket, TIME).unwrap();
+        cookbook::client_authenticate(&mut stream, secret.as_bytes()).unwrap();
+        drop(stream);
+        // A refused client is told by the end of the stream, or by its reset.
+        let echoed = greet(&socket).is_ok_and(|echo| echo == "Hello World");
+        assert_eq!(echoed, accepted);
+        let word = if accepted { "accepted" } else { "refused" };
+        assert!(text(&peer.output().stderr).contains(word));
+    }
+}
+
+#[test]
+fn our_server_accepts_the_recipes_client_and_refuses_another_secret() {
+    let Some(directory) = python() else { return };
+    for (secret, accepted) in [("peekaboo", true), ("peekabo0", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let command = ["connect", "--connect", &address, "--secret", secret];
+        let peer = Peer::run(directory, "recipe.py", &command);
+        let outcome = serve_one(&listener, |stream| {
+            cookbook::server_authenticate(stream, b"peekaboo")
+        });
+        assert_eq!(outcome.is_ok(), accepted);
+        let output = peer.output();
+        assert_eq!(output.status.success(), accepted);
+        assert_eq!(text(&output.stdout).trim() == "Hello World", accepted);
+    }
+}
+
+/// A new key, and the file that holds its secret.
+fn key_file(temp: &TempDir, name: &str) -> (String, Key) {
+    let secret = countersign::generate_secret().unwrap();
+    let path = temp.path().join(name);
+    fs::write(&path, secret.as_ref()).unwrap();
+    (
+        path.to_str().unwrap().to_owned(),
+        Key::new(&secret).unwrap(),
+    )
+}
