@@ -114,6 +114,10 @@ pub enum KeyFileProblem {
     TooLarge,
     /// What it holds cannot be a secret.
     Secret(InvalidInput),
+    /// Its name cannot be a key id.
+    Name(InvalidInput),
+    /// A directory that is to hold keys has none.
+    NoKeys,
 }
 
 impl Error {
@@ -166,7 +170,10 @@ impl From<Error> for io::Error {
             Error::KeyFile { problem, .. } => match problem {
                 KeyFileProblem::Io(source) => source.kind(),
                 KeyFileProblem::Exposed { .. } => io::ErrorKind::PermissionDenied,
-                KeyFileProblem::TooLarge | KeyFileProblem::Secret(_) => io::ErrorKind::InvalidInput,
+                KeyFileProblem::NoKeys => io::ErrorKind::NotFound,
+                KeyFileProblem::TooLarge | KeyFileProblem::Secret(_) | KeyFileProblem::Name(_) => {
+                    io::ErrorKind::InvalidInput
+                }
             },
         };
         Self::new(kind, error)
@@ -179,8 +186,10 @@ impl core::error::Error for Error {
             Self::Io { source, .. } => Some(source),
             Self::KeyFile { problem, .. } => match problem {
                 KeyFileProblem::Io(source) => Some(source),
-                KeyFileProblem::Secret(invalid) => Some(invalid),
-                KeyFileProblem::Exposed { .. } | KeyFileProblem::TooLarge => None,
+                KeyFileProblem::Secret(invalid) | KeyFileProblem::Name(invalid) => Some(invalid),
+                KeyFileProblem::Exposed { .. }
+                | KeyFileProblem::TooLarge
+                | KeyFileProblem::NoKeys => None,
             },
             Self::Closed(_)
             | Self::TimedOut(_)
@@ -273,6 +282,8 @@ impl fmt::Display for KeyFileProblem {
             ),
             Self::TooLarge => f.write_str("it is larger than 65536 octets, so it is no secret"),
             Self::Secret(invalid) => invalid.fmt(f),
+            Self::Name(invalid) => write!(f, "its name is to be the key id: {invalid}"),
+            Self::NoKeys => f.write_str("there is no key file in this directory"),
         }
     }
 }

@@ -96,7 +96,7 @@ pub(crate) enum Readers {
 
 const MAX_LEN: usize = 65_536;
 
-fn load(path: &Path, readers: Readers) -> Result<Key, Error> {
+pub(crate) fn load(path: &Path, readers: Readers) -> Result<Key, Error> {
     let secret = secret(path, readers)?;
     Key::new(&*secret).map_err(|invalid| Error::KeyFile {
         path: path.into(),

@@ -1,12 +1,19 @@
 //! Where a server finds the key for the id that a client names.
 
+mod directory;
+mod keyring;
+
+use core::fmt;
 use std::sync::Arc;
 
 use crate::handshake::Key;
 
+pub use self::keyring::Keyring;
+
 /// The look-up of a server's drivers.
 ///
-/// A [`Key`] answers exactly its own id, the empty one being an id like any other.
+/// A [`Key`] answers exactly its own id, the empty one being an id like any other; a [`Keyring`]
+/// answers many, and [`keys_fn`] makes a look-up of a closure.
 ///
 /// ```
 /// use countersign::{Key, Keys, generate_secret};
@@ -22,6 +29,10 @@ pub trait Keys {
     /// The id is the peer's choice: 0 to 64 octets of any value. A client is denied in the same
     /// octets and after the same cryptographic work whether its id was found or not; the time
     /// of the look-up itself is the implementation's.
+    ///
+    /// It must not block for long, since the drivers call it where they are: an asynchronous one
+    /// on its runtime's thread. A look-up that has to *wait*, for a database say, goes between
+    /// two states of the [`handshake`](crate::handshake) core.
     fn find(&self, id: &[u8]) -> Option<Key>;
 }
 
@@ -40,5 +51,40 @@ impl<K: Keys + ?Sized> Keys for &K {
 impl<K: Keys + ?Sized> Keys for Arc<K> {
     fn find(&self, id: &[u8]) -> Option<Key> {
         (**self).find(id)
+    }
+}
+
+/// A look-up that is a closure.
+///
+/// ```
+/// use countersign::{Key, Keys, Server, generate_secret, keys_fn};
+///
+/// let key = Key::new(generate_secret()?)?;
+/// let server = Server::new(keys_fn(move |id| id.starts_with(b"worker-").then(|| key.clone())));
+/// # Ok::<(), countersign::Error>(())
+/// ```
+pub fn keys_fn<F>(find: F) -> KeysFn<F>
+where
+    F: Fn(&[u8]) -> Option<Key>,
+{
+    KeysFn(find)
+}
+
+/// The look-up that [`keys_fn`] makes.
+#[derive(Clone, Copy)]
+pub struct KeysFn<F>(F);
+
+impl<F> Keys for KeysFn<F>
+where
+    F: Fn(&[u8]) -> Option<Key>,
+{
+    fn find(&self, id: &[u8]) -> Option<Key> {
+        (self.0)(id)
+    }
+}
+
+impl<F> fmt::Debug for KeysFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeysFn(..)")
     }
 }

@@ -37,5 +37,5 @@ pub use {
     endpoint::{Client, Server},
     error::{Error, KeyFileProblem, Phase},
     key_file::generate_secret,
-    keys::Keys,
+    keys::{Keyring, Keys, KeysFn, keys_fn},
 };

@@ -138,6 +138,8 @@ pub enum InvalidInput {
         /// The length asked for, in octets.
         len: usize,
     },
+    /// A key ring that was not made from a directory cannot be loaded anew.
+    NoDirectory,
     /// A stream or driver that reports more octets than it was given or had room for.
     Overrun {
         /// How many it may have been, in octets.
@@ -291,6 +293,7 @@ impl fmt::Display for InvalidInput {
                 f,
                 "an exporter output has 1 to 8160 octets, and {len} were asked for"
             ),
+            Self::NoDirectory => f.write_str("this key ring was not made from a directory"),
             Self::Overrun { room, len } => write!(
                 f,
                 "the stream is broken: it reports {len} octets where at most {room} can be"

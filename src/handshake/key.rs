@@ -1,6 +1,8 @@
 //! Secrets, the keys derived from them, and their names.
 
+use core::borrow::Borrow;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use rand::TryCryptoRng;
 use zeroize::Zeroizing;
@@ -220,7 +222,7 @@ impl fmt::Debug for Key {
 /// assert_eq!(id, "worker-7\n");
 /// # Ok::<(), countersign::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyId {
     len: u8,
     octets: [u8; Self::MAX_LEN],
@@ -294,6 +296,19 @@ impl KeyId {
 
 impl AsRef<[u8]> for KeyId {
     fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// As the octets hash, so that a map of key ids can be searched for octets.
+impl Hash for KeyId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl Borrow<[u8]> for KeyId {
+    fn borrow(&self) -> &[u8] {
         self.as_bytes()
     }
 }

@@ -71,6 +71,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let keyed = Holds::KeyedStates(&["PRK", "Kc", "Ks", "Kx"]);
     let dummy = Holds::KeyedStates(&["the dummy"]);
+    let keyed_and_dummy = Holds::KeyedStates(&["PRK", "Kc", "Ks", "Kx", "the dummy"]);
     let digits = Holds::Octets("its digits");
     let (x, ns, nc) = (
         Holds::Octets("X"),
@@ -81,7 +82,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         all.check("Secret", secret()?, digits),
         all.check("Key", key()?, keyed),
         all.check("Client", Client::new(key()?), keyed),
-        all.check("Server", Server::new(key()?), keyed),
+        all.check("Server", Server::new(key()?), keyed_and_dummy),
         all.check("server::Config", config.clone(), dummy),
         all.check("server::AwaitResponse", await_response()?.1, ns),
         all.check("server::Identified", identified()?, nc),
@@ -190,7 +191,7 @@ impl Items {
             (self.0.iter()).any(|item| item.name == *sought && contains(memory, &item.octets))
         };
         (names.iter().filter(|name| !is_there(name)))
-            .map(|name| format!("{name} was not found before the drop"))
+            .map(|name| format!("not found before the drop: {name}"))
             .collect()
     }
 
@@ -198,7 +199,7 @@ impl Items {
     fn secrets_in(&self, memory: &[u8], when: &str) -> Vec<String> {
         let is_there = |item: &Item| item.octets.windows(8).any(|part| contains(memory, part));
         (self.0.iter().filter(|item| item.secret && is_there(item)))
-            .map(|item| format!("{} was found {when}", item.name))
+            .map(|item| format!("found {when}: {}", item.name))
             .collect()
     }
 }

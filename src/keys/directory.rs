@@ -1,0 +1,57 @@
+//! Keys from a directory of files.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::vec::Vec;
+
+use crate::error::{Error, KeyFileProblem};
+use crate::handshake::Key;
+use crate::key_file::{self, Readers};
+
+/// The keys in the files of a directory, each under the name of its file.
+pub(super) fn load(directory: &Path, readers: Readers) -> Result<Vec<Key>, Error> {
+    let at = |path: &Path, problem| Error::KeyFile {
+        path: path.into(),
+        problem,
+    };
+    let failed = |error| at(directory, KeyFileProblem::Io(error));
+    let files = resolve(directory).map_err(failed)?;
+    let mut keys = Vec::new();
+    for entry in fs::read_dir(files).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        // Reading a directory gives no entry without a name.
+        let id = octets(path.file_name().unwrap_or_default());
+        if id.starts_with(b".") {
+            continue;
+        }
+        let key = key_file::load(&path, readers)?;
+        let key = key.with_id(id);
+        keys.push(key.map_err(|invalid| at(&path, KeyFileProblem::Name(invalid)))?);
+    }
+    if keys.is_empty() {
+        return Err(at(directory, KeyFileProblem::NoKeys));
+    }
+    Ok(keys)
+}
+
+/// Where the files are: behind `..data` in a mounted Kubernetes secret, whose files are links
+/// through it. It is followed once, here, so that all files come from one version of the secret.
+fn resolve(directory: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(directory.join("..data")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::canonicalize(directory),
+        resolved => resolved,
+    }
+}
+
+#[cfg(unix)]
+fn octets(name: &OsStr) -> &[u8] {
+    std::os::unix::ffi::OsStrExt::as_bytes(name)
+}
+
+/// The UTF-8 of a name; a name that is not Unicode has some that no key id has.
+#[cfg(not(unix))]
+fn octets(name: &OsStr) -> &[u8] {
+    name.as_encoded_bytes()
+}
