@@ -1,15 +1,16 @@
 //! The drivers over blocking streams: they move octets and decide nothing.
 
-use std::io::{self, Read, Write};
+use core::time::Duration;
+use std::io::{Read, Write};
 
 use rand::TryCryptoRng;
 use rand::rngs::SysRng;
 
+use crate::deadline::{Deadline, Timeouts};
+use crate::driver::{flushed, received, sent};
 use crate::endpoint::{Client, Server};
 use crate::error::{Error, Phase};
-use crate::handshake::{
-    Flight, InvalidInput, Key, Mode, Progress, Prologue, Receive, Session, client, server,
-};
+use crate::handshake::{Flight, Key, Mode, Progress, Prologue, Receive, Session, client, server};
 use crate::keys::Keys;
 
 /// Authenticates this end as the client of a server that holds the same key, and the server to
@@ -112,6 +113,29 @@ impl Client {
     {
         run_client(stream, &self.prologue, &self.key, &mut SysRng)
     }
+
+    /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_authenticate`]; [`Error::TimedOut`] once the time is over.
+    ///
+    /// ```no_run
+    /// # use countersign::{Client, Key};
+    /// # use std::{net::TcpStream, time::Duration};
+    /// # let client = Client::new(Key::from_file("secret.key")?);
+    /// let stream = TcpStream::connect("127.0.0.1:7000")?;
+    /// let session = client.authenticate_within(&stream, Duration::from_secs(5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn authenticate_within<S>(&self, socket: &S, time: Duration) -> Result<Session, Error>
+    where
+        S: Timeouts,
+        for<'s> &'s S: Read + Write,
+    {
+        let phase = Phase::Awaiting(Flight::Challenge);
+        self.authenticate(&mut deadline(socket, time, phase)?)
+    }
 }
 
 impl<K: Keys> Server<K> {
@@ -135,6 +159,37 @@ impl<K: Keys> Server<K> {
     {
         run_server(stream, &self.config, &self.keys, &mut SysRng)
     }
+
+    /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`server_authenticate`]; [`Error::TimedOut`] once the time is over.
+    ///
+    /// ```no_run
+    /// # use countersign::{Key, Server};
+    /// # use std::{net::TcpListener, time::Duration};
+    /// # let server = Server::new(Key::from_file("secret.key")?);
+    /// let (stream, _) = TcpListener::bind("127.0.0.1:7000")?.accept()?;
+    /// let session = server.authenticate_within(&stream, Duration::from_secs(5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn authenticate_within<S>(&self, socket: &S, time: Duration) -> Result<Session, Error>
+    where
+        S: Timeouts,
+        for<'s> &'s S: Read + Write,
+    {
+        let phase = Phase::Sending(Flight::Challenge);
+        self.authenticate(&mut deadline(socket, time, phase)?)
+    }
+}
+
+fn deadline<S: Timeouts>(
+    socket: &S,
+    time: Duration,
+    phase: Phase,
+) -> Result<Deadline<'_, S>, Error> {
+    Deadline::new(socket, time).map_err(|error| Error::transport(phase, error))
 }
 
 fn run_client<S, R>(
@@ -183,12 +238,7 @@ where
 {
     let phase = Phase::Awaiting(R::FLIGHT);
     loop {
-        let n = match stream.read(state.space()) {
-            Ok(0) => return Err(Error::Closed(phase)),
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Error::transport(phase, error)),
-        };
+        let n = received(phase, stream.read(state.space()))?;
         match state.advance(n)? {
             Progress::More(same) => state = same,
             Progress::Done(next) => return Ok(next),
@@ -203,22 +253,77 @@ where
 {
     let phase = Phase::Sending(flight);
     while !octets.is_empty() {
-        match stream.write(octets) {
-            Ok(0) => return Err(Error::transport(phase, io::ErrorKind::WriteZero.into())),
-            // A stream that claims to have written more than it was given is broken; slicing
-            // by its word would panic.
-            Ok(len) => {
-                let room = octets.len();
-                octets = (octets.get(len..)).ok_or(InvalidInput::Overrun { room, len })?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::transport(phase, error)),
+        octets = sent(phase, octets, stream.write(octets))?;
+    }
+    while !flushed(phase, stream.flush())? {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use core::fmt;
+    use std::io;
+
+    use rand::TryRng;
+
+    use super::*;
+
+    /// A generator that fails, which the operating system's cannot be made to do.
+    struct NoEntropy;
+
+    impl TryRng for NoEntropy {
+        type Error = fmt::Error;
+
+        fn try_next_u32(&mut self) -> Result<u32, fmt::Error> {
+            Err(fmt::Error)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, fmt::Error> {
+            Err(fmt::Error)
+        }
+
+        fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), fmt::Error> {
+            Err(fmt::Error)
         }
     }
-    loop {
-        match stream.flush() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            flushed => return flushed.map_err(|error| Error::transport(phase, error)),
+
+    impl TryCryptoRng for NoEntropy {}
+
+    /// How often it was called.
+    #[derive(Default)]
+    struct Calls(usize);
+
+    impl Read for Calls {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0 += 1;
+            Ok(buf.len())
         }
+    }
+
+    impl Write for Calls {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            self.0 += 1;
+            Ok(buf.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn without_randomness_the_stream_is_not_touched() -> Result<(), Error> {
+        let key = Key::new("0123456789abcdef")?;
+        let prologue = Prologue::EMPTY;
+        let mut stream = Calls::default();
+
+        let client = run_client(&mut stream, &prologue, &key, &mut NoEntropy);
+        assert!(matches!(client, Err(Error::NoRandomness)), "{client:?}");
+        let config = server::Config::new(prologue);
+        let server = run_server(&mut stream, &config, &key, &mut NoEntropy);
+        assert!(matches!(server, Err(Error::NoRandomness)), "{server:?}");
+        assert_eq!(stream.0, 0);
+        Ok(())
     }
 }

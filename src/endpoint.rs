@@ -54,7 +54,7 @@ impl Client {
     /// ```
     pub fn service(self, name: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
         Ok(Self {
-            prologue: Prologue::new(name)?,
+            prologue: self.prologue.service(name)?,
             ..self
         })
     }
@@ -128,7 +128,7 @@ impl<K: Keys> Server<K> {
     /// ```
     pub fn service(self, name: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
         Ok(Self {
-            config: server::Config::new(Prologue::new(name)?),
+            config: self.config.service(name)?,
             ..self
         })
     }

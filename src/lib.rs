@@ -1,11 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(
-    clippy::alloc_instead_of_core,
-    clippy::std_instead_of_core,
-    unreachable_pub
-)]
+#![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "std")]
@@ -20,6 +16,8 @@ pub mod compat;
 #[cfg(feature = "std")]
 mod deadline;
 #[cfg(feature = "std")]
+mod driver;
+#[cfg(feature = "std")]
 mod endpoint;
 #[cfg(feature = "std")]
 mod error;
@@ -27,6 +25,10 @@ mod error;
 mod key_file;
 #[cfg(feature = "std")]
 mod keys;
+#[cfg(feature = "std")]
+mod listener;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use handshake::{Binding, Key, KeyId, Secret, Session};
 
@@ -38,4 +40,5 @@ pub use {
     error::{Error, KeyFileProblem, Phase},
     key_file::generate_secret,
     keys::{Keyring, Keys, KeysFn, keys_fn},
+    listener::{Event, Listener, Options as ListenerOptions, Outcome, Socket},
 };

@@ -17,7 +17,7 @@ use countersign::{
 };
 
 use crate::support::{
-    Act, Draws, Driver, HonestClient, HonestServer, Peer, Says, Wire, key, tcp_pair,
+    Act, Draws, Driver, Echoes, HonestClient, HonestServer, Peer, Says, Wire, key, tcp_pair,
 };
 
 /// The key id has 8 octets, so that F2 has 81.
@@ -412,41 +412,26 @@ fn an_interrupted_call_is_made_again() {
     }
 }
 
-/// A peer that says `first`, where there is one, and then answers what it is sent with `then`.
-#[derive(Clone)]
-struct Script {
-    first: Option<Vec<u8>>,
+/// A server that begins like an honest one, and answers what it is sent with `then`.
+struct FalseServer {
+    has_begun: bool,
     then: fn(&[u8]) -> Vec<u8>,
 }
 
-impl Script {
-    fn says(octets: impl AsRef<[u8]>) -> Self {
+impl FalseServer {
+    fn that(then: fn(&[u8]) -> Vec<u8>) -> Self {
         Self {
-            first: Some(octets.as_ref().to_vec()),
-            then: |_| Vec::new(),
-        }
-    }
-
-    fn echoes() -> Self {
-        Self {
-            first: None,
-            then: <[u8]>::to_vec,
-        }
-    }
-
-    /// A server that begins like an honest one.
-    fn server_that(then: fn(&[u8]) -> Vec<u8>) -> Self {
-        Self {
-            first: Some(challenge()),
+            has_begun: false,
             then,
         }
     }
 }
 
-impl Peer for Script {
+impl Peer for FalseServer {
     fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
-        if let Some(first) = self.first.take() {
-            return first;
+        if !self.has_begun {
+            self.has_begun = true;
+            return challenge();
         }
         let written: Vec<u8> = written.drain(..).collect();
         if written.is_empty() {
@@ -478,230 +463,165 @@ fn altered(mut flight: Vec<u8>, at: usize, octet: u8) -> Vec<u8> {
     flight
 }
 
-/// A peer that is not what this end takes it for.
-struct Foreigner {
-    name: &'static str,
-    side: Side,
-    script: Script,
-    error: Incompatible,
-    /// The offset, in all that this end receives, of the first octet that cannot belong.
-    fault: usize,
+/// A peer that is not what this end takes it for: its name, a stream to it, the error, and the
+/// offset, in all that this end receives, of the first octet that cannot belong.
+type Foreigner = (&'static str, WireTo, Incompatible, usize);
+
+type WireTo = Box<dyn Fn() -> Wire>;
+
+fn says(octets: impl AsRef<[u8]>) -> WireTo {
+    let octets = octets.as_ref().to_vec();
+    Box::new(move || Wire::to(Says(octets.clone())))
 }
 
-fn foreigners() -> Vec<Foreigner> {
-    let foreign = |awaiting, hint| Incompatible::Foreign { awaiting, hint };
-    let to_server = |hint| foreign(Flight::Response, hint);
-    let to_client = |hint| foreign(Flight::Challenge, hint);
-    let as_verdict = |hint| foreign(Flight::Verdict, hint);
-    let http = Some(Hint::Http);
-    let other_mode = |theirs| Incompatible::Mode {
-        ours: Mode::Authenticate,
-        theirs,
+fn server_that(then: fn(&[u8]) -> Vec<u8>) -> WireTo {
+    Box::new(move || Wire::to(FalseServer::that(then)))
+}
+
+const RANDOM: [u8; 40] = [
+    0xb7, 0x1d, 0x4e, 0x90, 0x06, 0xfa, 0x53, 0xc8, 0x2b, 0x9d, 0x71, 0xe4, 0x38, 0x0f, 0xa5, 0x6c,
+    0xd2, 0x87, 0x14, 0xbb, 0x49, 0xfe, 0x30, 0x65, 0x9a, 0x02, 0xcd, 0x78, 0x11, 0xe6, 0x5f, 0x83,
+    0x2e, 0xd9, 0x74, 0x0a, 0xb1, 0x4c, 0x97, 0x68,
+];
+
+const OTHER_MODE: Incompatible = Incompatible::Mode {
+    ours: Mode::Authenticate,
+    theirs: 1,
+};
+
+fn foreigners_at_a_server() -> Vec<Foreigner> {
+    let foreign = |hint| Incompatible::Foreign {
+        awaiting: Flight::Response,
+        hint,
     };
-    let random = [
-        0xb7, 0x1d, 0x4e, 0x90, 0x06, 0xfa, 0x53, 0xc8, 0x2b, 0x9d, 0x71, 0xe4, 0x38, 0x0f, 0xa5,
-        0x6c, 0xd2, 0x87, 0x14, 0xbb, 0x49, 0xfe, 0x30, 0x65, 0x9a, 0x02, 0xcd, 0x78, 0x11, 0xe6,
-        0x5f, 0x83, 0x2e, 0xd9, 0x74, 0x0a, 0xb1, 0x4c, 0x97, 0x68,
-    ];
+    let http = foreign(Some(Hint::Http));
     // A record of 512 octets with the version of TLS 1.0, as it always begins.
     let client_hello = [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
         &[0x5a; 501],
     ]
     .concat();
-    // The challenge of CPython 3.12 and of those before it, behind its length in four octets.
-    let listener = [b"\0\0\0\x3b#CHALLENGE#{sha256}", &[0x5a; 40][..]].concat();
-    let older_listener = [b"\0\0\0\x1f#CHALLENGE#", &[0x5a; 20][..]].concat();
 
-    let says = |octets: &[u8]| Script::says(octets);
-    let rows = [
-        // At a server.
+    vec![
+        ("GET", says("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), http, 0),
+        ("POST", says("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), http, 0),
+        ("CONNECT", says("CONNECT a:443 HTTP/1.1\r\n\r\n"), http, 1),
+        ("TLS", says(client_hello), foreign(Some(Hint::Tls)), 0),
         (
-            "HTTP GET",
-            ServerSide,
-            says(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-            to_server(http),
+            "SSH",
+            says("SSH-2.0-OpenSSH_9.6\r\n"),
+            foreign(Some(Hint::Ssh)),
             0,
         ),
-        (
-            "HTTP POST",
-            ServerSide,
-            says(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"),
-            to_server(http),
-            0,
-        ),
-        (
-            "HTTP HEAD",
-            ServerSide,
-            says(b"HEAD / HTTP/1.1\r\n\r\n"),
-            to_server(http),
-            0,
-        ),
-        (
-            "HTTP CONNECT",
-            ServerSide,
-            says(b"CONNECT example.org:443 HTTP/1.1\r\n\r\n"),
-            to_server(http),
-            1,
-        ),
-        (
-            "a TLS client",
-            ServerSide,
-            says(&client_hello),
-            to_server(Some(Hint::Tls)),
-            0,
-        ),
-        (
-            "an SSH client",
-            ServerSide,
-            says(b"SSH-2.0-OpenSSH_9.6\r\n"),
-            to_server(Some(Hint::Ssh)),
-            0,
-        ),
-        (
-            "random octets",
-            ServerSide,
-            says(&random),
-            to_server(None),
-            0,
-        ),
-        (
-            "nearly our name",
-            ServerSide,
-            says(b"CSIGM1C\0\0"),
-            to_server(None),
-            4,
-        ),
+        ("random octets", says(RANDOM), foreign(None), 0),
+        ("nearly our name", says("CSIGM1C\0\0"), foreign(None), 4),
         (
             "a client of the next version",
-            ServerSide,
-            Script::says(altered(response(), 5, b'2')),
+            says(altered(response(), 5, b'2')),
             Incompatible::Version(b'2'),
             5,
         ),
         (
             "a second server",
-            ServerSide,
-            Script::says(challenge()),
+            says(challenge()),
             Incompatible::Role(b'S'),
             6,
         ),
         (
             "a peer that echoes",
-            ServerSide,
-            Script::echoes(),
+            Box::new(|| Wire::to(Echoes)),
             Incompatible::Role(b'S'),
             6,
         ),
         (
-            "a client that wants records",
-            ServerSide,
-            Script::says(altered(response(), 7, 1)),
-            other_mode(1),
+            "a client with records",
+            says(altered(response(), 7, 1)),
+            OTHER_MODE,
             7,
         ),
         (
             "a client with a key id of 65 octets",
-            ServerSide,
-            Script::says(altered(response(), 8, 65)),
+            says(altered(response(), 8, 65)),
             Incompatible::KeyIdLength(65),
             8,
         ),
-        // At a client.
+    ]
+}
+
+fn foreigners_at_a_client() -> Vec<Foreigner> {
+    let foreign = |hint| Incompatible::Foreign {
+        awaiting: Flight::Challenge,
+        hint,
+    };
+    let in_place_of_f3 = |hint| Incompatible::Foreign {
+        awaiting: Flight::Verdict,
+        hint,
+    };
+    let http = foreign(Some(Hint::Http));
+    let multiprocessing = foreign(Some(Hint::Multiprocessing));
+    // The challenge of CPython 3.12 and of those before it, behind its length in four octets.
+    let listener = [b"\0\0\0\x3b#CHALLENGE#{sha256}", &[0x5a; 40][..]].concat();
+    let older_listener = [b"\0\0\0\x1f#CHALLENGE#", &[0x5a; 20][..]].concat();
+    let alert = b"\x15\x03\x03\x00\x02\x02\x28";
+
+    vec![
         (
-            "an SSH server",
-            ClientSide,
-            says(b"SSH-2.0-OpenSSH_9.6\r\n"),
-            to_client(Some(Hint::Ssh)),
+            "SSH",
+            says("SSH-2.0-OpenSSH_9.6\r\n"),
+            foreign(Some(Hint::Ssh)),
             0,
         ),
+        ("a Listener of CPython", says(listener), multiprocessing, 0),
         (
-            "a Listener of CPython",
-            ClientSide,
-            says(&listener),
-            to_client(Some(Hint::Multiprocessing)),
+            "an older Listener",
+            says(older_listener),
+            multiprocessing,
             0,
         ),
-        (
-            "a Listener of an older CPython",
-            ClientSide,
-            says(&older_listener),
-            to_client(Some(Hint::Multiprocessing)),
-            0,
-        ),
-        (
-            "an HTTP server",
-            ClientSide,
-            says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-            to_client(http),
-            0,
-        ),
-        (
-            "a TLS alert",
-            ClientSide,
-            says(b"\x15\x03\x03\x00\x02\x02\x28"),
-            to_client(Some(Hint::Tls)),
-            0,
-        ),
-        (
-            "random octets",
-            ClientSide,
-            says(&random),
-            to_client(None),
-            0,
-        ),
+        ("HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n"), http, 0),
+        ("a TLS alert", says(alert), foreign(Some(Hint::Tls)), 0),
+        ("random octets", says(RANDOM), foreign(None), 0),
         (
             "a server of the next version",
-            ClientSide,
-            Script::says(altered(challenge(), 5, b'2')),
+            says(altered(challenge(), 5, b'2')),
             Incompatible::Version(b'2'),
             5,
         ),
         (
             "a second client",
-            ClientSide,
-            Script::says(response()),
+            says(response()),
             Incompatible::Role(b'C'),
             6,
         ),
         (
-            "a server that wants records",
-            ClientSide,
-            Script::says(altered(challenge(), 7, 1)),
-            other_mode(1),
+            "a server with records",
+            says(altered(challenge(), 7, 1)),
+            OTHER_MODE,
             7,
         ),
         (
             "a server that echoes instead of judging",
-            ClientSide,
-            Script::server_that(<[u8]>::to_vec),
-            as_verdict(Some(Hint::Echo)),
+            server_that(<[u8]>::to_vec),
+            in_place_of_f3(Some(Hint::Echo)),
             F1_LEN,
         ),
         (
             "a server with a verdict that does not exist",
-            ClientSide,
-            Script::server_that(|_| b"accepted, believe me. No, really.".to_vec()),
-            as_verdict(None),
+            server_that(|_| b"accepted, believe me. No, really.".to_vec()),
+            in_place_of_f3(None),
             F1_LEN,
         ),
-    ];
-    rows.into_iter()
-        .map(|(name, side, script, error, fault)| Foreigner {
-            name,
-            side,
-            script,
-            error,
-            fault,
-        })
-        .collect()
+    ]
 }
 
 #[test]
 fn a_foreign_peer_is_recognised_at_the_first_octet_that_cannot_belong() {
     let key = ours();
-    for peer in foreigners() {
-        let side = peer.side;
+    let at_a_server = foreigners_at_a_server().into_iter();
+    let at_a_server = at_a_server.map(|peer| (ServerSide, peer));
+    let at_a_client = foreigners_at_a_client().into_iter();
+    let at_a_client = at_a_client.map(|peer| (ClientSide, peer));
+    for (side, (name, wire, expected, fault)) in at_a_server.chain(at_a_client) {
         // Every way to cut in two, not at all, and octet by octet. What a client receives ends
         // a read at the end of F1 too.
         let last = F1_LEN + F3_LEN;
@@ -710,27 +630,27 @@ fn a_foreign_peer_is_recognised_at_the_first_octet_that_cannot_belong() {
         for (cuts, &driver) in
             cuts.flat_map(|cuts| Driver::ALL.iter().map(move |d| (cuts.clone(), d)))
         {
-            let mut wire = Wire::to(peer.script.clone());
+            let mut wire = wire();
             let ends = cuts.clone();
             wire.on_read = Box::new(move |read| {
                 let next = ends.range(read + 1..).next();
                 Act::Move(next.map_or(usize::MAX, |end| end - read))
             });
             let error = side.run(driver, &key, &mut wire).unwrap_err();
-            let case = format!("{driver:?}, {}, cut at {cuts:?}: {error:?}", peer.name);
+            let case = format!("{driver:?}, {name}, cut at {cuts:?}: {error:?}");
 
             assert!(
-                matches!(error, Error::Incompatible(it) if it == peer.error),
+                matches!(error, Error::Incompatible(it) if it == expected),
                 "{case}"
             );
             let mut ends = cuts;
             if side == ClientSide {
                 ends.insert(F1_LEN);
             }
-            let reads = 1 + ends.range(..=peer.fault).count();
+            let reads = 1 + ends.range(..=fault).count();
             assert_eq!(wire.offered.len(), reads, "reads, {case}");
             let sent = match side {
-                ClientSide if peer.fault < F1_LEN => 0,
+                ClientSide if fault < F1_LEN => 0,
                 ClientSide => F2_LEN,
                 ServerSide => F1_LEN,
             };
@@ -767,8 +687,8 @@ fn denials() -> Vec<Wire> {
     }
     vec![
         Wire::to(HonestServer::new(&key("theirs"), Prologue::EMPTY, &tail())),
-        Wire::to(Script::server_that(|_| [denied(), tail()].concat())),
-        Wire::to(Script::server_that(|_| [&b"D"[..], &tail()].concat())),
+        Wire::to(FalseServer::that(|_| [denied(), tail()].concat())),
+        Wire::to(FalseServer::that(|_| [&b"D"[..], &tail()].concat())),
     ]
 }
 
@@ -910,6 +830,12 @@ fn errors() -> Vec<(Error, ErrorKind, bool)> {
             ErrorKind::InvalidInput,
             true,
         ),
+        (
+            key_file(KeyFileProblem::Name(InvalidInput::KeyIdTooLong { len: 65 })),
+            ErrorKind::InvalidInput,
+            true,
+        ),
+        (key_file(KeyFileProblem::NoKeys), ErrorKind::NotFound, false),
     ];
     for flight in [Flight::Challenge, Flight::Response, Flight::Verdict] {
         for phase in [Phase::Sending(flight), Phase::Awaiting(flight)] {

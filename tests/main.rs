@@ -6,8 +6,13 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
+mod attacks;
 mod cookbook;
+mod deadline;
 mod hostile;
 mod interop;
+mod keys;
+mod secrets;
 mod support;
+mod types;
 mod vectors;

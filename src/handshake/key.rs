@@ -15,8 +15,8 @@ use super::mac::MacKey;
 ///
 /// The secret itself is forgotten: a `Key` holds four keyed HMAC states (about 650 octets), no
 /// heap memory, and is wiped when dropped. Wiping reaches the place where a value is dropped;
-/// *moving* a value may leave a copy behind that nothing wipes, and so may swapping and core
-/// dumps. Where that matters, keep keys behind a reference.
+/// *moving* a value or computing with it may leave a copy behind that nothing wipes, and so may
+/// swapping and core dumps. Where that matters, keep keys behind a reference.
 ///
 /// Two keys cannot be compared: whether two ends hold the same secret is what the handshake
 /// finds out, in constant time. To compare two ends by eye there is [`Key::fingerprint`].
@@ -337,7 +337,8 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// 64 lower-case hexadecimal digits that carry 256 bits, wiped when dropped.
+/// 64 lower-case hexadecimal digits that carry 256 bits, wiped when dropped, with the limits that
+/// [`Key`] states.
 ///
 /// The digits are the secret; they are never decoded. So they survive text files, environment
 /// variables and secret managers. `Debug` does not show them; writing

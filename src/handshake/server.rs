@@ -4,7 +4,7 @@ use core::fmt;
 
 use rand::TryCryptoRng;
 
-use super::error::{Error, Refusal};
+use super::error::{Error, InvalidInput, Refusal};
 use super::key::{Key, KeyId};
 use super::mac::MacKey;
 use super::message::{Challenge, Flight, Mode, Response, Verdict};
@@ -37,6 +37,25 @@ impl Config {
             prologue,
             dummy: MacKey::new(b"countersign/1 dummy"),
         }
+    }
+
+    /// The same channel binding or none, with another service of 0 to 255 octets.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput::ServiceTooLong`] over 255 octets.
+    ///
+    /// ```
+    /// use countersign::handshake::{Prologue, server::Config};
+    ///
+    /// let config = Config::new(Prologue::EMPTY).service("billing/2")?;
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    pub fn service(self, service: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
+        Ok(Self {
+            prologue: self.prologue.service(service)?,
+            ..self
+        })
     }
 
     /// The same service, bound to one channel.

@@ -26,7 +26,8 @@ use super::transcript::SessionSecret;
 /// ```
 ///
 /// It authenticates the peer at the moment of the handshake. What follows on the stream is
-/// neither encrypted nor, in mode 0, protected from whoever sits on the line.
+/// neither encrypted nor, in mode 0, protected from whoever sits on the line. Its secret is wiped
+/// when it is dropped, with the limits that [`Key`](crate::Key) states.
 #[must_use = "a handshake whose session is dropped unseen authenticates nobody"]
 pub struct Session {
     key_id: KeyId,

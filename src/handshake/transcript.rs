@@ -58,14 +58,27 @@ impl Prologue {
     ///
     /// [`InvalidInput::ServiceTooLong`] over 255 octets.
     pub fn new(service: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
+        Self::EMPTY.service(service)
+    }
+
+    /// The same channel binding or none, with another service of 0 to 255 octets.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput::ServiceTooLong`] over 255 octets.
+    ///
+    /// ```
+    /// # use countersign::handshake::Prologue;
+    /// let prologue = Prologue::EMPTY.service("billing/2")?;
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    pub fn service(&self, service: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
         let service = service.as_ref();
         let Ok(len) = u8::try_from(service.len()) else {
             return Err(InvalidInput::ServiceTooLong { len: service.len() });
         };
-        let mut prologue = Self::EMPTY;
-        prologue.len = 0;
-        prologue.extend(&[&[len][..], service, &[0]]);
-        Ok(prologue)
+        let (_, binding) = self.parts();
+        Ok(Self::of(&[&[len], service, binding]))
     }
 
     /// The same service, bound to one channel.
@@ -78,19 +91,29 @@ impl Prologue {
     /// ```
     #[must_use]
     pub fn bound(&self, binding: &Binding) -> Self {
-        let mut prologue = self.clone();
-        let service = usize::from(self.octets[0]);
-        prologue.len = 1 + service;
+        let (service, _) = self.parts();
         let binding = binding.as_bytes();
         // A binding has far fewer than 256 octets.
-        prologue.extend(&[&[u8::try_from(binding.len()).unwrap_or(u8::MAX)], binding]);
+        let len = u8::try_from(binding.len()).unwrap_or(u8::MAX);
+        Self::of(&[service, &[len], binding])
+    }
+
+    fn of(parts: &[&[u8]]) -> Self {
+        let mut prologue = Self {
+            octets: [0; Self::MAX_LEN],
+            len: 0,
+        };
+        for part in parts {
+            append(&mut prologue.octets, &mut prologue.len, part);
+        }
         prologue
     }
 
-    fn extend(&mut self, parts: &[&[u8]]) {
-        for part in parts {
-            append(&mut self.octets, &mut self.len, part);
-        }
+    /// `LV(service)` and `LV(binding)`.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let octets = self.as_bytes();
+        let service = 1 + octets.first().map_or(0, |&len| usize::from(len));
+        octets.split_at_checked(service).unwrap_or_default()
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -101,12 +124,11 @@ impl Prologue {
 /// The service, escaped, and whether there is a binding.
 impl fmt::Debug for Prologue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.as_bytes();
-        let len = rest.split_off_first().map_or(0, |&len| usize::from(len));
-        let service = rest.split_off(..len).unwrap_or_default();
+        let (service, binding) = self.parts();
+        let service = service.get(1..).unwrap_or_default();
         f.debug_struct("Prologue")
             .field("service", &format_args!("\"{}\"", service.escape_ascii()))
-            .field("bound", &(rest.len() > 1))
+            .field("bound", &(binding.len() > 1))
             .finish()
     }
 }

@@ -1,0 +1,120 @@
+//! The sockets that a listener listens on.
+
+use core::time::Duration;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use crate::endpoint::Server;
+use crate::error::Error;
+use crate::handshake::Session;
+use crate::keys::Keys;
+
+/// A listening socket of the standard library: a [`TcpListener`] or, on Unix, a `UnixListener`.
+///
+/// It is sealed: these two are all there are.
+pub trait Socket: Sealed + Send + Sync + 'static {
+    /// What it accepts.
+    type Stream: Send + Sync + 'static;
+
+    #[doc(hidden)]
+    fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)>;
+
+    /// Makes a pending `accept` return, by ending the socket or by connecting to it.
+    #[doc(hidden)]
+    fn wake(&self);
+
+    #[doc(hidden)]
+    fn authenticate<K: Keys>(
+        stream: &Self::Stream,
+        server: &Server<K>,
+        time: Duration,
+    ) -> Result<Session, Error>;
+
+    /// Ends both directions, and with them whatever waits for either.
+    #[doc(hidden)]
+    fn end(stream: &Self::Stream);
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+use sealed::Sealed;
+
+impl Sealed for TcpListener {}
+
+#[cfg(unix)]
+impl Sealed for UnixListener {}
+
+impl Socket for TcpListener {
+    type Stream = TcpStream;
+
+    fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        self.accept().map(|(stream, peer)| (stream, Some(peer)))
+    }
+
+    fn wake(&self) {
+        #[cfg(unix)]
+        end_listening(self);
+        // Not every system wakes who waits on a socket that is shut down.
+        if let Ok(mut address) = self.local_addr() {
+            match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            let _ = TcpStream::connect_timeout(&address, Duration::from_millis(20));
+        }
+    }
+
+    fn authenticate<K: Keys>(
+        stream: &TcpStream,
+        server: &Server<K>,
+        time: Duration,
+    ) -> Result<Session, Error> {
+        server.authenticate_within(stream, time)
+    }
+
+    fn end(stream: &TcpStream) {
+        // One that is not connected any more has ended already.
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+#[cfg(unix)]
+impl Socket for UnixListener {
+    type Stream = UnixStream;
+
+    fn accept(&self) -> io::Result<(UnixStream, Option<SocketAddr>)> {
+        self.accept().map(|(stream, _)| (stream, None))
+    }
+
+    fn wake(&self) {
+        end_listening(self);
+        if let Ok(address) = self.local_addr() {
+            let _ = UnixStream::connect_addr(&address);
+        }
+    }
+
+    fn authenticate<K: Keys>(
+        stream: &UnixStream,
+        server: &Server<K>,
+        time: Duration,
+    ) -> Result<Session, Error> {
+        server.authenticate_within(stream, time)
+    }
+
+    fn end(stream: &UnixStream) {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// Shuts a listening socket down. Only streams have a method for it, but the call is one and the
+/// same for all sockets.
+#[cfg(unix)]
+fn end_listening(socket: &impl std::os::fd::AsFd) {
+    if let Ok(duplicate) = socket.as_fd().try_clone_to_owned() {
+        let _ = TcpStream::from(duplicate).shutdown(Shutdown::Both);
+    }
+}

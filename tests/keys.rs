@@ -1,0 +1,383 @@
+//! Key files, key ids, child secrets and fingerprints.
+
+use std::error::Error as _;
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use countersign::handshake::InvalidInput;
+use countersign::{Error, Key, KeyFileProblem, KeyId, Keys, generate_secret};
+
+use crate::support::{NoEntropy, TempDir, key, secret};
+
+/// A file with this content that only its owner can read.
+fn key_file(directory: &TempDir, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.path().join("secret.key");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).unwrap();
+    file.write_all(content.as_ref()).unwrap();
+    path
+}
+
+type Load = fn(&Path) -> Result<Key, Error>;
+
+/// The two ways to load a key file, which differ only in whose files they take.
+const LOADS: [Load; 2] = [
+    |path| Key::from_file(path),
+    |path| Key::from_shared_file(path),
+];
+
+#[test]
+fn one_line_end_is_no_part_of_the_secret_and_everything_else_is() {
+    let directory = TempDir::new();
+    let rows: [(&[u8], &[u8]); 12] = [
+        (b"0123456789abcdef\n", b"0123456789abcdef"),
+        (b"0123456789abcdef\r\n", b"0123456789abcdef"),
+        (b"0123456789abcdef", b"0123456789abcdef"),
+        (b"0123456789abcdef\n\n", b"0123456789abcdef\n"),
+        (b"0123456789abcdef\r\n\r\n", b"0123456789abcdef\r\n"),
+        (b"0123456789abcdef\n\r\n", b"0123456789abcdef\n"),
+        (b"0123456789abcdef\r", b"0123456789abcdef\r"),
+        (b"0123456789abcdef\n\r", b"0123456789abcdef\n\r"),
+        (b"0123456789abcdef\r\r\n", b"0123456789abcdef\r"),
+        (b"  0123456789abcdef  \n", b"  0123456789abcdef  "),
+        (b"\n0123456789abcdef\n", b"\n0123456789abcdef"),
+        (
+            b"\xef\xbb\xbf0123456789\0\xff\xfe\n",
+            b"\xef\xbb\xbf0123456789\0\xff\xfe",
+        ),
+    ];
+    for (content, secret) in rows {
+        let path = key_file(&directory, content);
+        let expected = Key::new(secret).unwrap().fingerprint();
+        for load in LOADS {
+            let key = load(&path).unwrap();
+            assert_eq!(key.fingerprint(), expected, "{}", content.escape_ascii());
+            assert_eq!(key.id(), "");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_holds_no_secret_is_refused_by_its_length_and_not_shown() {
+    let directory = TempDir::new();
+    let empty = InvalidInput::SecretTooShort { len: 0 };
+    let short = |len| InvalidInput::SecretTooShort { len };
+    let constant = |len| InvalidInput::SecretConstant { len };
+    let rows: [(&[u8], InvalidInput, &str); 9] = [
+        (b"", empty, "empty"),
+        (b"\n", empty, "empty"),
+        (b"\r\n", empty, "empty"),
+        (b"\n\n", short(1), "1 octets"),
+        (b"p", short(1), "1 octets"),
+        (b"hunter2-hunter2\n", short(15), "15 octets"),
+        (b"hunter2-hunter2\r\n", short(15), "15 octets"),
+        (b"qqqqqqqqqqqqqqqq\n", constant(16), "16 octets"),
+        (&[0; 32], constant(32), "32 octets"),
+    ];
+    for (content, invalid, length) in rows {
+        let path = key_file(&directory, content);
+        for load in LOADS {
+            let error = load(&path).unwrap_err();
+            let Error::KeyFile {
+                path: named,
+                problem,
+            } = &error
+            else {
+                panic!("{error:?}");
+            };
+            assert_eq!(*named, path);
+            assert!(
+                matches!(problem, KeyFileProblem::Secret(it) if *it == invalid),
+                "{error:?}"
+            );
+            let source = error.source().unwrap().downcast_ref::<InvalidInput>();
+            assert_eq!(source, Some(&invalid));
+
+            let sentence = error.to_string();
+            assert!(sentence.contains(path.to_str().unwrap()), "{sentence}");
+            assert!(sentence.contains(length), "{sentence}");
+            for shown in [sentence, format!("{error:?}"), format!("{error:#?}")] {
+                assert!(!shown.contains("hunter2"), "{shown}");
+                assert!(!shown.contains("qqq"), "{shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_is_none_is_an_error_of_the_file_system() {
+    let directory = TempDir::new();
+    let rows = [
+        (directory.path().join("missing.key"), ErrorKind::NotFound),
+        #[cfg(unix)]
+        (directory.path().to_path_buf(), ErrorKind::IsADirectory),
+    ];
+    for (path, kind) in rows {
+        for load in LOADS {
+            let error = load(&path).unwrap_err();
+            assert!(
+                matches!(&error, Error::KeyFile { path: named, problem: KeyFileProblem::Io(_) }
+                    if *named == path),
+                "{error:?}"
+            );
+            let source = error.source().unwrap().downcast_ref::<io::Error>();
+            assert_eq!(source.unwrap().kind(), kind);
+            let sentence = error.to_string();
+            assert!(sentence.contains(path.to_str().unwrap()), "{sentence}");
+            assert_eq!(io::Error::from(error).kind(), kind);
+        }
+    }
+}
+
+#[test]
+fn a_file_has_at_most_65536_octets() {
+    let directory = TempDir::new();
+    let octets = secret("long").repeat(2049);
+    for load in LOADS {
+        for (len, line_end) in [(65_536, ""), (65_535, "\n"), (65_534, "\r\n")] {
+            let content = [&octets[..len], line_end.as_bytes()].concat();
+            let loaded = load(&key_file(&directory, content)).unwrap();
+            let expected = Key::new(&octets[..len]).unwrap();
+            assert_eq!(loaded.fingerprint(), expected.fingerprint());
+        }
+        // A line end counts: the limit is the file's and not the secret's.
+        for content in [
+            octets[..65_537].to_vec(),
+            [&octets[..65_536], b"\n"].concat(),
+        ] {
+            let path = key_file(&directory, content);
+            let error = load(&path).unwrap_err();
+            assert!(
+                matches!(&error, Error::KeyFile { path: named, problem: KeyFileProblem::TooLarge }
+                    if *named == path),
+                "{error:?}"
+            );
+            let sentence = error.to_string();
+            assert!(sentence.contains(path.to_str().unwrap()), "{sentence}");
+            assert!(sentence.contains("65536 octets"), "{sentence}");
+            assert!(!sentence.contains("long"), "{sentence}");
+        }
+    }
+}
+
+#[cfg(unix)]
+mod modes {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    /// Asks for the sentence, and that it says what to do.
+    fn is_refused_as(mode: u32, path: &Path) {
+        let error = Key::from_file(path).unwrap_err();
+        assert!(
+            matches!(&error, Error::KeyFile { path: named, problem: KeyFileProblem::Exposed { mode: it } }
+                if named == path && *it == mode),
+            "{error:?}"
+        );
+        let sentence = error.to_string();
+        for part in [
+            path.to_str().unwrap(),
+            &format!("{mode:04o}"),
+            "chmod 600",
+            "from_shared_file",
+        ] {
+            assert!(sentence.contains(part), "no {part} in: {sentence}");
+        }
+        assert!(error.source().is_none());
+        assert_eq!(io::Error::from(error).kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_or_write_is_refused_with_the_remedy() {
+        let directory = TempDir::new();
+        let path = key_file(&directory, secret("ours"));
+        for mode in [0o644, 0o640, 0o604, 0o660, 0o602, 0o444] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            is_refused_as(mode, &path);
+            let shared = Key::from_shared_file(&path).unwrap();
+            assert_eq!(shared.fingerprint(), key("ours").fingerprint());
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            for load in LOADS {
+                let loaded = load(&path).unwrap();
+                assert_eq!(loaded.fingerprint(), key("ours").fingerprint());
+            }
+        }
+    }
+
+    #[test]
+    fn an_exposed_file_is_refused_whatever_it_holds() {
+        let directory = TempDir::new();
+        for content in [&b""[..], b"short\n", &vec![b'x'; 65_537]] {
+            let path = key_file(&directory, content);
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+            is_refused_as(0o644, &path);
+        }
+    }
+
+    #[test]
+    fn the_mode_that_counts_is_that_of_the_file_behind_a_link() {
+        let directory = TempDir::new();
+        let path = key_file(&directory, secret("ours"));
+        let link = directory.path().join("link.key");
+        symlink(&path, &link).unwrap();
+
+        let loaded = Key::from_file(&link).unwrap();
+        assert_eq!(loaded.fingerprint(), key("ours").fingerprint());
+
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        is_refused_as(0o644, &link);
+    }
+}
+
+#[test]
+fn a_generated_secret_is_64_lower_case_digits_and_survives_a_file() {
+    let directory = TempDir::new();
+    let (one, another) = (generate_secret().unwrap(), generate_secret().unwrap());
+    assert_ne!(one.as_ref(), another.as_ref());
+    for secret in [one, another] {
+        let digits = secret.as_ref();
+        assert_eq!(digits.len(), 64);
+        assert!(are_lower_case_digits(digits));
+
+        let expected = Key::new(&secret).unwrap().fingerprint();
+        for line_end in ["", "\n", "\r\n"] {
+            let path = key_file(&directory, [digits, line_end.as_bytes()].concat());
+            let loaded = Key::from_file(path).unwrap();
+            assert_eq!(loaded.fingerprint(), expected);
+        }
+    }
+}
+
+fn are_lower_case_digits(octets: &[u8]) -> bool {
+    (octets.iter()).all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[test]
+fn a_secret_is_not_made_of_what_a_failed_generator_left() {
+    let error = countersign::Secret::generate(&mut NoEntropy).unwrap_err();
+    assert_eq!(error, countersign::handshake::Error::NoRandomness);
+}
+
+#[test]
+fn a_key_id_has_0_to_64_octets_of_any_value() {
+    for len in [0, 1, 63, 64] {
+        let octets = vec![0xfe; len];
+        let id = KeyId::new(&octets).unwrap();
+        assert_eq!(id.as_bytes(), octets);
+        assert_eq!(id.as_ref(), octets);
+        assert_eq!(id.is_empty(), len == 0);
+        assert_eq!(*key("ours").with_id(&octets).unwrap().id(), id);
+    }
+    for len in [65, 66, 255, 256, 320] {
+        let error = InvalidInput::KeyIdTooLong { len };
+        assert_eq!(KeyId::new(vec![b'x'; len]).unwrap_err(), error);
+        assert_eq!(key("ours").with_id(vec![b'x'; len]).unwrap_err(), error);
+        assert!(error.to_string().contains(&len.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_key_id_is_escaped_wherever_it_is_shown() {
+    let rows: [(&[u8], &str); 8] = [
+        (b"", ""),
+        (b"worker-7", "worker-7"),
+        (b"a\nb\rc\td", r"a\nb\rc\td"),
+        (br#"say "no""#, r#"say \"no\""#),
+        (b"it's", r"it\'s"),
+        (br"back\slash", r"back\\slash"),
+        ("m\u{fc}nchen".as_bytes(), r"m\xc3\xbcnchen"),
+        (b"\x1b[2J\0\x7f", r"\x1b[2J\x00\x7f"),
+    ];
+    for (octets, escaped) in rows {
+        let id = KeyId::new(octets).unwrap();
+        assert_eq!(id.to_string(), escaped);
+        assert_eq!(format!("{id:?}"), format!("\"{escaped}\""));
+
+        // Where it is part of something else, too.
+        let error = Error::ClientNotAuthentic {
+            key_id: id,
+            refusal: countersign::handshake::Refusal::UnknownKeyId,
+        };
+        let key = key("ours").with_id(octets).unwrap();
+        for shown in [error.to_string(), format!("{error:?}"), format!("{key:?}")] {
+            assert!(shown.contains(&format!("\"{escaped}\"")), "{shown}");
+            assert!(shown.bytes().all(|octet| matches!(octet, b' '..=b'~')));
+        }
+    }
+}
+
+#[test]
+fn a_key_answers_exactly_its_own_id() {
+    let ids: [&[u8]; 7] = [
+        b"",
+        b"\0",
+        b"worker",
+        b"worker-7",
+        b"worker-77",
+        b"Worker-7",
+        &[0; KeyId::MAX_LEN],
+    ];
+    for own in ids {
+        let key = key("ours").with_id(own).unwrap();
+        for asked in ids {
+            let found = key.find(asked);
+            assert_eq!(found.is_some(), own == asked, "{own:?}, {asked:?}");
+            if let Some(found) = found {
+                assert_eq!(found.id(), key.id());
+                assert_eq!(found.fingerprint(), key.fingerprint());
+            }
+        }
+        // An id of more octets than there can be belongs to nobody.
+        assert!(key.find(&[0; KeyId::MAX_LEN + 1]).is_none());
+    }
+}
+
+#[test]
+fn a_child_has_a_secret_of_its_own() {
+    let master = key("master");
+    let ids: [&[u8]; 5] = [b"a", b"b", b"ab", b"a\0", &[b'a'; KeyId::MAX_LEN]];
+    let mut fingerprints = vec![master.fingerprint()];
+    for id in ids {
+        let child = master.child_secret(id).unwrap();
+        assert_eq!(child.as_ref().len(), 64);
+        assert!(are_lower_case_digits(child.as_ref()));
+
+        // It depends on the secret and the id, and on nothing else.
+        let renamed = master.clone().with_id("another").unwrap();
+        assert_eq!(child.as_ref(), renamed.child_secret(id).unwrap().as_ref());
+        let others = key("other").child_secret(id).unwrap();
+        assert_ne!(child.as_ref(), others.as_ref());
+
+        let fingerprint = Key::new(&child).unwrap().fingerprint();
+        assert!(!fingerprints.contains(&fingerprint));
+        fingerprints.push(fingerprint);
+    }
+
+    let empty = master.child_secret("").unwrap_err();
+    assert_eq!(empty, InvalidInput::ChildIdEmpty);
+    let too_long = master.child_secret([b'a'; KeyId::MAX_LEN + 1]).unwrap_err();
+    assert_eq!(too_long, InvalidInput::KeyIdTooLong { len: 65 });
+}
+
+#[test]
+fn a_fingerprint_is_eight_digits_that_tell_secrets_apart_and_not_ids() {
+    let fingerprint = key("ours").fingerprint();
+    let shown = fingerprint.to_string();
+    assert_eq!(shown.len(), 8);
+    assert!(are_lower_case_digits(shown.as_bytes()));
+    assert_eq!(format!("{fingerprint:?}"), shown);
+
+    assert_eq!(key("ours").fingerprint(), fingerprint);
+    let named = key("ours").with_id("worker-7").unwrap();
+    assert_eq!(named.fingerprint(), fingerprint);
+    for other in ["theirs", "our", "ours-", "Ours"] {
+        assert_ne!(key(other).fingerprint(), fingerprint);
+    }
+}
