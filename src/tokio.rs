@@ -302,6 +302,20 @@ impl<K: Keys> Server<K> {
     }
 }
 
+/// The same options, for tokio.
+impl From<crate::Client> for Client {
+    fn from(client: crate::Client) -> Self {
+        Self(client)
+    }
+}
+
+/// The same options, for tokio.
+impl<K> From<crate::Server<K>> for Server<K> {
+    fn from(server: crate::Server<K>) -> Self {
+        Self(server)
+    }
+}
+
 impl<K> core::fmt::Debug for Server<K> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.fmt(f)

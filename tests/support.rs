@@ -9,6 +9,11 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process};
+#[cfg(feature = "tokio")]
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use countersign::handshake::{
     self, Flight, Mode, Progress, Prologue, Receive, Verdict, client, server,
@@ -17,6 +22,8 @@ use countersign::{Client, Error, Key, Keys, Server, Session};
 use hmac::{Hmac, KeyInit, Mac};
 use rand::{TryCryptoRng, TryRng};
 use sha2::Sha256;
+#[cfg(feature = "tokio")]
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A key with a secret that is a function of `name`, under the empty key id.
 pub fn key(name: &str) -> Key {
@@ -536,26 +543,94 @@ impl Write for Wire {
     }
 }
 
+/// In tokio too the double answers at once: what a socket would be awaited for, it fails with.
+#[cfg(feature = "tokio")]
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n = self.do_read(buf.initialize_unfilled())?;
+        buf.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.do_write(buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.do_flush())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// The drivers over streams, so that one table of tests runs through all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
     Blocking,
+    #[cfg(feature = "tokio")]
+    Tokio,
 }
 
 impl Driver {
-    pub const ALL: &[Self] = &[Self::Blocking];
+    pub const ALL: &[Self] = &[
+        Self::Blocking,
+        #[cfg(feature = "tokio")]
+        Self::Tokio,
+    ];
+
+    /// Whether a stream can report more octets than there was room for; tokio's buffers keep it
+    /// from doing so.
+    pub fn lets_reads_lie(self) -> bool {
+        self == Self::Blocking
+    }
 
     pub fn client(self, wire: &mut Wire, client: &Client) -> Result<Session, Error> {
         match self {
             Self::Blocking => client.authenticate(wire),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => {
+                let client = countersign::tokio::Client::from(client.clone());
+                block_on(client.authenticate(wire))
+            }
         }
     }
 
-    pub fn server<K: Keys>(self, wire: &mut Wire, server: &Server<K>) -> Result<Session, Error> {
+    pub fn server<K: Keys + Clone>(
+        self,
+        wire: &mut Wire,
+        server: &Server<K>,
+    ) -> Result<Session, Error> {
         match self {
             Self::Blocking => server.authenticate(wire),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => {
+                let server = countersign::tokio::Server::from(server.clone());
+                block_on(server.authenticate(wire))
+            }
         }
     }
+}
+
+/// Runs a future on a runtime of its own.
+#[cfg(feature = "tokio")]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(future)
 }
 
 /// Two ends of a TCP connection over the loopback interface.
