@@ -6,8 +6,10 @@
 //!
 //! They set no deadline, except where they say so: `tokio::time::timeout` does for any of them
 //! what [`Client::authenticate_within`] and [`Server::authenticate_within`] do with an error
-//! that says what was awaited.
+//! that says what was awaited. Those two and the listener need a runtime with its time and I/O
+//! enabled, as `#[tokio::main]` makes it; tokio itself panics without.
 
+pub mod cookbook;
 mod listener;
 
 use core::future::Future;

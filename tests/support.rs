@@ -15,6 +15,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use countersign::compat::cookbook::{self, Answered, KnowsSecret};
 use countersign::handshake::{
     self, Flight, Mode, Progress, Prologue, Receive, Verdict, client, server,
 };
@@ -620,6 +621,29 @@ impl Driver {
                 let server = countersign::tokio::Server::from(server.clone());
                 block_on(server.authenticate(wire))
             }
+        }
+    }
+}
+
+/// The recipe's wire through each driver.
+impl Driver {
+    pub fn cookbook_client(self, wire: &mut Wire, secret: &[u8]) -> Result<Answered, Error> {
+        match self {
+            Self::Blocking => cookbook::client_authenticate(wire, secret),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(countersign::tokio::cookbook::client_authenticate(
+                wire, secret,
+            )),
+        }
+    }
+
+    pub fn cookbook_server(self, wire: &mut Wire, secret: &[u8]) -> Result<KnowsSecret, Error> {
+        match self {
+            Self::Blocking => cookbook::server_authenticate(wire, secret),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(countersign::tokio::cookbook::server_authenticate(
+                wire, secret,
+            )),
         }
     }
 }

@@ -60,9 +60,9 @@ pub fn client_authenticate<S>(stream: &mut S, secret: &[u8]) -> Result<Answered,
 where
     S: Read + Write + ?Sized,
 {
-    let digest = receive(stream, AwaitChallenge::new(secret)?)?;
+    let (digest, answered) = receive(stream, AwaitChallenge::new(secret)?)?;
     send(stream, Flight::Response, &digest)?;
-    Ok(Answered(()))
+    Ok(answered)
 }
 
 /// Challenges a client that speaks the recipe's wire.
@@ -113,14 +113,14 @@ pub struct KnowsSecret(());
 /// The digest has the size of the challenge.
 const CHALLENGE_LEN: usize = TAG_LEN;
 
-/// Awaits 32 octets. Goes on to their digest.
-struct AwaitChallenge {
+/// Awaits 32 octets. Goes on to their digest, to be sent.
+pub(crate) struct AwaitChallenge {
     key: MacKey,
     challenge: Filling,
 }
 
 impl AwaitChallenge {
-    fn new(secret: &[u8]) -> Result<Self, InvalidInput> {
+    pub(crate) fn new(secret: &[u8]) -> Result<Self, InvalidInput> {
         Ok(Self {
             key: key(secret)?,
             challenge: Filling::default(),
@@ -132,7 +132,7 @@ impl Sealed for AwaitChallenge {}
 
 impl Receive for AwaitChallenge {
     const FLIGHT: Flight = Flight::Challenge;
-    type Next = [u8; TAG_LEN];
+    type Next = ([u8; TAG_LEN], Answered);
 
     fn space(&mut self) -> &mut [u8] {
         self.challenge.space()
@@ -148,7 +148,8 @@ impl Receive for AwaitChallenge {
         } else if challenge.starts_with(b"CSIGN1") {
             Hint::Native
         } else {
-            return Ok(Progress::Done(self.key.tag(challenge).disclose()));
+            let digest = self.key.tag(challenge).disclose();
+            return Ok(Progress::Done((digest, Answered(()))));
         };
         Err(handshake::Error::Incompatible(Incompatible::Foreign {
             awaiting: Self::FLIGHT,
@@ -158,13 +159,13 @@ impl Receive for AwaitChallenge {
 }
 
 /// The challenge is sent; awaits its digest.
-struct AwaitDigest {
+pub(crate) struct AwaitDigest {
     expected: Tag,
     digest: Filling,
 }
 
 impl AwaitDigest {
-    fn start(secret: &[u8]) -> Result<([u8; CHALLENGE_LEN], Self), handshake::Error> {
+    pub(crate) fn start(secret: &[u8]) -> Result<([u8; CHALLENGE_LEN], Self), handshake::Error> {
         let key = key(secret)?;
         let challenge = draw(&mut SysRng)?;
         let state = Self {
