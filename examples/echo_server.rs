@@ -8,71 +8,64 @@ use std::thread;
 use std::time::Duration;
 
 use countersign::compat::{self, cookbook};
-use countersign::{Deadline, Error, Server};
-use lexopt::{Arg, ValueExt};
+use countersign::{Deadline, Listener, Server};
 
 #[path = "common/options.rs"]
+#[allow(dead_code, reason = "the programs over tokio use more of it")]
 mod options;
-use options::{Failure, Identity, Wire, while_doing};
+#[path = "common/server.rs"]
+mod server;
+use options::{Failure, Wire, while_doing};
+use server::Settings;
 
 const USAGE: &str = "\
 usage: echo_server [--listen ADDR] [--wire native|cookbook] [--key-file PATH] [--key-id ID]
-                   [--service NAME] [--deadline SECONDS]
+                   [--key-dir PATH] [--service NAME] [--deadline SECONDS]
 
-Without --key-file the path is read from COUNTERSIGN_KEY_FILE.";
+Without --key-file the path is read from COUNTERSIGN_KEY_FILE. --key-dir takes the place of
+--key-file and --key-id: each file in the directory is a key, and its name the key id. The
+directory is read again whenever a line arrives on standard input.";
 
 fn main() -> ExitCode {
     options::report("echo_server", run())
 }
 
 fn run() -> Result<(), Failure> {
-    let mut identity = Identity::default();
-    let mut address = "127.0.0.1:7000".to_owned();
-    let mut deadline = Duration::from_secs(5);
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("listen") => address = parser.value()?.string()?,
-            Arg::Long("deadline") => {
-                deadline = Duration::try_from_secs_f64(parser.value()?.parse()?)?;
-            }
-            Arg::Long("help") => {
-                println!("{USAGE}");
-                return Ok(());
-            }
-            Arg::Long(option) => {
-                let option = option.to_owned();
-                identity.take(&option, &mut parser)?;
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
-
-    let authenticate: Arc<Authenticate> = match identity.wire {
-        Wire::Native => {
-            let server = Server::new(identity.key()?).service(&identity.service)?;
-            Arc::new(move |stream| {
-                let session = server.authenticate(stream)?;
-                Ok(format!(", key id \"{}\"", session.key_id()))
-            })
-        }
-        Wire::Cookbook => {
-            let secret = compat::secret_from_file(identity.key_file()?)?;
-            Arc::new(move |stream| {
-                let _knows_secret = cookbook::server_authenticate(stream, &secret)?;
-                Ok(String::new())
-            })
-        }
+    let Some(settings) = Settings::from_args(USAGE)? else {
+        return Ok(());
     };
-    let listener =
-        TcpListener::bind(&address).map_err(while_doing(format!("cannot listen on {address}")))?;
-    println!("listening on {}", listener.local_addr()?);
+    match settings.identity.wire {
+        Wire::Native => serve(&settings),
+        Wire::Cookbook => serve_cookbook(&settings),
+    }
+}
+
+fn serve(settings: &Settings) -> Result<(), Failure> {
+    let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
+    let socket = listen(settings)?;
+    let listener = Listener::with_options(socket, server, settings.listener_options())?;
     loop {
-        match listener.accept() {
+        // Whoever comes out here has authenticated, and strangers hold nobody up.
+        let (stream, session) = listener.accept()?;
+        thread::spawn(move || {
+            if let Err(error) = echo(&stream) {
+                eprintln!("key id \"{}\" failed: {error}", session.key_id());
+            }
+        });
+    }
+}
+
+/// The listener speaks the native wire only, so this is an accept loop by hand: a thread for each
+/// client, for a silent one to delay nobody else.
+fn serve_cookbook(settings: &Settings) -> Result<(), Failure> {
+    let secret = Arc::new(compat::secret_from_file(settings.identity.key_file()?)?);
+    let deadline = settings.deadline;
+    let socket = listen(settings)?;
+    loop {
+        match socket.accept() {
             Ok((stream, peer)) => {
-                let authenticate = Arc::clone(&authenticate);
-                // A thread for each client: a silent one delays nobody else.
-                thread::spawn(move || serve(&stream, peer, &*authenticate, deadline));
+                let secret = Arc::clone(&secret);
+                thread::spawn(move || serve_one(&stream, peer, &secret, deadline));
             }
             Err(error) => {
                 eprintln!("cannot accept: {error}");
@@ -82,20 +75,28 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// Says who came in, as far as the wire tells.
-type Authenticate = dyn Fn(&mut Deadline<'_, TcpStream>) -> Result<String, Error> + Send + Sync;
-
-fn serve(stream: &TcpStream, peer: SocketAddr, authenticate: &Authenticate, time: Duration) {
+fn serve_one(stream: &TcpStream, peer: SocketAddr, secret: &[u8], time: Duration) {
     let outcome = Deadline::new(stream, time)
         .map_err(Failure::from)
-        .and_then(|mut stream| Ok(authenticate(&mut stream)?));
+        .and_then(|mut stream| Ok(cookbook::server_authenticate(&mut stream, secret)?));
     match outcome {
-        Ok(who) => {
-            eprintln!("{peer} accepted{who}");
-            if let Err(error) = io::copy(&mut &*stream, &mut &*stream) {
+        Ok(_knows_secret) => {
+            eprintln!("{peer} accepted");
+            if let Err(error) = echo(stream) {
                 eprintln!("{peer} failed: {error}");
             }
         }
         Err(error) => eprintln!("{peer} refused: {error}"),
     }
+}
+
+fn listen(Settings { address, .. }: &Settings) -> Result<TcpListener, Failure> {
+    let socket =
+        TcpListener::bind(address).map_err(while_doing(format!("cannot listen on {address}")))?;
+    println!("listening on {}", socket.local_addr()?);
+    Ok(socket)
+}
+
+fn echo(mut stream: &TcpStream) -> io::Result<u64> {
+    io::copy(&mut &*stream, &mut stream)
 }

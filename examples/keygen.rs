@@ -5,15 +5,19 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use countersign::generate_secret;
-use lexopt::Arg;
+use countersign::{Key, Secret, generate_secret};
+use lexopt::{Arg, ValueExt};
 
 #[path = "common/options.rs"]
 #[allow(dead_code, reason = "the echo programs use more of it")]
 mod options;
 use options::{Failure, while_doing};
 
-const USAGE: &str = "usage: keygen PATH";
+const USAGE: &str = "\
+usage: keygen [--child-of MASTER --key-id ID] PATH
+
+Draws a secret at random. With --child-of it derives the one of the client with this key id from
+the secret in the key file MASTER, again the same each time.";
 
 fn main() -> ExitCode {
     options::report("keygen", run())
@@ -21,9 +25,13 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let mut path = None;
+    let mut master = None;
+    let mut key_id = None;
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
+            Arg::Long("child-of") => master = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("key-id") => key_id = Some(parser.value()?.string()?),
             Arg::Long("help") => {
                 println!("{USAGE}");
                 return Ok(());
@@ -33,11 +41,15 @@ fn run() -> Result<(), Failure> {
         }
     }
     let path = path.ok_or("no file: give a PATH that does not exist yet")?;
-    write(&path).map_err(while_doing(format!("cannot write {}", path.display())))
+    let secret = match (master, key_id) {
+        (None, None) => generate_secret()?,
+        (Some(master), Some(key_id)) => Key::from_file(master)?.child_secret(key_id)?,
+        _ => return Err("--child-of MASTER and --key-id ID go together".into()),
+    };
+    write(&path, &secret).map_err(while_doing(format!("cannot write {}", path.display())))
 }
 
-fn write(path: &Path) -> Result<(), std::io::Error> {
-    let secret = generate_secret()?;
+fn write(path: &Path, secret: &Secret) -> Result<(), std::io::Error> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -10,7 +10,9 @@ use crate::deadline::{Deadline, Timeouts};
 use crate::driver::{flushed, received, sent};
 use crate::endpoint::{Client, Server};
 use crate::error::{Error, Phase};
-use crate::handshake::{Flight, Key, Mode, Progress, Prologue, Receive, Session, client, server};
+use crate::handshake::{
+    Flight, Key, Mode, Progress, Prologue, Receive, Session, Transcript, client, server,
+};
 use crate::keys::Keys;
 
 /// Authenticates this end as the client of a server that holds the same key, and the server to
@@ -202,7 +204,8 @@ where
     S: Read + Write + ?Sized,
     R: TryCryptoRng + ?Sized,
 {
-    let await_challenge = client::start(prologue, Mode::Authenticate, key, rng)?;
+    let mut transcript = Transcript::new();
+    let await_challenge = client::start(&mut transcript, prologue, Mode::Authenticate, key, rng)?;
     let (response, await_verdict) = receive(stream, await_challenge)?;
     send(stream, Flight::Response, response.as_ref())?;
     receive(stream, await_verdict)
@@ -219,7 +222,8 @@ where
     K: Keys + ?Sized,
     R: TryCryptoRng + ?Sized,
 {
-    let (challenge, await_response) = config.start(Mode::Authenticate, rng)?;
+    let mut transcript = Transcript::new();
+    let (challenge, await_response) = config.start(&mut transcript, Mode::Authenticate, rng)?;
     send(stream, Flight::Challenge, challenge.as_ref())?;
     let identified = receive(stream, await_response)?;
     let key = keys.find(identified.key_id().as_bytes());

@@ -4,11 +4,11 @@
 //! Most programs use the drivers at the crate root. This module is for those that bring their
 //! own transport or runtime, or that have to *await* the look-up of a key.
 //!
-//! One type is one state. A step takes the state by value and gives the next one, so a failed
+//! One type is one state, around a [`Transcript`] that the caller lends. A step takes the state by value and gives the next one, so a failed
 //! step leaves nothing to call again, and a [`Session`] exists only behind the last proof:
 //!
 //! ```text
-//!  client::start(prologue, mode, key, rng)          server::Config::start(mode, rng)
+//!  client::start(…, key, rng)                       server::Config::start(…, rng)
 //!    │                                                │
 //!    ▼                                                ▼
 //!  AwaitChallenge  ◀────────── F1 ─────────────────  (Challenge, AwaitResponse)
@@ -27,7 +27,9 @@
 //!
 //! ```
 //! use countersign::Key;
-//! use countersign::handshake::{Error, Mode, Progress, Prologue, Receive, client, server};
+//! use countersign::handshake::{
+//!     Error, Mode, Progress, Prologue, Receive, Transcript, client, server,
+//! };
 //! use rand::rngs::SysRng;
 //!
 //! /// Delivers a flight, in pieces of at most seven octets for the sake of the example.
@@ -50,8 +52,9 @@
 //! let config = server::Config::new(prologue.clone());
 //! let mode = Mode::Authenticate;
 //!
-//! let await_challenge = client::start(&prologue, mode, &key, &mut SysRng)?;
-//! let (challenge, await_response) = config.start(mode, &mut SysRng)?;
+//! let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+//! let await_challenge = client::start(&mut clients, &prologue, mode, &key, &mut SysRng)?;
+//! let (challenge, await_response) = config.start(&mut servers, mode, &mut SysRng)?;
 //! let (response, await_verdict) = deliver(await_challenge, challenge.as_ref())?;
 //! let identified = deliver(await_response, response.as_ref())?;
 //!
@@ -67,10 +70,11 @@
 //!
 //! ```compile_fail,E0382
 //! # use countersign::Key;
-//! # use countersign::handshake::{Mode, Prologue, Receive, client};
+//! # use countersign::handshake::{Mode, Prologue, Receive, Transcript, client};
 //! # let key = Key::new(countersign::generate_secret()?)?;
 //! # let (prologue, mode, rng) = (Prologue::EMPTY, Mode::Authenticate, &mut rand::rngs::SysRng);
-//! let await_challenge = client::start(&prologue, mode, &key, rng)?;
+//! # let mut transcript = Transcript::new();
+//! let await_challenge = client::start(&mut transcript, &prologue, mode, &key, rng)?;
 //! let first = await_challenge.advance(0);
 //! let second = await_challenge.advance(0);
 //! # Ok::<(), countersign::Error>(())
@@ -80,10 +84,11 @@
 //!
 //! ```
 //! # use countersign::Key;
-//! # use countersign::handshake::{Mode, Prologue, Receive, client};
+//! # use countersign::handshake::{Mode, Prologue, Receive, Transcript, client};
 //! # let key = Key::new(countersign::generate_secret()?)?;
 //! # let (prologue, mode, rng) = (Prologue::EMPTY, Mode::Authenticate, &mut rand::rngs::SysRng);
-//! let await_challenge = client::start(&prologue, mode, &key, rng)?;
+//! # let mut transcript = Transcript::new();
+//! let await_challenge = client::start(&mut transcript, &prologue, mode, &key, rng)?;
 //! let first = await_challenge.advance(0);
 //! # Ok::<(), countersign::Error>(())
 //! ```
@@ -103,7 +108,7 @@ pub use self::error::{Error, Hint, Incompatible, InvalidInput, Refusal};
 pub use self::key::{Fingerprint, Key, KeyId, Secret};
 pub use self::message::{Challenge, Flight, Mode, Response, Verdict};
 pub use self::session::Session;
-pub use self::transcript::{Binding, Prologue};
+pub use self::transcript::{Binding, Prologue, Transcript};
 
 use self::message::NONCE_LEN;
 

@@ -25,7 +25,8 @@ pub use self::listener::{Listener, Socket};
 use crate::driver::{flushed, received, sent};
 use crate::error::{Error, Phase};
 use crate::handshake::{
-    Binding, Flight, InvalidInput, Key, Mode, Progress, Prologue, Receive, Session, client, server,
+    Binding, Flight, InvalidInput, Key, Mode, Progress, Prologue, Receive, Session, Transcript,
+    client, server,
 };
 use crate::keys::Keys;
 
@@ -358,7 +359,14 @@ async fn run_client<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
 {
-    let await_challenge = client::start(prologue, Mode::Authenticate, key, &mut SysRng)?;
+    let mut transcript = Transcript::new();
+    let await_challenge = client::start(
+        &mut transcript,
+        prologue,
+        Mode::Authenticate,
+        key,
+        &mut SysRng,
+    )?;
     let (response, await_verdict) = receive(stream, await_challenge, time).await?;
     send(stream, Flight::Response, response.as_ref(), time).await?;
     receive(stream, await_verdict, time).await
@@ -374,7 +382,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     K: Keys + ?Sized,
 {
-    let (challenge, await_response) = config.start(Mode::Authenticate, &mut SysRng)?;
+    let mut transcript = Transcript::new();
+    let (challenge, await_response) =
+        config.start(&mut transcript, Mode::Authenticate, &mut SysRng)?;
     send(stream, Flight::Challenge, challenge.as_ref(), time).await?;
     let identified = receive(stream, await_response, time).await?;
     let (verdict, outcome) = {

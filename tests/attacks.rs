@@ -10,7 +10,9 @@ use countersign::handshake::{
 };
 use countersign::{Binding, Key, KeyId, Session};
 
-use crate::support::{Draws, End, Fed, NoEntropy, Pair, Run, deliver, feed, hmac, key, secret};
+use crate::support::{
+    Draws, End, Fed, NoEntropy, Pair, Run, deliver, feed, hmac, key, secret, transcript,
+};
 
 const FLIGHTS: [Flight; 3] = [Flight::Challenge, Flight::Response, Flight::Verdict];
 const MODES: [Mode; 2] = [Mode::Authenticate, Mode::Protect];
@@ -300,12 +302,18 @@ impl Routing {
     fn run(&self, order: &[Delivery], key: &Key) -> [[Option<[u8; 32]>; 2]; 2] {
         let mode = Mode::Authenticate;
         let config = server::Config::new(Prologue::EMPTY);
-        let start = |first| Some(config.start(mode, &mut Draws::from(first)).unwrap());
+        let start = |first| {
+            Some(
+                config
+                    .start(transcript(), mode, &mut Draws::from(first))
+                    .unwrap(),
+            )
+        };
         let mut servers = [start(0x51), start(0x52)];
         let challenges = servers.each_ref().map(|it| it.as_ref().unwrap().0.clone());
         let start = |first| {
             let rng = &mut Draws::from(first);
-            Some(client::start(&Prologue::EMPTY, mode, key, rng).unwrap())
+            Some(client::start(transcript(), &Prologue::EMPTY, mode, key, rng).unwrap())
         };
         let mut clients = [start(0xc1), start(0xc2)];
         let mut responses = [None, None];
@@ -474,8 +482,11 @@ fn a_handshake_is_bound_to_the_channel_that_was_given_last() {
         (unbound.bound(&other), false),
         (unbound.clone(), false),
     ] {
-        let (f1, state) = config.start(mode, &mut Draws::from(0x50)).unwrap();
-        let client = client::start(&at_client, mode, &key, &mut Draws::from(0xc0)).unwrap();
+        let (f1, state) = config
+            .start(transcript(), mode, &mut Draws::from(0x50))
+            .unwrap();
+        let client =
+            client::start(transcript(), &at_client, mode, &key, &mut Draws::from(0xc0)).unwrap();
         let (f2, _) = deliver(client, f1).unwrap();
         let (_, outcome) = deliver(state, f2).unwrap().verify(Some(&key));
         assert_eq!(outcome.is_ok(), accepted);
@@ -533,9 +544,22 @@ fn the_first_octet_that_cannot_belong_ends_the_handshake_however_they_are_split(
         }
         .run();
         honest.assert_accepted();
-        let await_challenge =
-            || client::start(&Prologue::EMPTY, mode, &key, &mut Draws::from(0xc0)).unwrap();
-        let await_response = || config.start(mode, &mut Draws::from(0x50)).unwrap().1;
+        let await_challenge = || {
+            client::start(
+                transcript(),
+                &Prologue::EMPTY,
+                mode,
+                &key,
+                &mut Draws::from(0xc0),
+            )
+            .unwrap()
+        };
+        let await_response = || {
+            config
+                .start(transcript(), mode, &mut Draws::from(0x50))
+                .unwrap()
+                .1
+        };
         let [f1, f2, _] = &honest.sent[..] else {
             panic!("{honest:?}");
         };
@@ -573,7 +597,7 @@ fn a_key_id_of_more_than_64_octets_is_refused_at_its_length() {
         let expected = Error::from(Incompatible::KeyIdLength(len));
         for (piece, expected_read) in [(1, 9), (flight.len(), flight.len())] {
             let rng = &mut Draws::from(0x50);
-            let (_, state) = config.start(Mode::Authenticate, rng).unwrap();
+            let (_, state) = config.start(transcript(), Mode::Authenticate, rng).unwrap();
             let (read, error) = refused_after(state, &flight, piece);
             assert_eq!((read, error), (expected_read, expected));
         }
@@ -591,9 +615,22 @@ fn every_split_of_a_flight_gives_what_the_whole_flight_gives() {
         };
         let config = server::Config::new(Prologue::EMPTY);
         let mode = Mode::Authenticate;
-        let await_challenge =
-            || client::start(&Prologue::EMPTY, mode, &key, &mut Draws::from(0xc0)).unwrap();
-        let await_response = || config.start(mode, &mut Draws::from(0x50)).unwrap().1;
+        let await_challenge = || {
+            client::start(
+                transcript(),
+                &Prologue::EMPTY,
+                mode,
+                &key,
+                &mut Draws::from(0xc0),
+            )
+            .unwrap()
+        };
+        let await_response = || {
+            config
+                .start(transcript(), mode, &mut Draws::from(0x50))
+                .unwrap()
+                .1
+        };
         let await_verdict = || deliver(await_challenge(), f1).unwrap().1;
 
         for cut in Cut::all(f1.len()) {
@@ -660,8 +697,18 @@ fn no_octet_is_asked_for_that_may_not_belong_to_the_flight() {
         let sent = Pair::of(&key).run().sent;
         let config = server::Config::new(Prologue::EMPTY);
         let mode = Mode::Authenticate;
-        let client = || client::start(&Prologue::EMPTY, mode, &key, &mut Draws::from(0xc0));
-        let (_, await_response) = config.start(mode, &mut Draws::from(0x50)).unwrap();
+        let client = || {
+            client::start(
+                transcript(),
+                &Prologue::EMPTY,
+                mode,
+                &key,
+                &mut Draws::from(0xc0),
+            )
+        };
+        let (_, await_response) = config
+            .start(transcript(), mode, &mut Draws::from(0x50))
+            .unwrap();
         let (_, await_verdict) = deliver(client().unwrap(), &sent[0]).unwrap();
 
         let down_from = |len| (1..=len).rev().collect::<Vec<usize>>();
@@ -707,9 +754,22 @@ fn a_step_beyond_the_room_is_refused_and_a_step_of_nothing_changes_nothing() {
     };
     let config = server::Config::new(Prologue::EMPTY);
     let mode = Mode::Authenticate;
-    let await_challenge =
-        || client::start(&Prologue::EMPTY, mode, &key, &mut Draws::from(0xc0)).unwrap();
-    let await_response = || config.start(mode, &mut Draws::from(0x50)).unwrap().1;
+    let await_challenge = || {
+        client::start(
+            transcript(),
+            &Prologue::EMPTY,
+            mode,
+            &key,
+            &mut Draws::from(0xc0),
+        )
+        .unwrap()
+    };
+    let await_response = || {
+        config
+            .start(transcript(), mode, &mut Draws::from(0x50))
+            .unwrap()
+            .1
+    };
     let await_verdict = || deliver(await_challenge(), f1).unwrap().1;
 
     probe_steps(await_challenge, f1, |(response, _)| {
@@ -809,10 +869,10 @@ fn only_the_server_learns_whether_the_key_id_or_the_proof_was_wrong() {
 #[test]
 fn without_randomness_there_is_no_handshake() {
     let (prologue, mode) = (Prologue::EMPTY, Mode::Authenticate);
-    let started = client::start(&prologue, mode, &key("a"), &mut NoEntropy).map(drop);
+    let started = client::start(transcript(), &prologue, mode, &key("a"), &mut NoEntropy).map(drop);
     assert_eq!(started, Err(Error::NoRandomness));
     let config = server::Config::new(prologue);
-    let started = config.start(mode, &mut NoEntropy).map(drop);
+    let started = config.start(transcript(), mode, &mut NoEntropy).map(drop);
     assert_eq!(started, Err(Error::NoRandomness));
 }
 
@@ -823,8 +883,8 @@ fn each_side_draws_one_nonce_and_sends_it() {
     let config = server::Config::new(prologue.clone());
     // The second handshake of the same ends has nonces of its own.
     for drawn in [1, 2] {
-        let client = client::start(&prologue, mode, &key, &mut at_client).unwrap();
-        let (f1, server) = config.start(mode, &mut at_server).unwrap();
+        let client = client::start(transcript(), &prologue, mode, &key, &mut at_client).unwrap();
+        let (f1, server) = config.start(transcript(), mode, &mut at_server).unwrap();
         let octet = u8::try_from(drawn).unwrap() - 1;
         assert_eq!(f1.as_ref()[8..], [0x50 + octet; 32]);
         let (f2, client) = deliver(client, f1).unwrap();

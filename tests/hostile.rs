@@ -18,6 +18,7 @@ use countersign::{
 
 use crate::support::{
     Act, Draws, Driver, Echoes, HonestClient, HonestServer, Peer, Says, Wire, key, tcp_pair,
+    transcript,
 };
 
 /// The key id has 8 octets, so that F2 has 81.
@@ -449,7 +450,7 @@ impl Peer for FalseServer {
 fn challenge() -> Vec<u8> {
     let config = server::Config::new(Prologue::EMPTY);
     let (challenge, _) = config
-        .start(Mode::Authenticate, &mut Draws::from(0x50))
+        .start(transcript(), Mode::Authenticate, &mut Draws::from(0x50))
         .unwrap();
     challenge.as_ref().to_vec()
 }

@@ -6,12 +6,15 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
+mod allocations;
 mod attacks;
 mod cookbook;
 mod deadline;
 mod hostile;
 mod interop;
+mod keyring;
 mod keys;
+mod over_tls;
 mod secrets;
 mod support;
 mod types;

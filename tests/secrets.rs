@@ -16,7 +16,7 @@ use countersign::{
 
 use crate::support::{
     Act, Draws, Driver, HonestClient, HonestServer, NoEntropy, Pair, Says, TempDir, Wire, deliver,
-    hmac, tcp_pair,
+    hmac, tcp_pair, transcript,
 };
 
 /// No eight octets of it occur in a sentence by chance.
@@ -216,8 +216,11 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let config = server::Config::new(prologue.clone());
     let mode = Mode::Authenticate;
 
-    let await_challenge = client::start(&prologue, mode, &key, &mut Draws::from(0xc0)).unwrap();
-    let (challenge, await_response) = config.start(mode, &mut Draws::from(0x50)).unwrap();
+    let await_challenge =
+        client::start(transcript(), &prologue, mode, &key, &mut Draws::from(0xc0)).unwrap();
+    let (challenge, await_response) = config
+        .start(transcript(), mode, &mut Draws::from(0x50))
+        .unwrap();
     shown.debug("Key", &key);
     shown.debug("KeyId", key.id());
     shown.text("KeyId", key.id().to_string());

@@ -17,7 +17,7 @@ use std::{
 
 use countersign::compat::cookbook::{self, Answered, KnowsSecret};
 use countersign::handshake::{
-    self, Flight, Mode, Progress, Prologue, Receive, Verdict, client, server,
+    self, Flight, Mode, Progress, Prologue, Receive, Transcript, Verdict, client, server,
 };
 use countersign::{Client, Error, Key, Keys, Server, Session};
 use hmac::{Hmac, KeyInit, Mac};
@@ -99,6 +99,11 @@ impl TryRng for NoEntropy {
 }
 
 impl TryCryptoRng for NoEntropy {}
+
+/// A buffer for one handshake. It is leaked, so that a test can keep states as it likes.
+pub fn transcript() -> &'static mut Transcript {
+    Box::leak(Box::default())
+}
 
 /// How far a state came with the octets it was given.
 #[derive(Debug)]
@@ -222,12 +227,17 @@ impl Pair {
         };
 
         let config = server::Config::new(self.server_prologue.clone());
-        let (challenge, await_response) =
-            (config.start(self.server_mode, &mut self.server_draws.clone())).unwrap();
+        let (challenge, await_response) = (config.start(
+            transcript(),
+            self.server_mode,
+            &mut self.server_draws.clone(),
+        ))
+        .unwrap();
         run.server = End::Waiting(Flight::Response);
         let f1 = pass(&mut run, Flight::Challenge, challenge.as_ref());
 
         let await_challenge = client::start(
+            transcript(),
             &self.client_prologue,
             self.client_mode,
             &self.client_key,
@@ -338,7 +348,7 @@ impl Peer for HonestServer {
         // The state borrows its configuration, so it is made anew with the same nonce.
         let config = server::Config::new(self.prologue.clone());
         let (challenge, state) = config
-            .start(Mode::Authenticate, &mut self.draws.clone())
+            .start(transcript(), Mode::Authenticate, &mut self.draws.clone())
             .unwrap();
         if self.challenge.is_none() {
             self.challenge = Some(challenge.as_ref().to_vec());
@@ -382,6 +392,7 @@ impl HonestClient {
 impl Peer for HonestClient {
     fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
         let state = client::start(
+            transcript(),
             &self.prologue,
             Mode::Authenticate,
             &self.key,

@@ -15,7 +15,7 @@ use countersign::{Binding, Key};
 use rand::rngs::SysRng;
 use rand::{TryCryptoRng, TryRng};
 
-use crate::support::{deliver, hmac};
+use crate::support::{deliver, hmac, transcript};
 
 #[test]
 fn every_vector_agrees_with_a_computation_from_hmac_alone() {
@@ -436,11 +436,16 @@ fn exchange_through_the_core(vector: &Vector) -> bool {
 
     let config = server::Config::new(for_server);
     let (f1, await_response) = config
-        .start(exchange.mode, &mut Nonce(exchange.server_nonce))
+        .start(
+            transcript(),
+            exchange.mode,
+            &mut Nonce(exchange.server_nonce),
+        )
         .unwrap();
     assert_eq!(f1.as_ref(), vector.derived.f1);
     let nonce = &mut Nonce(exchange.client_nonce);
-    let await_challenge = client::start(&for_client, exchange.mode, &client_key, nonce).unwrap();
+    let await_challenge =
+        client::start(transcript(), &for_client, exchange.mode, &client_key, nonce).unwrap();
     let (f2, await_verdict) = deliver(await_challenge, f1).unwrap();
     assert_eq!(f2.as_ref(), vector.derived.f2());
     let identified = deliver(await_response, f2).unwrap();
@@ -493,10 +498,11 @@ pub fn made_by_the_crate() -> String {
 
         let config = server::Config::new(end.prologue().unwrap());
         let nonce = &mut Nonce(exchange.server_nonce);
-        let (f1, await_response) = config.start(exchange.mode, nonce).unwrap();
+        let (f1, await_response) = config.start(transcript(), exchange.mode, nonce).unwrap();
         let nonce = &mut Nonce(exchange.client_nonce);
         let prologue = end.prologue().unwrap();
-        let await_challenge = client::start(&prologue, exchange.mode, &key, nonce).unwrap();
+        let await_challenge =
+            client::start(transcript(), &prologue, exchange.mode, &key, nonce).unwrap();
         let (f2, await_verdict) = deliver(await_challenge, &f1).unwrap();
         let (f3, _) = deliver(await_response, &f2).unwrap().verify(Some(&key));
         let session = deliver(await_verdict, &f3).unwrap();

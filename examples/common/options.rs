@@ -44,6 +44,19 @@ impl Identity {
         Ok(())
     }
 
+    /// Whether `--key-file` or `--key-id` was given.
+    pub fn names_a_key(&self) -> bool {
+        self.key_file.is_some() || !self.key_id.is_empty()
+    }
+
+    /// Refuses the other wires, for programs that leave them to their sisters.
+    pub fn only_native(&self) -> Result<(), Failure> {
+        match self.wire {
+            Wire::Native => Ok(()),
+            Wire::Cookbook => Err("the echo programs over tokio speak the native wire only".into()),
+        }
+    }
+
     /// The key file: that of `--key-file`, or else the one that `COUNTERSIGN_KEY_FILE` names.
     pub fn key_file(&self) -> Result<PathBuf, Failure> {
         // Whoever asks for a service name must not be left without the protection it gives.

@@ -20,50 +20,55 @@ use super::{Progress, Receive, Sealed, draw};
 /// [`Error::NoRandomness`]. Nothing is to be sent then.
 ///
 /// ```
-/// use countersign::{Key, generate_secret, handshake::{Mode, Prologue, client}};
+/// use countersign::{Key, generate_secret, handshake::{Mode, Prologue, Transcript, client}};
 /// use rand::rngs::SysRng;
 ///
 /// let key = Key::new(generate_secret()?)?;
 /// let prologue = Prologue::new("billing/2")?;
-/// let await_challenge = client::start(&prologue, Mode::Authenticate, &key, &mut SysRng)?;
+/// let mut transcript = Transcript::new();
+/// let rng = &mut SysRng;
+/// let await_challenge = client::start(&mut transcript, &prologue, Mode::Authenticate, &key, rng)?;
 /// # Ok::<(), countersign::Error>(())
 /// ```
-pub fn start<'k, R>(
+pub fn start<'h, R>(
+    transcript: &'h mut Transcript,
     prologue: &Prologue,
     mode: Mode,
-    key: &'k Key,
+    key: &'h Key,
     rng: &mut R,
-) -> Result<AwaitChallenge<'k>, Error>
+) -> Result<AwaitChallenge<'h>, Error>
 where
     R: TryCryptoRng + ?Sized,
 {
+    let nonce = draw(rng)?;
+    transcript.start(prologue);
     Ok(AwaitChallenge {
         key,
         mode,
-        nonce: draw(rng)?,
-        transcript: Transcript::new(prologue),
+        nonce,
+        transcript,
     })
 }
 
 /// Awaits F1; nothing has been sent. Goes on to F2, to be sent, and [`AwaitVerdict`].
-pub struct AwaitChallenge<'k> {
-    key: &'k Key,
+pub struct AwaitChallenge<'h> {
+    key: &'h Key,
     mode: Mode,
     nonce: [u8; NONCE_LEN],
-    transcript: Transcript,
+    transcript: &'h mut Transcript,
 }
 
 impl Sealed for AwaitChallenge<'_> {}
 
-impl<'k> Receive for AwaitChallenge<'k> {
+impl<'h> Receive for AwaitChallenge<'h> {
     const FLIGHT: Flight = Flight::Challenge;
-    type Next = (Response, AwaitVerdict<'k>);
+    type Next = (Response, AwaitVerdict<'h>);
 
     fn space(&mut self) -> &mut [u8] {
         self.transcript.space(CHALLENGE_LEN)
     }
 
-    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+    fn advance(self, n: usize) -> Result<Progress<Self>, Error> {
         self.transcript.advance(n, CHALLENGE_LEN)?;
         Challenge::check(self.transcript.flight(), self.mode)?;
         if self.transcript.flight().len() < CHALLENGE_LEN {
@@ -74,19 +79,17 @@ impl<'k> Receive for AwaitChallenge<'k> {
             key,
             mode,
             nonce,
-            mut transcript,
+            transcript,
         } = self;
-        let response = Response::untagged(mode, key.id(), &nonce);
-        transcript.append(response.as_ref());
-        let response = response.tagged(&transcript.prove_client(key));
+        let response = transcript.respond(mode, key, &nonce);
         Ok(Progress::Done((response, AwaitVerdict { key, transcript })))
     }
 }
 
 /// Awaits F3. Goes on to the [`Session`].
-pub struct AwaitVerdict<'k> {
-    key: &'k Key,
-    transcript: Transcript,
+pub struct AwaitVerdict<'h> {
+    key: &'h Key,
+    transcript: &'h mut Transcript,
 }
 
 impl Sealed for AwaitVerdict<'_> {}
@@ -99,7 +102,7 @@ impl Receive for AwaitVerdict<'_> {
         self.transcript.space(VERDICT_LEN)
     }
 
-    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+    fn advance(self, n: usize) -> Result<Progress<Self>, Error> {
         self.transcript.advance(n, VERDICT_LEN)?;
         Verdict::check(self.transcript.flight())?;
         match self.transcript.flight() {

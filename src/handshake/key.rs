@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, InvalidInput};
 use super::mac::MacKey;
+use super::message::append;
 
 /// `PRK`, `Kc`, `Ks` and `Kx`: the keys that both ends derive from one secret, with the key id
 /// under which a server knows it.
@@ -254,7 +255,7 @@ impl KeyId {
         if id.len() > Self::MAX_LEN {
             return Err(InvalidInput::KeyIdTooLong { len: id.len() });
         }
-        Ok(Self::truncated(id))
+        Ok(Self::bounded(id))
     }
 
     /// The octets.
@@ -279,14 +280,15 @@ impl KeyId {
         self.len == 0
     }
 
-    /// The first 64 octets at most: what the wire gives was bounded before.
-    pub(super) fn truncated(id: &[u8]) -> Self {
+    /// An id whose length was bounded before.
+    pub(super) fn bounded(id: &[u8]) -> Self {
         let mut key_id = Self::EMPTY;
-        for (to, from) in key_id.octets.iter_mut().zip(id) {
-            *to = *from;
-            key_id.len += 1;
+        let mut len = 0;
+        append(&mut key_id.octets, &mut len, id);
+        Self {
+            len: u8::try_from(len).unwrap_or(0),
+            ..key_id
         }
-        key_id
     }
 
     pub(super) fn len_octet(&self) -> u8 {

@@ -91,10 +91,7 @@ impl Challenge {
     /// `"CSIGN1S" | mode | Ns`
     pub(crate) fn new(mode: Mode, nonce: &[u8; NONCE_LEN]) -> Self {
         let mut octets = [0; CHALLENGE_LEN];
-        fill(
-            &mut octets,
-            [&NAME[..], &[VERSION, SERVER, mode.octet()], nonce],
-        );
+        fill(&mut octets, [&header(SERVER, mode), nonce]);
         Self(octets)
     }
 
@@ -112,19 +109,19 @@ pub struct Response {
 }
 
 impl Response {
-    /// `"CSIGN1C" | mode | n | key id | Nc`, what the client's proof covers of F2.
-    pub(crate) fn untagged(mode: Mode, key_id: &KeyId, nonce: &[u8; NONCE_LEN]) -> Self {
-        let mut octets = [0; RESPONSE_MAX_LEN];
-        let head = [VERSION, CLIENT, mode.octet(), key_id.len_octet()];
-        let len = fill(&mut octets, [&NAME[..], &head, key_id.as_bytes(), nonce]);
-        Self { octets, len }
+    /// `"CSIGN1C" | mode`, how F2 begins.
+    pub(crate) fn header(mode: Mode) -> [u8; HEADER_LEN] {
+        header(CLIENT, mode)
     }
 
-    /// `… | Tc`
-    pub(crate) fn tagged(mut self, tag: &[u8; TAG_LEN]) -> Self {
-        let room = self.octets.get_mut(self.len..).unwrap_or_default();
-        self.len += fill(room, [&tag[..]]);
-        self
+    /// A whole F2.
+    pub(crate) fn new(flight: &[u8]) -> Self {
+        let mut response = Self {
+            octets: [0; RESPONSE_MAX_LEN],
+            len: 0,
+        };
+        append(&mut response.octets, &mut response.len, flight);
+        response
     }
 
     /// The size of the whole F2 as far as it is known: the key id's length is its ninth octet.
@@ -145,7 +142,7 @@ impl Response {
     pub(crate) fn key_id(received: &[u8]) -> KeyId {
         let start = HEADER_LEN + 1;
         let end = Self::len_of(received) - NONCE_LEN - TAG_LEN;
-        KeyId::truncated(received.get(start..end).unwrap_or_default())
+        KeyId::bounded(received.get(start..end).unwrap_or_default())
     }
 }
 
@@ -202,13 +199,30 @@ octets_on_the_wire!(Challenge, self => &self.0);
 octets_on_the_wire!(Response, self => self.octets.get(..self.len).unwrap_or_default());
 octets_on_the_wire!(Verdict, self => &self.0);
 
-/// Copies the parts one behind the other and returns how many octets they are.
-fn fill<const N: usize>(into: &mut [u8], parts: [&[u8]; N]) -> usize {
-    let mut octets = parts.into_iter().flatten();
-    into.iter_mut()
-        .zip(&mut octets)
-        .map(|(to, from)| *to = *from)
-        .count()
+fn header(role: u8, mode: Mode) -> [u8; HEADER_LEN] {
+    let mut octets = [0, 0, 0, 0, 0, VERSION, role, mode.octet()];
+    fill(&mut octets, [&NAME]);
+    octets
+}
+
+/// Copies the parts one behind the other.
+#[inline]
+fn fill<const N: usize>(into: &mut [u8], parts: [&[u8]; N]) {
+    let mut len = 0;
+    for part in parts {
+        append(into, &mut len, part);
+    }
+}
+
+/// Copies `part` to the end of what is filled. The buffers have room for the largest of
+/// everything, so nothing is ever cut off.
+#[inline]
+pub(crate) fn append(octets: &mut [u8], len: &mut usize, part: &[u8]) {
+    let end = *len + part.len();
+    if let Some(room) = octets.get_mut(*len..end) {
+        room.copy_from_slice(part);
+        *len = end;
+    }
 }
 
 /// Compares what was received so far with the header expected; the first octet that cannot
@@ -219,7 +233,10 @@ fn check_header(
     mode: Mode,
     awaiting: Flight,
 ) -> Result<(), Incompatible> {
-    let expected = NAME.into_iter().chain([VERSION, role, mode.octet()]);
+    let expected = header(role, mode);
+    if received.first_chunk() == Some(&expected) {
+        return Ok(());
+    }
     let Some((at, octet)) = (received.iter().zip(expected).enumerate())
         .find_map(|(at, (&octet, expected))| (octet != expected).then_some((at, octet)))
     else {

@@ -82,20 +82,27 @@ impl Config {
     /// [`Error::NoRandomness`]. Nothing is to be sent then.
     ///
     /// ```
-    /// use countersign::handshake::{Mode, Prologue, server::Config};
+    /// use countersign::handshake::{Mode, Prologue, Transcript, server::Config};
     /// use rand::rngs::SysRng;
     ///
     /// let config = Config::new(Prologue::EMPTY);
-    /// let (challenge, await_response) = config.start(Mode::Authenticate, &mut SysRng)?;
+    /// let mut transcript = Transcript::new();
+    /// let (challenge, await_response) =
+    ///     config.start(&mut transcript, Mode::Authenticate, &mut SysRng)?;
     /// assert_eq!(challenge.as_ref().len(), 40);
     /// # Ok::<(), countersign::Error>(())
     /// ```
-    pub fn start<R>(&self, mode: Mode, rng: &mut R) -> Result<(Challenge, AwaitResponse<'_>), Error>
+    pub fn start<'h, R>(
+        &'h self,
+        transcript: &'h mut Transcript,
+        mode: Mode,
+        rng: &mut R,
+    ) -> Result<(Challenge, AwaitResponse<'h>), Error>
     where
         R: TryCryptoRng + ?Sized,
     {
         let challenge = Challenge::new(mode, &draw(rng)?);
-        let mut transcript = Transcript::new(&self.prologue);
+        transcript.start(&self.prologue);
         transcript.append(challenge.as_ref());
         let state = AwaitResponse {
             mode,
@@ -107,10 +114,10 @@ impl Config {
 }
 
 /// F1 is sent; awaits F2. Goes on to [`Identified`].
-pub struct AwaitResponse<'c> {
+pub struct AwaitResponse<'h> {
     mode: Mode,
-    dummy: &'c MacKey,
-    transcript: Transcript,
+    dummy: &'h MacKey,
+    transcript: &'h mut Transcript,
 }
 
 impl AwaitResponse<'_> {
@@ -121,15 +128,15 @@ impl AwaitResponse<'_> {
 
 impl Sealed for AwaitResponse<'_> {}
 
-impl<'c> Receive for AwaitResponse<'c> {
+impl<'h> Receive for AwaitResponse<'h> {
     const FLIGHT: Flight = Flight::Response;
-    type Next = Identified<'c>;
+    type Next = Identified<'h>;
 
     fn space(&mut self) -> &mut [u8] {
         self.transcript.space(self.flight_len())
     }
 
-    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+    fn advance(self, n: usize) -> Result<Progress<Self>, Error> {
         self.transcript.advance(n, self.flight_len())?;
         Response::check(self.transcript.flight(), self.mode)?;
         if self.transcript.flight().len() < self.flight_len() {
@@ -147,10 +154,10 @@ impl<'c> Receive for AwaitResponse<'c> {
 /// outcome.
 ///
 /// Between this state and the last step the caller looks the key up, wherever it is kept.
-pub struct Identified<'c> {
+pub struct Identified<'h> {
     key_id: KeyId,
-    dummy: &'c MacKey,
-    transcript: Transcript,
+    dummy: &'h MacKey,
+    transcript: &'h mut Transcript,
 }
 
 impl Identified<'_> {
@@ -171,12 +178,8 @@ impl Identified<'_> {
     /// [`Error::ClientNotAuthentic`], beside the F3 that denies.
     #[must_use = "F3 is to be sent in either case"]
     pub fn verify(self, key: Option<&Key>) -> (Verdict, Result<Session, Error>) {
-        let Self {
-            key_id,
-            dummy,
-            transcript,
-        } = self;
-        if let Some((tag, secret)) = transcript.verify_client(key, dummy) {
+        let key_id = self.key_id;
+        if let Some((tag, secret)) = self.transcript.verify_client(key, self.dummy) {
             return (Verdict::accepted(&tag), Ok(Session::new(key_id, secret)));
         }
         let refusal = match key {

@@ -12,12 +12,12 @@
 
 use core::fmt;
 
-use zeroize::Zeroizing;
-
 use super::error::InvalidInput;
 use super::key::Key;
-use super::mac::{Choice, MacKey, TAG_LEN};
-use super::message::{ACCEPTED, CHALLENGE_LEN, RESPONSE_MAX_LEN, VERDICT_LEN};
+use super::mac::{Choice, MacKey, TAG_LEN, Tag};
+use super::message::{
+    ACCEPTED, CHALLENGE_LEN, Mode, NONCE_LEN, RESPONSE_MAX_LEN, Response, VERDICT_LEN, append,
+};
 
 /// What both ends know without sending it: the service, and a channel binding where there is
 /// one.
@@ -177,8 +177,23 @@ impl fmt::Debug for Binding {
     }
 }
 
-/// The octets of a handshake so far.
-pub(super) struct Transcript {
+/// The octets of one handshake: the buffer that its states borrow, in place of moving it from
+/// one to the next.
+///
+/// About 500 octets. None of them is secret; what is left of one handshake is of no consequence
+/// for another that is started in the same buffer.
+///
+/// ```
+/// use countersign::{Key, generate_secret, handshake::{Mode, Prologue, Transcript, client}};
+/// use rand::rngs::SysRng;
+///
+/// # let key = Key::new(generate_secret()?)?;
+/// let mut transcript = Transcript::new();
+/// let rng = &mut SysRng;
+/// let state = client::start(&mut transcript, &Prologue::EMPTY, Mode::Authenticate, &key, rng)?;
+/// # Ok::<(), countersign::Error>(())
+/// ```
+pub struct Transcript {
     octets: [u8; Self::MAX_LEN],
     len: usize,
     /// Where the flight begins that is being received.
@@ -188,17 +203,28 @@ pub(super) struct Transcript {
 impl Transcript {
     const MAX_LEN: usize = Prologue::MAX_LEN + CHALLENGE_LEN + RESPONSE_MAX_LEN + VERDICT_LEN;
 
-    pub(super) fn new(prologue: &Prologue) -> Self {
-        let mut transcript = Self {
+    /// An empty buffer.
+    ///
+    /// ```
+    /// let transcript = countersign::handshake::Transcript::new();
+    /// ```
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
             octets: [0; Self::MAX_LEN],
             len: 0,
             flight: 0,
-        };
-        transcript.append(prologue.as_bytes());
-        transcript
+        }
+    }
+
+    /// Forgets everything and begins with `P`.
+    pub(super) fn start(&mut self, prologue: &Prologue) {
+        self.len = 0;
+        self.append(prologue.as_bytes());
     }
 
     /// Appends what this end sends; what comes after it is the next flight.
+    #[inline]
     pub(super) fn append(&mut self, octets: &[u8]) {
         append(&mut self.octets, &mut self.len, octets);
         self.flight = self.len;
@@ -225,11 +251,16 @@ impl Transcript {
         self.octets.get(self.flight..self.len).unwrap_or_default()
     }
 
-    /// `Tc = H(Kc, P | F1 | F2 without Tc)`, appended and given back to be sent.
-    pub(super) fn prove_client(&mut self, key: &Key) -> [u8; TAG_LEN] {
+    /// F2, with `Tc = H(Kc, P | F1 | F2 without Tc)`, appended and given back to be sent.
+    pub(super) fn respond(&mut self, mode: Mode, key: &Key, nonce: &[u8; NONCE_LEN]) -> Response {
+        let start = self.len;
+        self.append(&Response::header(mode));
+        self.append(&[key.id().len_octet()]);
+        self.append(key.id().as_bytes());
+        self.append(nonce);
         let tag = key.client().tag(self.as_bytes()).disclose();
         self.append(&tag);
-        tag
+        Response::new(self.octets.get(start..self.len).unwrap_or_default())
     }
 
     /// Verifies `Tc` at the end of the transcript; then, and only then, makes
@@ -237,7 +268,7 @@ impl Transcript {
     ///
     /// Without a key the dummy does the same work for a result that is forced to be false.
     pub(super) fn verify_client(
-        mut self,
+        &mut self,
         key: Option<&Key>,
         dummy: &MacKey,
     ) -> Option<([u8; TAG_LEN], SessionSecret)> {
@@ -250,14 +281,14 @@ impl Transcript {
         self.append(&[ACCEPTED]);
         let accepted = self.as_bytes();
         let tag = key.server().tag(accepted).disclose();
-        Some((tag, SessionSecret::new(key, accepted)))
+        Some((tag, SessionSecret(key.session().tag(accepted))))
     }
 
     /// Verifies `Ts` at the end of the transcript; then, and only then, makes `X`.
     pub(super) fn verify_server(&self, key: &Key) -> Option<SessionSecret> {
         let (accepted, received) = self.as_bytes().split_last_chunk()?;
         let verified = bool::from(key.server().tag(accepted).matches(received));
-        verified.then(|| SessionSecret::new(key, accepted))
+        verified.then(|| SessionSecret(key.session().tag(accepted)))
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -265,26 +296,25 @@ impl Transcript {
     }
 }
 
-/// `X = H(Kx, P | F1 | F2 | "A")`. Its only constructor is private to this file and called
-/// behind a verified proof: where there is a `SessionSecret`, the peer is authentic.
-pub(super) struct SessionSecret(Zeroizing<[u8; TAG_LEN]>);
-
-impl SessionSecret {
-    fn new(key: &Key, accepted: &[u8]) -> Self {
-        Self(key.session().tag(accepted).into_secret())
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8; TAG_LEN] {
-        &self.0
+impl Default for Transcript {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// Copies `part` to the end of what is filled. The buffers have room for the largest of
-/// everything, so nothing is ever cut off.
-fn append(octets: &mut [u8], len: &mut usize, part: &[u8]) {
-    let end = *len + part.len();
-    if let Some(room) = octets.get_mut(*len..end) {
-        room.copy_from_slice(part);
-        *len = end;
+/// How many octets there are.
+impl fmt::Debug for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transcript({} octets)", self.len)
+    }
+}
+
+/// `X = H(Kx, P | F1 | F2 | "A")`. It is made in this file only, behind a verified proof: where
+/// there is a `SessionSecret`, the peer is authentic.
+pub(super) struct SessionSecret(Tag);
+
+impl SessionSecret {
+    pub(super) fn as_bytes(&self) -> &[u8; TAG_LEN] {
+        self.0.as_secret()
     }
 }

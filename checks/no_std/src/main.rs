@@ -18,7 +18,7 @@ use core::ffi::{c_char, c_int};
 use core::panic::PanicInfo;
 
 use countersign::handshake::{
-    Error, Mode, Progress, Prologue, Receive, Refusal, Verdict, client, server,
+    Error, Mode, Progress, Prologue, Receive, Refusal, Transcript, Verdict, client, server,
 };
 use countersign::{Key, Secret, Session};
 use rand::{TryCryptoRng, TryRng};
@@ -143,8 +143,9 @@ fn handshake(
     let prologue = Prologue::new("billing/2")?;
     let config = server::Config::new(prologue.clone());
 
-    let await_challenge = client::start(&prologue, MODE, key, &mut rng)?;
-    let (challenge, await_response) = config.start(MODE, &mut rng)?;
+    let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+    let await_challenge = client::start(&mut clients, &prologue, MODE, key, &mut rng)?;
+    let (challenge, await_response) = config.start(&mut servers, MODE, &mut rng)?;
     let (response, await_verdict) = deliver(await_challenge, challenge.as_ref())?;
     let identified = deliver(await_response, response.as_ref())?;
     let (verdict, servers) = identified.verify(found);

@@ -1,0 +1,75 @@
+//! Things measured in turn: what disturbs a shared machine disturbs neighbours alike, so that
+//! their *ratio* holds where their times do not.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How many rounds to run: all of them under `cargo bench`, and else one, which shows that the
+/// bench works.
+pub fn rounds(under_cargo_bench: usize) -> usize {
+    if std::env::args().any(|argument| argument == "--bench") {
+        under_cargo_bench
+    } else {
+        1
+    }
+}
+
+/// Runs all of `routines` in each of so many rounds. Each says itself how long it took.
+pub fn in_turn<const N: usize>(
+    rounds: usize,
+    mut routines: [&mut dyn FnMut() -> Duration; N],
+) -> [Times; N] {
+    let mut times = [const { Times(Vec::new()) }; N];
+    for _ in 0..rounds {
+        for (times, routine) in times.iter_mut().zip(&mut routines) {
+            times.0.push(routine().as_secs_f64());
+        }
+    }
+    times
+}
+
+/// How long one routine took in each round, in seconds.
+pub struct Times(Vec<f64>);
+
+impl Times {
+    pub fn in_units_of(&self, unit: Duration) -> Quartiles {
+        let unit = unit.as_secs_f64();
+        Quartiles::of(self.0.iter().map(|time| time / unit))
+    }
+
+    /// Round by round, how many times as long as `base`.
+    pub fn against(&self, base: &Self) -> Quartiles {
+        Quartiles::of(self.0.iter().zip(&base.0).map(|(time, base)| time / base))
+    }
+}
+
+/// The median of a sample, and what lies a quarter from either end.
+#[derive(Clone, Copy)]
+pub struct Quartiles {
+    pub lower: f64,
+    pub median: f64,
+    pub upper: f64,
+}
+
+impl Quartiles {
+    fn of(sample: impl Iterator<Item = f64>) -> Self {
+        let mut sample: Vec<_> = sample.collect();
+        sample.sort_by(f64::total_cmp);
+        let at = |quarters| sample[(sample.len() - 1) * quarters / 4];
+        Self {
+            lower: at(1),
+            median: at(2),
+            upper: at(3),
+        }
+    }
+}
+
+/// `median (lower to upper)`, each with three decimals unless another precision is asked for.
+impl fmt::Display for Quartiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = f.precision().unwrap_or(3);
+        let [median, lower, upper] =
+            [self.median, self.lower, self.upper].map(|value| format!("{value:.decimals$}"));
+        write!(f, "{median} ({lower} to {upper})")
+    }
+}

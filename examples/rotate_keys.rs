@@ -1,0 +1,125 @@
+//! A client's key is changed for another while the server runs, in four steps, and no login is
+//! refused on the way that should not be. The exit status is 0 only if all went as it should.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use countersign::{
+    Client, Deadline, Error, Key, Keyring, Listener, ListenerOptions, Outcome, Server,
+    generate_secret,
+};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    match tell() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("this should not have happened: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell() -> Result<(), Failure> {
+    // Each key has an id of its own, so that for a while there can be both.
+    let old = Key::new(generate_secret()?)?.with_id("worker-7.2026-11")?;
+    let new = Key::new(generate_secret()?)?.with_id("worker-7.2026-12")?;
+
+    let ring = Keyring::new();
+    let (logins, log) = mpsc::channel();
+    let options = ListenerOptions::new()
+        .deadline(DEADLINE)
+        .on_event(move |event| {
+            if let Outcome::Accepted(key_id) = event.outcome {
+                // Nobody reads the log any more where the story has ended early.
+                let _ = logins.send(key_id);
+            }
+        });
+    let socket = TcpListener::bind("127.0.0.1:0")?;
+    let address = socket.local_addr()?;
+    // A ring is a handle: what is done to this one, the server sees at its next login.
+    let listener = Listener::with_options(socket, Server::new(ring.clone()), options)?;
+    thread::spawn(move || serve(&listener));
+
+    println!("1. The server has the old key.");
+    ring.insert(old.clone());
+    let mut early = accepted(address, &old)?;
+    denied(address, &new)?;
+
+    println!("2. The server is given the new key beside the old one.");
+    ring.insert(new.clone());
+    accepted(address, &old)?;
+    accepted(address, &new)?;
+
+    println!("3. The client is given the new key, and no longer uses the old one.");
+    log.try_iter().for_each(drop);
+    accepted(address, &new)?;
+    // With many clients one waits here until the old id has not been seen for a while.
+    let since: Vec<_> = log.try_iter().collect();
+    if since != [*new.id()] {
+        return Err(format!("the log names {since:?}").into());
+    }
+    println!("   the log since then names {} alone", new.id());
+
+    println!("4. The old key is removed from the server.");
+    if !ring.remove(old.id()) {
+        return Err("the old key was gone before".into());
+    }
+    accepted(address, &new)?;
+    denied(address, &old)?;
+
+    // A connection is authenticated once, at its beginning. To end those of a key that has
+    // fallen into wrong hands is the application's part.
+    exchange(&mut early)?;
+    println!("   the connection of step 1 still stands");
+    Ok(())
+}
+
+/// Echoes to everybody who has authenticated.
+fn serve(listener: &Listener) {
+    while let Ok((stream, _session)) = listener.accept() {
+        thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+    }
+}
+
+fn accepted(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {
+    let stream = login(address, key)?;
+    println!("   {} is accepted", key.id());
+    Ok(stream)
+}
+
+fn denied(address: SocketAddr, key: &Key) -> Result<(), Failure> {
+    match login(address, key) {
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
+            println!("   {} is denied", key.id());
+            Ok(())
+        }
+        outcome => Err(format!("{} ended with {outcome:?}", key.id()).into()),
+    }
+}
+
+fn login(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {
+    let mut stream = TcpStream::connect(address)?;
+    let _session = Client::new(key.clone()).authenticate_within(&stream, DEADLINE)?;
+    // The server hands the connection on only after it has written its log.
+    exchange(&mut stream)?;
+    Ok(stream)
+}
+
+fn exchange(stream: &mut TcpStream) -> Result<(), Failure> {
+    let mut stream = Deadline::new(stream, DEADLINE)?;
+    stream.write_all(b"ping")?;
+    let mut echo = [0; 4];
+    stream.read_exact(&mut echo)?;
+    if echo != *b"ping" {
+        return Err(format!("the echo was {echo:?}").into());
+    }
+    Ok(())
+}

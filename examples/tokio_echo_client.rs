@@ -1,0 +1,55 @@
+//! Sends a message to an echo server that authenticates, and prints what comes back, over tokio.
+
+use std::process::ExitCode;
+
+use countersign::tokio::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+#[path = "common/client.rs"]
+mod client;
+#[path = "common/options.rs"]
+#[allow(dead_code, reason = "the echo servers use more of it")]
+mod options;
+use client::{DEADLINE, Settings};
+use options::{Failure, while_doing};
+
+const USAGE: &str = "\
+usage: tokio_echo_client --connect ADDR [--key-file PATH] [--key-id ID] [--service NAME] [MESSAGE]
+
+Without --key-file the path is read from COUNTERSIGN_KEY_FILE.";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    options::report("tokio_echo_client", run().await)
+}
+
+async fn run() -> Result<(), Failure> {
+    let Some(settings) = Settings::from_args(USAGE)? else {
+        return Ok(());
+    };
+    let Settings {
+        identity, address, ..
+    } = &settings;
+    identity.only_native()?;
+    let client = Client::new(identity.key()?).service(&identity.service)?;
+    let mut stream = TcpStream::connect(address)
+        .await
+        .map_err(while_doing(format!("cannot connect to {address}")))?;
+    let end = Instant::now() + DEADLINE;
+    let _session = client.authenticate_within(&mut stream, DEADLINE).await?;
+
+    let mut echo = String::new();
+    let talk = async {
+        stream.write_all(settings.message.as_bytes()).await?;
+        stream.shutdown().await?;
+        stream.read_to_string(&mut echo).await
+    };
+    let talked = timeout_at(end, talk).await;
+    talked
+        .map_err(|_| "no echo: time ran out")?
+        .map_err(while_doing("no echo"))?;
+    println!("{echo}");
+    Ok(())
+}

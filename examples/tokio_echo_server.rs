@@ -1,0 +1,50 @@
+//! Echoes what authenticated clients send, many at once, over tokio.
+
+use std::process::ExitCode;
+
+use countersign::tokio::{Listener, Server};
+use tokio::net::TcpListener;
+
+#[path = "common/options.rs"]
+mod options;
+#[path = "common/server.rs"]
+mod server;
+use options::{Failure, while_doing};
+use server::Settings;
+
+const USAGE: &str = "\
+usage: tokio_echo_server [--listen ADDR] [--key-file PATH] [--key-id ID] [--key-dir PATH]
+                         [--service NAME] [--deadline SECONDS]
+
+Without --key-file the path is read from COUNTERSIGN_KEY_FILE. --key-dir takes the place of
+--key-file and --key-id: each file in the directory is a key, and its name the key id. The
+directory is read again whenever a line arrives on standard input.";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    options::report("tokio_echo_server", run().await)
+}
+
+async fn run() -> Result<(), Failure> {
+    let Some(settings) = Settings::from_args(USAGE)? else {
+        return Ok(());
+    };
+    settings.identity.only_native()?;
+    let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
+    let address = &settings.address;
+    let socket = TcpListener::bind(address)
+        .await
+        .map_err(while_doing(format!("cannot listen on {address}")))?;
+    println!("listening on {}", socket.local_addr()?);
+    let listener = Listener::with_options(socket, server, settings.listener_options())?;
+    loop {
+        // Whoever comes out here has authenticated, and strangers hold nobody up.
+        let (mut stream, session) = listener.accept().await?;
+        tokio::spawn(async move {
+            let (mut from, mut to) = stream.split();
+            if let Err(error) = tokio::io::copy(&mut from, &mut to).await {
+                eprintln!("key id \"{}\" failed: {error}", session.key_id());
+            }
+        });
+    }
+}

@@ -1,0 +1,115 @@
+//! A server and two clients over a Unix socket in a directory that only its owner can enter. The
+//! exit status is 0 only if the client that holds the secret got its echo and the other did not.
+
+#[cfg(unix)]
+fn main() -> std::process::ExitCode {
+    match unix::tell() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("this should not have happened: {failure}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn main() {
+    println!("The standard library has no Unix sockets here, so there is nothing to see.");
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{self, Read, Write};
+    use std::net::Shutdown;
+    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::{Path, PathBuf};
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use std::{env, fs, process, thread};
+
+    use countersign::{
+        Client, Deadline, Error, Key, Listener, ListenerOptions, Server, generate_secret,
+    };
+
+    type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+    const DEADLINE: Duration = Duration::from_secs(5);
+
+    pub fn tell() -> Result<(), Failure> {
+        let ours = Key::new(generate_secret()?)?.with_id("worker-7")?;
+        let other = Key::new(generate_secret()?)?.with_id("worker-7")?;
+
+        let directory = PrivateDirectory::new()?;
+        let path = directory.0.join("echo.sock");
+        let (events, log) = mpsc::channel();
+        let options = ListenerOptions::new()
+            .deadline(DEADLINE)
+            .on_event(move |event| {
+                // Nobody listens any more where the story has ended early.
+                let _ = events.send(event.to_string());
+            });
+        let socket = UnixListener::bind(&path)?;
+        let listener = Listener::with_options(socket, Server::new(ours.clone()), options)?;
+        thread::spawn(move || echo_to_all(&listener));
+
+        println!("1. A client with the same secret.");
+        let echo = talk(&path, &ours)?;
+        println!("   The echo is \"{echo}\".");
+        println!("   The server says: {}.", log.recv_timeout(DEADLINE)?);
+
+        println!("2. A client with another secret, on the same machine and as the same user.");
+        match talk(&path, &other) {
+            Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
+                println!("   It is told: {error}.");
+            }
+            outcome => return Err(format!("the client ended with {outcome:?}").into()),
+        }
+        println!("   The server says: {}.", log.recv_timeout(DEADLINE)?);
+        Ok(())
+    }
+
+    fn echo_to_all(listener: &Listener<UnixListener>) {
+        while let Ok((stream, _session)) = listener.accept() {
+            // One after the other will do here; a real server gives each a thread.
+            if let Err(error) = io::copy(&mut &stream, &mut &stream) {
+                eprintln!("no echo: {error}");
+            }
+        }
+    }
+
+    fn talk(path: &Path, key: &Key) -> Result<String, Failure> {
+        const MESSAGE: &str = "Hello World";
+
+        let socket = UnixStream::connect(path)?;
+        let mut stream = Deadline::new(&socket, DEADLINE)?;
+        let _session = Client::new(key.clone()).authenticate(&mut stream)?;
+        stream.write_all(MESSAGE.as_bytes())?;
+        socket.shutdown(Shutdown::Write)?;
+        let mut echo = String::new();
+        stream.read_to_string(&mut echo)?;
+        if echo != MESSAGE {
+            return Err(format!("the echo was {echo:?}").into());
+        }
+        Ok(echo)
+    }
+
+    /// Keeps other users away from the socket: not every system asks for the socket's own mode
+    /// when somebody connects. Gone when dropped.
+    struct PrivateDirectory(PathBuf);
+
+    impl PrivateDirectory {
+        fn new() -> io::Result<Self> {
+            let path = env::temp_dir().join(format!("countersign-{}", process::id()));
+            // It must not exist yet: somebody else may have laid it there.
+            fs::DirBuilder::new().mode(0o700).create(&path)?;
+            Ok(Self(path))
+        }
+    }
+
+    impl Drop for PrivateDirectory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A handshake takes nothing from the heap, whatever becomes of it.
+//!
+//! The counter counts what the calling thread allocates, so other tests may run beside these.
+
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+
+use allocation_counter::measure;
+use countersign::handshake::{self, Mode, Prologue, Transcript, client, server};
+use countersign::{Error, Key, Session, client_authenticate, server_authenticate};
+
+use crate::support::{Draws, deliver, key};
+
+/// Gives what `routine` gives, and asserts that it did not allocate.
+fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
+    let mut value = None;
+    let info = measure(|| value = Some(routine()));
+    assert_eq!(info.count_total, 0, "allocations");
+    value.unwrap()
+}
+
+#[test]
+fn the_counter_sees_a_box() {
+    let info = measure(|| drop(black_box(Box::new(1))));
+    assert_eq!(info.count_total, 1);
+}
+
+#[test]
+#[should_panic(expected = "allocations")]
+fn a_routine_that_allocates_is_found_out() {
+    without_allocating(|| black_box(Box::new(1)));
+}
+
+/// A whole handshake without I/O, in which the server finds `found` for the client's key id.
+fn handshake(key: &Key, found: Option<&Key>) -> [Result<Session, handshake::Error>; 2] {
+    let prologue = Prologue::new("billing/2").unwrap();
+    let config = server::Config::new(prologue.clone());
+    let mode = Mode::Authenticate;
+    let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+    let await_challenge =
+        client::start(&mut clients, &prologue, mode, key, &mut Draws::from(0xc0)).unwrap();
+    let (f1, await_response) = config
+        .start(&mut servers, mode, &mut Draws::from(0x50))
+        .unwrap();
+    let (f2, await_verdict) = deliver(await_challenge, f1).unwrap();
+    let (f3, servers_outcome) = deliver(await_response, f2).unwrap().verify(found);
+    [deliver(await_verdict, f3), servers_outcome]
+}
+
+#[test]
+fn an_accepted_handshake_in_memory_allocates_nothing() {
+    let key = key("ours").with_id("worker-7").unwrap();
+    let [client, server] = without_allocating(|| handshake(&key, Some(&key)));
+    assert_eq!(client.unwrap().key_id(), server.unwrap().key_id());
+}
+
+#[test]
+fn a_denied_handshake_in_memory_allocates_nothing() {
+    let (key, another) = (key("ours"), key("another"));
+    for found in [None, Some(&another)] {
+        let [client, server] = without_allocating(|| handshake(&key, found));
+        assert_eq!(client.unwrap_err(), handshake::Error::Denied);
+        assert!(server.is_err());
+    }
+}
+
+#[test]
+fn making_a_key_and_an_export_allocates_nothing() {
+    let secret = [*b"0123456789abcdef"; 5];
+    let exported = without_allocating(|| {
+        let key = Key::new(secret.as_flattened()).unwrap();
+        let [client, _] = handshake(&key, Some(&key));
+        // Three blocks of output, the last of them not whole.
+        let mut exported = [0; 80];
+        let session = client.unwrap();
+        (session.export("example.org cookie", b"context", &mut exported)).unwrap();
+        exported
+    });
+    assert_ne!(exported, [0; 80]);
+}
+
+/// What the peer at the other end of a stream has said and is not read yet.
+struct Said {
+    octets: [u8; 137],
+    read: usize,
+    len: usize,
+}
+
+impl Said {
+    const NOTHING: Self = Self {
+        octets: [0; 137],
+        read: 0,
+        len: 0,
+    };
+
+    fn say(&mut self, octets: &[u8]) {
+        self.octets[..octets.len()].copy_from_slice(octets);
+        (self.read, self.len) = (0, octets.len());
+    }
+}
+
+impl Read for Said {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = (&self.octets[self.read..self.len]).read(buf)?;
+        self.read += n;
+        Ok(n)
+    }
+}
+
+/// A stream to an honest server, and that server.
+struct ToServer<'a> {
+    awaiting: Option<server::AwaitResponse<'a>>,
+    found: Option<&'a Key>,
+    said: Said,
+}
+
+impl<'a> ToServer<'a> {
+    fn new(
+        transcript: &'a mut Transcript,
+        config: &'a server::Config,
+        found: Option<&'a Key>,
+    ) -> Self {
+        let started = config.start(transcript, Mode::Authenticate, &mut Draws::from(0x50));
+        let (f1, await_response) = started.unwrap();
+        let mut said = Said::NOTHING;
+        said.say(f1.as_ref());
+        Self {
+            awaiting: Some(await_response),
+            found,
+            said,
+        }
+    }
+}
+
+impl Read for ToServer<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.said.read(buf)
+    }
+}
+
+impl Write for ToServer<'_> {
+    fn write(&mut self, f2: &[u8]) -> io::Result<usize> {
+        let identified = deliver(self.awaiting.take().unwrap(), f2).unwrap();
+        let (f3, _) = identified.verify(self.found);
+        self.said.say(f3.as_ref());
+        Ok(f2.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A stream to an honest client, and that client as long as it waits for the server's challenge.
+struct ToClient<'a> {
+    awaiting: Option<client::AwaitChallenge<'a>>,
+    said: Said,
+}
+
+impl<'a> ToClient<'a> {
+    fn new(transcript: &'a mut Transcript, key: &'a Key) -> Self {
+        let draws = &mut Draws::from(0xc0);
+        let mode = Mode::Authenticate;
+        let started = client::start(transcript, &Prologue::EMPTY, mode, key, draws);
+        Self {
+            awaiting: Some(started.unwrap()),
+            said: Said::NOTHING,
+        }
+    }
+}
+
+impl Read for ToClient<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.said.read(buf)
+    }
+}
+
+impl Write for ToClient<'_> {
+    fn write(&mut self, flight: &[u8]) -> io::Result<usize> {
+        if let Some(await_challenge) = self.awaiting.take() {
+            let (f2, _) = deliver(await_challenge, flight).unwrap();
+            self.said.say(f2.as_ref());
+        }
+        Ok(flight.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_client_over_a_stream_allocates_nothing() {
+    let (key, another) = (key("ours"), key("another"));
+    let config = server::Config::new(Prologue::EMPTY);
+    let authenticate = |found| {
+        let mut transcript = Transcript::new();
+        without_allocating(|| {
+            let mut stream = ToServer::new(&mut transcript, &config, found);
+            client_authenticate(&mut stream, &key)
+        })
+    };
+    assert!(authenticate(Some(&key)).is_ok());
+    for found in [None, Some(&another)] {
+        let error = authenticate(found).unwrap_err();
+        assert!(matches!(error, Error::Denied), "{error}");
+    }
+}
+
+#[test]
+fn a_server_over_a_stream_allocates_nothing() {
+    let (ours, another) = (key("ours"), key("another"));
+    let unknown = key("ours").with_id("nobody").unwrap();
+    let authenticate = |client| {
+        let mut transcript = Transcript::new();
+        let mut stream = ToClient::new(&mut transcript, client);
+        without_allocating(|| server_authenticate(&mut stream, &ours))
+    };
+    assert!(authenticate(&ours).is_ok());
+    for client in [&another, &unknown] {
+        let error = authenticate(client).unwrap_err();
+        assert!(matches!(error, Error::ClientNotAuthentic { .. }), "{error}");
+    }
+}

@@ -1,0 +1,417 @@
+//! The handshake inside TLS: bound to one connection it ends there, and unbound it does not.
+//!
+//! Nobody verifies a certificate here, so that the binding alone stands between the two ends and
+//! a man in the middle.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use countersign::handshake::{Flight, Refusal};
+use countersign::{Binding, Client, Deadline, Error, Key, Phase, Server, Session};
+use rustls::pki_types::ServerName;
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned,
+};
+
+use crate::support::{Driver, key, tcp_pair};
+
+#[path = "../examples/common/tls.rs"]
+mod tls;
+
+/// A time that is over only where a test would hang.
+const LONG: Duration = Duration::from_secs(20);
+
+/// What an end ties its handshake to.
+#[derive(Clone, Debug)]
+enum Bound {
+    ToNothing,
+    /// The TLS connection that it sees.
+    ToThis,
+    To(Binding),
+}
+
+impl Bound {
+    fn on<Side>(self, connection: &ConnectionCommon<Side>) -> Option<Binding> {
+        match self {
+            Self::ToNothing => None,
+            Self::ToThis => Some(binding(connection)),
+            Self::To(binding) => Some(binding),
+        }
+    }
+}
+
+/// The `tls-exporter` of RFC 9266.
+fn binding<Side>(connection: &ConnectionCommon<Side>) -> Binding {
+    let label = b"EXPORTER-Channel-Binding";
+    let exported = connection.export_keying_material([0; 32], label, Some(&[]));
+    Binding::tls_exporter(&exported.unwrap())
+}
+
+/// Who listens at the address that the client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    TheServer,
+    /// Somebody who ends TLS on either side and passes everything on.
+    TheMiddle,
+}
+
+/// How a meeting ended at one end.
+struct End {
+    outcome: Result<Session, Error>,
+    /// What its TLS connection exports.
+    binding: Binding,
+}
+
+struct Ends {
+    client: End,
+    server: End,
+}
+
+impl Ends {
+    #[track_caller]
+    fn assert_accepted(&self) {
+        let exported = [&self.client, &self.server].map(|end| {
+            let mut output = [0; 32];
+            let session = end.outcome.as_ref().unwrap();
+            session.export("test", b"", &mut output).unwrap();
+            output
+        });
+        assert_eq!(exported[0], exported[1]);
+    }
+
+    #[track_caller]
+    fn assert_denied(&self) {
+        let client = &self.client.outcome;
+        assert!(matches!(client, Err(Error::Denied)), "{client:?}");
+        let server = &self.server.outcome;
+        let wrong_proof = matches!(
+            server,
+            Err(Error::ClientNotAuthentic {
+                refusal: Refusal::WrongProof,
+                ..
+            })
+        );
+        assert!(wrong_proof, "{server:?}");
+    }
+}
+
+/// One client and one server that hold the same key, on a new connection. Where they accept each
+/// other, they exchange a word each.
+fn meet(driver: Driver, client: Bound, at: At, server: Bound) -> Ends {
+    match driver {
+        Driver::Blocking => blocking::meet(client, at, server),
+        #[cfg(feature = "tokio")]
+        Driver::Tokio => crate::support::block_on(async {
+            let meeting = in_tokio::meet(client, at, server);
+            tokio::time::timeout(LONG, meeting).await.unwrap()
+        }),
+    }
+}
+
+fn ours() -> Key {
+    key("ours")
+}
+
+fn configurations() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    tls::configurations().unwrap()
+}
+
+fn name() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
+}
+
+/// What the ends say to each other afterwards.
+const PING: [u8; 4] = *b"ping";
+const PONG: [u8; 4] = *b"pong";
+
+mod blocking {
+    use super::{
+        Arc, At, Bound, Client, ClientConfig, ClientConnection, Deadline, End, Ends, LONG, PING,
+        PONG, Read, Server, ServerConfig, ServerConnection, StreamOwned, TcpListener, TcpStream,
+        Write, binding, configurations, name, ours, thread,
+    };
+
+    pub(super) fn accept<S: Read + Write>(
+        mut stream: S,
+        config: Arc<ServerConfig>,
+    ) -> StreamOwned<ServerConnection, S> {
+        let mut connection = ServerConnection::new(config).unwrap();
+        connection.complete_io(&mut stream).unwrap();
+        StreamOwned::new(connection, stream)
+    }
+
+    pub(super) fn connect<S: Read + Write>(
+        mut stream: S,
+        config: Arc<ClientConfig>,
+    ) -> StreamOwned<ClientConnection, S> {
+        let mut connection = ClientConnection::new(config, name()).unwrap();
+        connection.complete_io(&mut stream).unwrap();
+        StreamOwned::new(connection, stream)
+    }
+
+    pub(super) fn meet(client: Bound, at: At, server: Bound) -> Ends {
+        let (server_config, client_config) = configurations();
+        let servers = TcpListener::bind("127.0.0.1:0").unwrap();
+        let servers_address = servers.local_addr().unwrap();
+        let middles = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = match at {
+            At::TheServer => servers_address,
+            At::TheMiddle => middles.local_addr().unwrap(),
+        };
+        thread::scope(|scope| {
+            let server = scope.spawn(|| serve(&servers.accept().unwrap().0, server_config, server));
+            if at == At::TheMiddle {
+                scope.spawn(|| {
+                    let server = TcpStream::connect(servers_address).unwrap();
+                    pass_everything_on(&middles.accept().unwrap().0, &server);
+                });
+            }
+            Ends {
+                client: talk(&TcpStream::connect(address).unwrap(), client_config, client),
+                server: server.join().unwrap(),
+            }
+        })
+    }
+
+    fn serve(socket: &TcpStream, config: Arc<ServerConfig>, bound: Bound) -> End {
+        let mut stream = accept(Deadline::new(socket, LONG).unwrap(), config);
+        let server = Server::new(ours());
+        let outcome = match bound.on(&stream.conn) {
+            Some(binding) => server.bound(&binding).authenticate(&mut stream),
+            None => server.authenticate(&mut stream),
+        };
+        if outcome.is_ok() {
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).unwrap();
+            assert_eq!(word, PING);
+            stream.write_all(&PONG).unwrap();
+            stream.flush().unwrap();
+        }
+        End {
+            outcome,
+            binding: binding(&stream.conn),
+        }
+    }
+
+    fn talk(socket: &TcpStream, config: Arc<ClientConfig>, bound: Bound) -> End {
+        let mut stream = connect(Deadline::new(socket, LONG).unwrap(), config);
+        let client = Client::new(ours());
+        let client = match bound.on(&stream.conn) {
+            Some(binding) => client.bound(&binding),
+            None => client,
+        };
+        let outcome = client.authenticate(&mut stream);
+        if outcome.is_ok() {
+            stream.write_all(&PING).unwrap();
+            stream.flush().unwrap();
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).unwrap();
+            assert_eq!(word, PONG);
+        }
+        End {
+            outcome,
+            binding: binding(&stream.conn),
+        }
+    }
+
+    /// By turns, the server first, until one end is gone.
+    fn pass_everything_on(client: &TcpStream, server: &TcpStream) {
+        let (server_config, client_config) = configurations();
+        let mut client = accept(Deadline::new(client, LONG).unwrap(), server_config);
+        let mut server = connect(Deadline::new(server, LONG).unwrap(), client_config);
+        while pass_on(&mut server, &mut client) && pass_on(&mut client, &mut server) {}
+    }
+
+    fn pass_on(from: &mut impl Read, to: &mut impl Write) -> bool {
+        let mut turn = [0; 1024];
+        match from.read(&mut turn) {
+            Ok(0) | Err(_) => false,
+            Ok(n) => to.write_all(&turn[..n]).and_then(|()| to.flush()).is_ok(),
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod in_tokio {
+    use countersign::tokio::{Client, Server};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::{
+        Arc, At, Bound, ClientConfig, End, Ends, PING, PONG, ServerConfig, binding, configurations,
+        name, ours,
+    };
+
+    pub(super) async fn meet(client: Bound, at: At, server: Bound) -> Ends {
+        let (server_config, client_config) = configurations();
+        let servers = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let servers_address = servers.local_addr().unwrap();
+        let middles = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = match at {
+            At::TheServer => servers_address,
+            At::TheMiddle => middles.local_addr().unwrap(),
+        };
+        let serve = async {
+            let (socket, _) = servers.accept().await.unwrap();
+            serve(socket, server_config, server).await
+        };
+        let middle = async {
+            if at == At::TheMiddle {
+                let server = TcpStream::connect(servers_address).await.unwrap();
+                pass_everything_on(middles.accept().await.unwrap().0, server).await;
+            }
+        };
+        let talk = async {
+            let socket = TcpStream::connect(address).await.unwrap();
+            talk(socket, client_config, client).await
+        };
+        let (client, (), server) = tokio::join!(talk, middle, serve);
+        Ends { client, server }
+    }
+
+    async fn serve(socket: TcpStream, config: Arc<ServerConfig>, bound: Bound) -> End {
+        let mut stream = TlsAcceptor::from(config).accept(socket).await.unwrap();
+        let server = Server::new(ours());
+        let outcome = match bound.on(stream.get_ref().1) {
+            Some(binding) => server.bound(&binding).authenticate(&mut stream).await,
+            None => server.authenticate(&mut stream).await,
+        };
+        if outcome.is_ok() {
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).await.unwrap();
+            assert_eq!(word, PING);
+            stream.write_all(&PONG).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        End {
+            outcome,
+            binding: binding(stream.get_ref().1),
+        }
+    }
+
+    async fn talk(socket: TcpStream, config: Arc<ClientConfig>, bound: Bound) -> End {
+        let connector = TlsConnector::from(config);
+        let mut stream = connector.connect(name(), socket).await.unwrap();
+        let client = Client::new(ours());
+        let client = match bound.on(stream.get_ref().1) {
+            Some(binding) => client.bound(&binding),
+            None => client,
+        };
+        let outcome = client.authenticate(&mut stream).await;
+        if outcome.is_ok() {
+            stream.write_all(&PING).await.unwrap();
+            stream.flush().await.unwrap();
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).await.unwrap();
+            assert_eq!(word, PONG);
+        }
+        End {
+            outcome,
+            binding: binding(stream.get_ref().1),
+        }
+    }
+
+    async fn pass_everything_on(client: TcpStream, server: TcpStream) {
+        let (server_config, client_config) = configurations();
+        let acceptor = TlsAcceptor::from(server_config);
+        let mut client = acceptor.accept(client).await.unwrap();
+        let connector = TlsConnector::from(client_config);
+        let mut server = connector.connect(name(), server).await.unwrap();
+        // It ends in one way or another once one end is gone.
+        let _ = copy_bidirectional(&mut client, &mut server).await;
+    }
+}
+
+#[test]
+fn two_ends_of_one_tls_connection_accept_each_other() {
+    for &driver in Driver::ALL {
+        meet(driver, Bound::ToThis, At::TheServer, Bound::ToThis).assert_accepted();
+    }
+}
+
+#[test]
+fn whoever_ends_tls_in_between_is_refused_and_without_a_binding_is_not() {
+    for &driver in Driver::ALL {
+        meet(driver, Bound::ToThis, At::TheMiddle, Bound::ToThis).assert_denied();
+        meet(driver, Bound::ToNothing, At::TheMiddle, Bound::ToNothing).assert_accepted();
+    }
+}
+
+#[test]
+fn one_end_that_is_bound_and_one_that_is_not_deny_each_other() {
+    for &driver in Driver::ALL {
+        for at in [At::TheServer, At::TheMiddle] {
+            meet(driver, Bound::ToThis, at, Bound::ToNothing).assert_denied();
+            meet(driver, Bound::ToNothing, at, Bound::ToThis).assert_denied();
+        }
+    }
+}
+
+#[test]
+fn the_binding_of_one_connection_is_worth_nothing_on_the_next() {
+    for &driver in Driver::ALL {
+        let first = meet(driver, Bound::ToThis, At::TheServer, Bound::ToThis);
+        first.assert_accepted();
+        let clients = Bound::To(first.client.binding);
+        let servers = Bound::To(first.server.binding);
+        meet(driver, clients.clone(), At::TheServer, Bound::ToThis).assert_denied();
+        meet(driver, Bound::ToThis, At::TheServer, servers.clone()).assert_denied();
+        // It is the same at both ends, so that nothing but the connection made the difference.
+        meet(driver, clients, At::TheServer, servers).assert_accepted();
+    }
+}
+
+#[test]
+fn a_deadline_under_tls_bounds_the_handshake_inside_it() {
+    let time = Duration::from_millis(300);
+    let (server_config, client_config) = configurations();
+    let (near, far) = tcp_pair();
+    thread::scope(|scope| {
+        // It speaks TLS, and then nothing more.
+        let silent = scope.spawn(|| {
+            let stream = blocking::connect(Deadline::new(&far, LONG).unwrap(), client_config);
+            drop(stream);
+        });
+        let began = Instant::now();
+        let mut stream = blocking::accept(Deadline::new(&near, time).unwrap(), server_config);
+        let error = Server::new(ours()).authenticate(&mut stream).unwrap_err();
+        assert!(began.elapsed() >= time);
+        let timed_out = matches!(error, Error::TimedOut(Phase::Awaiting(Flight::Response)));
+        assert!(timed_out, "{error:?}");
+        silent.join().unwrap();
+    });
+
+    // Somebody who does not even speak TLS.
+    let (near, _far) = tcp_pair();
+    let mut deadline = Deadline::new(&near, time).unwrap();
+    let mut connection = ServerConnection::new(configurations().0).unwrap();
+    let error = connection.complete_io(&mut deadline).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_peer_that_ends_tls_has_closed_with_and_without_a_word() {
+    for says_so in [true, false] {
+        let (server_config, client_config) = configurations();
+        let (near, far) = tcp_pair();
+        let error = thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut stream =
+                    blocking::connect(Deadline::new(&far, LONG).unwrap(), client_config);
+                stream.read_exact(&mut [0; 40]).unwrap();
+                if says_so {
+                    stream.conn.send_close_notify();
+                    stream.flush().unwrap();
+                }
+            });
+            let mut stream = blocking::accept(Deadline::new(&near, LONG).unwrap(), server_config);
+            Server::new(ours()).authenticate(&mut stream).unwrap_err()
+        });
+        let closed = matches!(error, Error::Closed(Phase::Awaiting(Flight::Response)));
+        assert!(closed, "{error:?}");
+    }
+}
