@@ -10,6 +10,8 @@ use crate::deadline::{Deadline, Timeouts};
 use crate::driver::{flushed, received, sent};
 use crate::endpoint::{Client, Server};
 use crate::error::{Error, Phase};
+#[cfg(feature = "multiprocessing")]
+use crate::handshake::InvalidInput;
 use crate::handshake::{
     Flight, Key, Mode, Progress, Prologue, Receive, Session, Transcript, client, server,
 };
@@ -248,6 +250,20 @@ where
             Progress::Done(next) => return Ok(next),
         }
     }
+}
+
+/// Reads so many octets, for a wire whose messages say how many there are.
+#[cfg(feature = "multiprocessing")]
+pub(crate) fn fill<S>(stream: &mut S, phase: Phase, mut buf: &mut [u8]) -> Result<(), Error>
+where
+    S: Read + ?Sized,
+{
+    while !buf.is_empty() {
+        let len = received(phase, stream.read(buf))?;
+        let room = buf.len();
+        buf = (buf.get_mut(len..)).ok_or(InvalidInput::Overrun { room, len })?;
+    }
+    Ok(())
 }
 
 /// One write and one flush, as far as the stream lets it be one.

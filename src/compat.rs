@@ -13,6 +13,8 @@ use crate::error::Error;
 use crate::key_file::{self, Readers};
 
 pub mod cookbook;
+#[cfg(feature = "multiprocessing")]
+pub mod multiprocessing;
 
 /// The secret in a file, by the rules of [`Key::from_file`](crate::Key::from_file) less those
 /// on its strength: the wires of this module allow any.

@@ -4,6 +4,8 @@ use core::fmt;
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(feature = "multiprocessing")]
+use crate::compat::multiprocessing::Problem;
 use crate::handshake::{self, Flight, Incompatible, InvalidInput, KeyId, Refusal};
 
 /// Why there is no session, for the caller.
@@ -57,6 +59,10 @@ pub enum Error {
     // The peer's program.
     /// The peer's program speaks something else: another protocol, version, role or mode.
     Incompatible(Incompatible),
+
+    /// What the peer sent is wrong on the wire of Python's `multiprocessing`.
+    #[cfg(feature = "multiprocessing")]
+    Multiprocessing(Problem),
 
     // Who holds which secret.
     /// The server denied this client ([`handshake::Error::Denied`]).
@@ -155,6 +161,13 @@ impl From<InvalidInput> for Error {
     }
 }
 
+#[cfg(feature = "multiprocessing")]
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Multiprocessing(problem)
+    }
+}
+
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
@@ -162,6 +175,12 @@ impl From<Error> for io::Error {
             Error::Closed(_) => io::ErrorKind::UnexpectedEof,
             Error::TimedOut(_) => io::ErrorKind::TimedOut,
             Error::Incompatible(_) => io::ErrorKind::InvalidData,
+            #[cfg(feature = "multiprocessing")]
+            Error::Multiprocessing(Problem::Rejected | Problem::WrongDigest) => {
+                io::ErrorKind::PermissionDenied
+            }
+            #[cfg(feature = "multiprocessing")]
+            Error::Multiprocessing(_) => io::ErrorKind::InvalidData,
             Error::Denied | Error::ServerNotAuthentic | Error::ClientNotAuthentic { .. } => {
                 io::ErrorKind::PermissionDenied
             }
@@ -199,6 +218,8 @@ impl core::error::Error for Error {
             | Self::ClientNotAuthentic { .. }
             | Self::NoRandomness
             | Self::InvalidInput(_) => None,
+            #[cfg(feature = "multiprocessing")]
+            Self::Multiprocessing(_) => None,
         }
     }
 }
@@ -218,6 +239,8 @@ impl fmt::Display for Error {
                 write!(f, "time ran out while {phase}{}", phase.when_silent())
             }
             Self::Incompatible(incompatible) => incompatible.fmt(f),
+            #[cfg(feature = "multiprocessing")]
+            Self::Multiprocessing(problem) => problem.fmt(f),
             Self::Denied => handshake::Error::Denied.fmt(f),
             Self::ServerNotAuthentic => handshake::Error::ServerNotAuthentic.fmt(f),
             &Self::ClientNotAuthentic { key_id, refusal } => {
@@ -246,7 +269,7 @@ impl Phase {
             Self::Awaiting(Flight::Verdict) => {
                 "; the server gave up before its verdict and knows why"
             }
-            Self::Sending(_) => "",
+            Self::Awaiting(_) | Self::Sending(_) => "",
         }
     }
 

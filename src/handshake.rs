@@ -110,7 +110,8 @@ pub use self::message::{Challenge, Flight, Mode, Response, Verdict};
 pub use self::session::Session;
 pub use self::transcript::{Binding, Prologue, Transcript};
 
-use self::message::NONCE_LEN;
+#[cfg(feature = "multiprocessing")]
+pub(crate) use self::message::append;
 
 /// A state that waits for a flight: [`client::AwaitChallenge`], [`client::AwaitVerdict`],
 /// [`server::AwaitResponse`].
@@ -155,8 +156,11 @@ mod sealed {
 pub(crate) use sealed::Sealed;
 
 /// A nonce, drawn anew for each handshake: unpredictable, and not only unique.
-pub(crate) fn draw<R: TryCryptoRng + ?Sized>(rng: &mut R) -> Result<[u8; NONCE_LEN], Error> {
-    let mut nonce = [0; NONCE_LEN];
+pub(crate) fn draw<const N: usize, R>(rng: &mut R) -> Result<[u8; N], Error>
+where
+    R: TryCryptoRng + ?Sized,
+{
+    let mut nonce = [0; N];
     match rng.try_fill_bytes(&mut nonce) {
         Ok(()) => Ok(nonce),
         Err(_) => Err(Error::NoRandomness),

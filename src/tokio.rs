@@ -11,6 +11,8 @@
 
 pub mod cookbook;
 mod listener;
+#[cfg(feature = "multiprocessing")]
+pub mod multiprocessing;
 
 use core::future::Future;
 use core::time::Duration;

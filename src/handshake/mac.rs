@@ -71,6 +71,30 @@ impl MacKey {
     }
 }
 
+/// HMAC-SHA-384, for a wire that is not ours.
+#[cfg(feature = "multiprocessing")]
+pub(crate) fn hmac_sha384(key: &[u8], message: &[u8]) -> [u8; 48] {
+    hmac::<hmac::Hmac<sha2::Sha384>>(key, message).into()
+}
+
+/// HMAC-MD5, for a wire that is not ours and peers that know nothing else.
+#[cfg(feature = "multiprocessing-md5")]
+pub(crate) fn hmac_md5(key: &[u8], message: &[u8]) -> [u8; 16] {
+    hmac::<hmac::Hmac<md5::Md5>>(key, message).into()
+}
+
+#[cfg(feature = "multiprocessing")]
+fn hmac<M: hmac::Mac + KeyInit>(key: &[u8], message: &[u8]) -> hmac::digest::Output<M> {
+    let mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes keys of every length");
+    mac.chain_update(message).finalize().into_bytes()
+}
+
+/// Compares two digests, of which the lengths alone are public, in constant time.
+#[cfg(feature = "multiprocessing")]
+pub(crate) fn octets_equal(expected: &[u8], received: &[u8]) -> Choice {
+    expected.ct_eq(received)
+}
+
 /// A message on its way into an HMAC.
 struct Absorbing {
     core: HmacCore<Sha256>,

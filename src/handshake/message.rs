@@ -62,7 +62,8 @@ impl fmt::Display for Mode {
     }
 }
 
-/// One of the three messages of a handshake.
+/// A message of a handshake.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flight {
     /// F1, server to client: 40 octets.
@@ -71,6 +72,12 @@ pub enum Flight {
     Response,
     /// F3, server to client: 33 octets.
     Verdict,
+    /// A challenge on the wire of Python's `multiprocessing`, in either direction.
+    AuthkeyChallenge,
+    /// The digest of a challenge on that wire.
+    AuthkeyDigest,
+    /// What that wire says of a digest.
+    AuthkeyWelcome,
 }
 
 impl fmt::Display for Flight {
@@ -79,6 +86,9 @@ impl fmt::Display for Flight {
             Self::Challenge => "F1 (the server's challenge)",
             Self::Response => "F2 (the client's response)",
             Self::Verdict => "F3 (the server's verdict)",
+            Self::AuthkeyChallenge => "a challenge",
+            Self::AuthkeyDigest => "the digest of a challenge",
+            Self::AuthkeyWelcome => "a welcome",
         })
     }
 }
