@@ -8,6 +8,7 @@
 extern crate std;
 
 pub mod handshake;
+pub mod record;
 
 #[cfg(feature = "std")]
 mod blocking;

@@ -174,7 +174,9 @@ impl<L: Socket> Listener<L> {
 impl<L: Socket> Drop for Listener<L> {
     fn drop(&mut self) {
         self.shutdown();
-        for (_, stream) in self.shared.lock().pending.drain(..) {
+        let mut state = self.shared.lock();
+        state.dropped = true;
+        for (_, stream) in state.pending.drain(..) {
             L::end(&stream);
         }
     }
@@ -313,6 +315,7 @@ struct State<S> {
     ready: VecDeque<(S, Session)>,
     stopping: bool,
     stopped: bool,
+    dropped: bool,
     failure: Option<io::Error>,
 }
 
@@ -324,6 +327,7 @@ impl<S> Default for State<S> {
             ready: VecDeque::new(),
             stopping: false,
             stopped: false,
+            dropped: false,
             failure: None,
         }
     }
@@ -450,7 +454,9 @@ impl<S> Handshake<S> {
         let outcome = L::authenticate(&stream, server, time);
         // Whoever takes the handshake from the pending ones decides how it ended.
         let kept = self.leave_pending();
+        let dropped = self.shared.lock().dropped;
         let (session, outcome) = match outcome {
+            _ if !kept && dropped => (None, Outcome::Stopped),
             _ if !kept => (None, Outcome::GivenUp),
             Ok(session) => {
                 let key_id = *session.key_id();

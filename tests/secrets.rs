@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign::handshake::{
-    self, Flight, Incompatible, Mode, Progress, Prologue, Receive, Refusal, client, server,
+    self, Flight, Incompatible, Mode, Progress, Prologue, Receive, Refusal, Transcript, client,
+    server,
 };
 use countersign::{
     Binding, Client, Deadline, Error, Key, Keyring, Secret, Server, compat, keys_fn,
@@ -16,7 +17,7 @@ use countersign::{
 
 use crate::support::{
     Act, Draws, Driver, HonestClient, HonestServer, NoEntropy, Pair, Says, TempDir, Wire, deliver,
-    hmac, tcp_pair, transcript,
+    hmac, tcp_pair,
 };
 
 /// No eight octets of it occur in a sentence by chance.
@@ -216,11 +217,11 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let config = server::Config::new(prologue.clone());
     let mode = Mode::Authenticate;
 
-    let await_challenge =
-        client::start(transcript(), &prologue, mode, &key, &mut Draws::from(0xc0)).unwrap();
-    let (challenge, await_response) = config
-        .start(transcript(), mode, &mut Draws::from(0x50))
-        .unwrap();
+    let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+    let draws = &mut Draws::from(0xc0);
+    let await_challenge = client::start(&mut clients, &prologue, mode, &key, draws).unwrap();
+    let draws = &mut Draws::from(0x50);
+    let (challenge, await_response) = config.start(&mut servers, mode, draws).unwrap();
     shown.debug("Key", &key);
     shown.debug("KeyId", key.id());
     shown.text("KeyId", key.id().to_string());
@@ -256,6 +257,9 @@ fn no_value_of_a_handshake_shows_a_secret() {
     await_verdict.space().copy_from_slice(verdict.as_ref());
     let progress = await_verdict.advance(verdict.as_ref().len()).unwrap();
     shown.debug("Progress", &progress);
+
+    shown.debug("Transcript", &clients);
+    shown.debug("Transcript", &servers);
 
     // The values that are searched for are those that the handshake was made with.
     let derived = Derived::from(SECRET);

@@ -9,7 +9,7 @@ use super::key::Key;
 use super::message::{
     ACCEPTED, CHALLENGE_LEN, Challenge, Flight, Mode, NONCE_LEN, Response, VERDICT_LEN, Verdict,
 };
-use super::session::Session;
+use super::session::{Role, Session};
 use super::transcript::{Prologue, Transcript};
 use super::{Progress, Receive, Sealed, draw};
 
@@ -82,13 +82,21 @@ impl<'h> Receive for AwaitChallenge<'h> {
             transcript,
         } = self;
         let response = transcript.respond(mode, key, &nonce);
-        Ok(Progress::Done((response, AwaitVerdict { key, transcript })))
+        Ok(Progress::Done((
+            response,
+            AwaitVerdict {
+                key,
+                mode,
+                transcript,
+            },
+        )))
     }
 }
 
 /// Awaits F3. Goes on to the [`Session`].
 pub struct AwaitVerdict<'h> {
     key: &'h Key,
+    mode: Mode,
     transcript: &'h mut Transcript,
 }
 
@@ -110,7 +118,13 @@ impl Receive for AwaitVerdict<'_> {
             [ACCEPTED, ..] => {
                 let secret = self.transcript.verify_server(self.key);
                 let secret = secret.ok_or(Error::ServerNotAuthentic)?;
-                Ok(Progress::Done(Session::new(*self.key.id(), secret)))
+                let key_id = *self.key.id();
+                Ok(Progress::Done(Session::new(
+                    key_id,
+                    secret,
+                    Role::Client,
+                    self.mode,
+                )))
             }
             _ => Err(Error::Denied),
         }

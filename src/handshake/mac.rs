@@ -40,6 +40,14 @@ impl MacKey {
         mac.finalize()
     }
 
+    /// `H(k, prefix | payload)`, of a payload that stays where it is.
+    pub(crate) fn tag_of(&self, prefix: &[u8], payload: &[u8]) -> Tag {
+        let mut mac = Absorbing::new(self);
+        mac.update(prefix);
+        mac.update(payload);
+        mac.finalize()
+    }
+
     /// `HKDF-Expand(k, info, L)` of RFC 5869, section 2.3, for an L of at most 8160 octets.
     ///
     /// `info` is the concatenation of its parts. Octets past the 8160th are left as they are:
@@ -135,6 +143,15 @@ impl Tag {
         // In two words: octet by octet it takes as long as half a tag.
         (ours.iter().zip(theirs)).fold(Choice::from(1), |equal, (ours, theirs)| {
             equal & u128::from_ne_bytes(*ours).ct_eq(&u128::from_ne_bytes(*theirs))
+        })
+    }
+
+    /// Compares the first half of the octets, as a record has them, in constant time.
+    pub(crate) fn begins_with(&self, received: &[u8; TAG_LEN / 2]) -> Choice {
+        let (ours, _) = self.0.as_chunks();
+        let theirs = u128::from_ne_bytes(*received);
+        ours.first().map_or(Choice::from(0), |ours| {
+            u128::from_ne_bytes(*ours).ct_eq(&theirs)
         })
     }
 

@@ -8,7 +8,7 @@ use super::error::{Error, InvalidInput, Refusal};
 use super::key::{Key, KeyId};
 use super::mac::MacKey;
 use super::message::{Challenge, Flight, Mode, Response, Verdict};
-use super::session::Session;
+use super::session::{Role, Session};
 use super::transcript::{Binding, Prologue, Transcript};
 use super::{Progress, Receive, Sealed, draw};
 
@@ -144,6 +144,7 @@ impl<'h> Receive for AwaitResponse<'h> {
         }
         Ok(Progress::Done(Identified {
             key_id: Response::key_id(self.transcript.flight()),
+            mode: self.mode,
             dummy: self.dummy,
             transcript: self.transcript,
         }))
@@ -156,6 +157,7 @@ impl<'h> Receive for AwaitResponse<'h> {
 /// Between this state and the last step the caller looks the key up, wherever it is kept.
 pub struct Identified<'h> {
     key_id: KeyId,
+    mode: Mode,
     dummy: &'h MacKey,
     transcript: &'h mut Transcript,
 }
@@ -180,7 +182,8 @@ impl Identified<'_> {
     pub fn verify(self, key: Option<&Key>) -> (Verdict, Result<Session, Error>) {
         let key_id = self.key_id;
         if let Some((tag, secret)) = self.transcript.verify_client(key, self.dummy) {
-            return (Verdict::accepted(&tag), Ok(Session::new(key_id, secret)));
+            let session = Session::new(key_id, secret, Role::Server, self.mode);
+            return (Verdict::accepted(&tag), Ok(session));
         }
         let refusal = match key {
             Some(_) => Refusal::WrongProof,

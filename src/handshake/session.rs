@@ -5,7 +5,9 @@ use core::fmt;
 use super::error::InvalidInput;
 use super::key::KeyId;
 use super::mac::MacKey;
+use super::message::Mode;
 use super::transcript::SessionSecret;
+use crate::record::{Opener, Sealer};
 
 /// Proof that the peer holds the same secret, and what can be derived from it.
 ///
@@ -32,11 +34,43 @@ use super::transcript::SessionSecret;
 pub struct Session {
     key_id: KeyId,
     secret: SessionSecret,
+    /// This end's role, until the records that follow in mode 1 were asked for.
+    records: Option<Role>,
+}
+
+/// Which end of a handshake a session is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Client,
+    Server,
 }
 
 impl Session {
-    pub(super) fn new(key_id: KeyId, secret: SessionSecret) -> Self {
-        Self { key_id, secret }
+    pub(super) fn new(key_id: KeyId, secret: SessionSecret, role: Role, mode: Mode) -> Self {
+        Self {
+            key_id,
+            secret,
+            records: (mode == Mode::Protect).then_some(role),
+        }
+    }
+
+    /// What seals this end's records and opens the peer's, after a handshake in mode 1.
+    ///
+    /// `None` after one in mode 0, and the second time: two sealers would use every sequence
+    /// number twice.
+    ///
+    /// `Krc = Expand(X, "countersign/1 record client", 32)` and `Krs = Expand(X, "countersign/1
+    /// record server", 32)` are the keys of the two directions. The documentation of
+    /// [`record`](crate::record) shows it at work.
+    pub fn records(&mut self) -> Option<(Sealer, Opener)> {
+        let role = self.records.take()?;
+        let x = MacKey::new(self.secret.as_bytes());
+        let client = x.expand_key(b"countersign/1 record client");
+        let server = x.expand_key(b"countersign/1 record server");
+        Some(match role {
+            Role::Client => (Sealer::new(client), Opener::new(server)),
+            Role::Server => (Sealer::new(server), Opener::new(client)),
+        })
     }
 
     /// The key id under which the client authenticated.

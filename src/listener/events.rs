@@ -45,6 +45,8 @@ pub enum Outcome {
     Refused(Error),
     /// The handshake was the oldest of too many, and was given up for a new one.
     GivenUp,
+    /// The handshake was pending when the listener was dropped.
+    Stopped,
     /// A connection could not be accepted, for want of descriptors or threads, or because it was
     /// gone by then. The listener pauses and goes on.
     Failed(io::Error),
@@ -65,6 +67,7 @@ impl fmt::Display for Outcome {
             Self::Accepted(key_id) => write!(f, "accepted, key id \"{key_id}\""),
             Self::Refused(error) => write!(f, "refused: {error}"),
             Self::GivenUp => f.write_str("given up: too many handshakes are pending"),
+            Self::Stopped => f.write_str("given up: the listener was dropped"),
             Self::Failed(error) => write!(f, "not accepted: {error}"),
         }
     }

@@ -159,8 +159,11 @@ impl<L: Socket> Listener<L> {
 impl<L: Socket> Drop for Listener<L> {
     fn drop(&mut self) {
         self.acceptor.abort();
-        for pending in self.shared.lock().pending.drain(..) {
+        let pending = core::mem::take(&mut self.shared.lock().pending);
+        for pending in pending {
             pending.task.abort();
+            self.shared
+                .report(pending.peer, pending.began, Outcome::Stopped);
         }
     }
 }

@@ -18,9 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::{ptr, thread};
 
-use countersign::handshake::{
-    self, Mode, Progress, Prologue, Receive, Transcript, client, server,
-};
+use countersign::handshake::{self, Mode, Progress, Prologue, Receive, Transcript, client, server};
 use countersign::{Key, Session, client_authenticate, server_authenticate};
 use rand::{TryCryptoRng, TryRng};
 
@@ -131,8 +129,7 @@ impl Ends {
         let prologue = Prologue::EMPTY;
         let config = server::Config::new(prologue.clone());
         let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-        let await_challenge =
-            client::start(&mut clients, &prologue, MODE, &key, &mut Fixed(0xc0))?;
+        let await_challenge = client::start(&mut clients, &prologue, MODE, &key, &mut Fixed(0xc0))?;
         let (f1, await_response) = config.start(&mut servers, MODE, &mut Fixed(0x50))?;
         let (f2, _) = deliver(await_challenge, f1.as_ref())?;
         let (f3, outcome) = deliver(await_response, f2.as_ref())?.verify(Some(&key));
