@@ -16,6 +16,7 @@ use crate::handshake::{
     Flight, Key, Mode, Progress, Prologue, Receive, Session, Transcript, client, server,
 };
 use crate::keys::Keys;
+use crate::protected::Protected;
 
 /// Authenticates this end as the client of a server that holds the same key, and the server to
 /// it.
@@ -52,7 +53,8 @@ pub fn client_authenticate<S>(stream: &mut S, key: &Key) -> Result<Session, Erro
 where
     S: Read + Write + ?Sized,
 {
-    run_client(stream, &Prologue::EMPTY, key, &mut SysRng)
+    let mode = Mode::Authenticate;
+    run_client(stream, &Prologue::EMPTY, mode, key, &mut SysRng)
 }
 
 /// Authenticates this end as the server of a client whose key is in `keys`, and the client to
@@ -93,7 +95,7 @@ where
     K: Keys + ?Sized,
 {
     let config = server::Config::new(Prologue::EMPTY);
-    run_server(stream, &config, keys, &mut SysRng)
+    run_server(stream, &config, Mode::Authenticate, keys, &mut SysRng)
 }
 
 impl Client {
@@ -115,7 +117,8 @@ impl Client {
     where
         S: Read + Write + ?Sized,
     {
-        run_client(stream, &self.prologue, &self.key, &mut SysRng)
+        let mode = Mode::Authenticate;
+        run_client(stream, &self.prologue, mode, &self.key, &mut SysRng)
     }
 
     /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
@@ -140,6 +143,71 @@ impl Client {
         let phase = Phase::Awaiting(Flight::Challenge);
         self.authenticate(&mut deadline(socket, time, phase)?)
     }
+
+    /// Authenticates in mode 1, and protects what follows.
+    ///
+    /// Like [`authenticate`](Self::authenticate) it sets no deadline. The server is to do the
+    /// same: each end refuses the other's mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_authenticate`]. The stream is then dropped.
+    ///
+    /// ```no_run
+    /// # use countersign::{Client, Key};
+    /// # use std::{io::Write, net::TcpStream};
+    /// # let client = Client::new(Key::from_file("secret.key")?);
+    /// let mut stream = client.protect(TcpStream::connect("127.0.0.1:7000")?)?;
+    /// stream.write_all(b"hello")?;
+    /// stream.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn protect<S>(&self, mut stream: S) -> Result<Protected<S>, Error>
+    where
+        S: Read + Write,
+    {
+        let session = self.authenticate_to_protect(&mut stream)?;
+        Ok(Protected::new(stream, session))
+    }
+
+    /// [`protect`](Self::protect) with so much time for the handshake, and none of it for what
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_authenticate`]; [`Error::TimedOut`] once the time is over. The socket
+    /// is then dropped.
+    ///
+    /// ```no_run
+    /// # use countersign::{Client, Key};
+    /// # use std::{net::TcpStream, time::Duration};
+    /// # let client = Client::new(Key::from_file("secret.key")?);
+    /// let socket = TcpStream::connect("127.0.0.1:7000")?;
+    /// let stream = client.protect_within(socket, Duration::from_secs(5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn protect_within<S>(&self, socket: S, time: Duration) -> Result<Protected<S>, Error>
+    where
+        S: Timeouts,
+        for<'s> &'s S: Read + Write,
+    {
+        let phase = Phase::Awaiting(Flight::Challenge);
+        let session = self.authenticate_to_protect(&mut deadline(&socket, time, phase)?)?;
+        Ok(Protected::new(socket, session))
+    }
+
+    fn authenticate_to_protect<S>(&self, stream: &mut S) -> Result<Session, Error>
+    where
+        S: Read + Write + ?Sized,
+    {
+        run_client(
+            stream,
+            &self.prologue,
+            Mode::Protect,
+            &self.key,
+            &mut SysRng,
+        )
+    }
 }
 
 impl<K: Keys> Server<K> {
@@ -161,7 +229,8 @@ impl<K: Keys> Server<K> {
     where
         S: Read + Write + ?Sized,
     {
-        run_server(stream, &self.config, &self.keys, &mut SysRng)
+        let mode = Mode::Authenticate;
+        run_server(stream, &self.config, mode, &self.keys, &mut SysRng)
     }
 
     /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
@@ -186,6 +255,66 @@ impl<K: Keys> Server<K> {
         let phase = Phase::Sending(Flight::Challenge);
         self.authenticate(&mut deadline(socket, time, phase)?)
     }
+
+    /// Authenticates in mode 1, and protects what follows.
+    ///
+    /// Like [`authenticate`](Self::authenticate) it sets no deadline. The client is to do the
+    /// same: each end refuses the other's mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`server_authenticate`]. The stream is then dropped.
+    ///
+    /// ```no_run
+    /// # use countersign::{Key, Server};
+    /// # use std::{io::Read, net::TcpListener};
+    /// # let server = Server::new(Key::from_file("secret.key")?);
+    /// let mut stream = server.protect(TcpListener::bind("127.0.0.1:7000")?.accept()?.0)?;
+    /// let mut received = String::new();
+    /// stream.read_to_string(&mut received)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn protect<S>(&self, mut stream: S) -> Result<Protected<S>, Error>
+    where
+        S: Read + Write,
+    {
+        let session = self.authenticate_to_protect(&mut stream)?;
+        Ok(Protected::new(stream, session))
+    }
+
+    /// [`protect`](Self::protect) with so much time for the handshake, and none of it for what
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`server_authenticate`]; [`Error::TimedOut`] once the time is over. The socket
+    /// is then dropped.
+    ///
+    /// ```no_run
+    /// # use countersign::{Key, Server};
+    /// # use std::{net::TcpListener, time::Duration};
+    /// # let server = Server::new(Key::from_file("secret.key")?);
+    /// let (socket, _) = TcpListener::bind("127.0.0.1:7000")?.accept()?;
+    /// let stream = server.protect_within(socket, Duration::from_secs(5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn protect_within<S>(&self, socket: S, time: Duration) -> Result<Protected<S>, Error>
+    where
+        S: Timeouts,
+        for<'s> &'s S: Read + Write,
+    {
+        let phase = Phase::Sending(Flight::Challenge);
+        let session = self.authenticate_to_protect(&mut deadline(&socket, time, phase)?)?;
+        Ok(Protected::new(socket, session))
+    }
+
+    /// In mode 1; what follows is to be protected.
+    pub(crate) fn authenticate_to_protect<S>(&self, stream: &mut S) -> Result<Session, Error>
+    where
+        S: Read + Write + ?Sized,
+    {
+        run_server(stream, &self.config, Mode::Protect, &self.keys, &mut SysRng)
+    }
 }
 
 fn deadline<S: Timeouts>(
@@ -199,6 +328,7 @@ fn deadline<S: Timeouts>(
 fn run_client<S, R>(
     stream: &mut S,
     prologue: &Prologue,
+    mode: Mode,
     key: &Key,
     rng: &mut R,
 ) -> Result<Session, Error>
@@ -207,7 +337,7 @@ where
     R: TryCryptoRng + ?Sized,
 {
     let mut transcript = Transcript::new();
-    let await_challenge = client::start(&mut transcript, prologue, Mode::Authenticate, key, rng)?;
+    let await_challenge = client::start(&mut transcript, prologue, mode, key, rng)?;
     let (response, await_verdict) = receive(stream, await_challenge)?;
     send(stream, Flight::Response, response.as_ref())?;
     receive(stream, await_verdict)
@@ -216,6 +346,7 @@ where
 fn run_server<S, K, R>(
     stream: &mut S,
     config: &server::Config,
+    mode: Mode,
     keys: &K,
     rng: &mut R,
 ) -> Result<Session, Error>
@@ -225,7 +356,7 @@ where
     R: TryCryptoRng + ?Sized,
 {
     let mut transcript = Transcript::new();
-    let (challenge, await_response) = config.start(&mut transcript, Mode::Authenticate, rng)?;
+    let (challenge, await_response) = config.start(&mut transcript, mode, rng)?;
     send(stream, Flight::Challenge, challenge.as_ref())?;
     let identified = receive(stream, await_response)?;
     let key = keys.find(identified.key_id().as_bytes());

@@ -110,6 +110,8 @@ pub use self::message::{Challenge, Flight, Mode, Response, Verdict};
 pub use self::session::Session;
 pub use self::transcript::{Binding, Prologue, Transcript};
 
+#[cfg(feature = "std")]
+pub(crate) use self::message::Filling;
 pub(crate) use self::message::append;
 
 /// A state that waits for a flight: [`client::AwaitChallenge`], [`client::AwaitVerdict`],

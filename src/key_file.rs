@@ -1,6 +1,6 @@
 //! Secrets from files and from the operating system.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 use std::vec;
@@ -120,7 +120,11 @@ pub(crate) fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>
 
 fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, KeyFileProblem> {
     let mut file = File::open(path).map_err(KeyFileProblem::Io)?;
-    check_mode(&file, readers)?;
+    let metadata = file.metadata().map_err(KeyFileProblem::Io)?;
+    if metadata.is_dir() {
+        return Err(KeyFileProblem::Io(io::ErrorKind::IsADirectory.into()));
+    }
+    check_mode(&metadata, readers)?;
 
     // One buffer of full size: one that grows leaves copies behind that nothing wipes.
     let mut buffer = Zeroizing::new(vec![0; MAX_LEN + 1]);
@@ -140,12 +144,12 @@ fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, KeyFileProb
     Ok(buffer)
 }
 
-/// Looks at the opened file: the path may lead to another one by now.
+/// Of the opened file: the path may lead to another one by now.
 #[cfg(unix)]
-fn check_mode(file: &File, readers: Readers) -> Result<(), KeyFileProblem> {
+fn check_mode(metadata: &Metadata, readers: Readers) -> Result<(), KeyFileProblem> {
     use std::os::unix::fs::MetadataExt;
 
-    let mode = file.metadata().map_err(KeyFileProblem::Io)?.mode() & 0o7777;
+    let mode = metadata.mode() & 0o7777;
     if readers == Readers::OwnerOnly && mode & 0o066 != 0 {
         return Err(KeyFileProblem::Exposed { mode });
     }
@@ -153,6 +157,6 @@ fn check_mode(file: &File, readers: Readers) -> Result<(), KeyFileProblem> {
 }
 
 #[cfg(not(unix))]
-fn check_mode(_: &File, _: Readers) -> Result<(), KeyFileProblem> {
+fn check_mode(_: &Metadata, _: Readers) -> Result<(), KeyFileProblem> {
     Ok(())
 }

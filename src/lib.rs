@@ -28,6 +28,8 @@ mod key_file;
 mod keys;
 #[cfg(feature = "std")]
 mod listener;
+#[cfg(feature = "std")]
+mod protected;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
@@ -42,4 +44,5 @@ pub use {
     key_file::generate_secret,
     keys::{Keyring, Keys, KeysFn, keys_fn},
     listener::{Event, Listener, Options as ListenerOptions, Outcome, Socket},
+    protected::{Protected, ReadHalf, WriteHalf},
 };

@@ -69,17 +69,17 @@ const TAG_LEN: usize = 16;
 
 /// Makes the records of one direction.
 ///
+/// It cannot be cloned: two sealers of one key would use every sequence number twice.
+///
 /// ```compile_fail,E0599
-/// # fn run(sealer: &countersign::record::Sealer) {
-/// // Two sealers of one key would use every sequence number twice.
-/// let another = countersign::record::Sealer::clone(sealer);
+/// # fn run(sealer: countersign::record::Sealer) {
+/// let another = sealer.clone();
 /// # }
 /// ```
 ///
 /// ```
-/// # fn run(sealer: &mut countersign::record::Sealer, record: &mut [u8]) {
-/// // Sealing takes it as `&mut`, so that each number is used once.
-/// let sealed = countersign::record::Sealer::seal(sealer, record);
+/// # fn run(sealer: countersign::record::Sealer) {
+/// let another = sealer;
 /// # }
 /// ```
 pub struct Sealer {

@@ -276,6 +276,7 @@ impl Routing {
                 (Flight::Challenge, to),
                 (Flight::Response, self.verdict[to]),
             ],
+            other => unreachable!("{other} is of another wire"),
         }
     }
 
@@ -340,6 +341,7 @@ impl Routing {
                     let outcome = deliver(awaiting_verdict[to].take().unwrap(), verdict);
                     sessions[0][to] = outcome.ok().as_ref().map(exported);
                 }
+                other => unreachable!("{other} is of another wire"),
             }
         }
         sessions
@@ -829,7 +831,7 @@ fn a_mode_that_was_changed_on_the_way_is_refused_by_the_server() {
         let run = pair.run_through(|flight, octets| match flight {
             Flight::Challenge => octets[7] = client_octet,
             Flight::Response => octets[7] = server_octet,
-            Flight::Verdict => {}
+            _ => {}
         });
         run.assert_denied(b"");
     }

@@ -28,7 +28,8 @@ use crate::blocking::{receive, send};
 use crate::error::Error;
 use crate::handshake::mac::{MacKey, TAG_LEN, Tag};
 use crate::handshake::{
-    self, Flight, Hint, Incompatible, InvalidInput, KeyId, Progress, Receive, Refusal, Sealed, draw,
+    self, Filling, Flight, Hint, Incompatible, InvalidInput, KeyId, Progress, Receive, Refusal,
+    Sealed, draw,
 };
 
 /// Answers the challenge of a server that speaks the recipe's wire.
@@ -116,14 +117,14 @@ const CHALLENGE_LEN: usize = TAG_LEN;
 /// Awaits 32 octets. Goes on to their digest, to be sent.
 pub(crate) struct AwaitChallenge {
     key: MacKey,
-    challenge: Filling,
+    challenge: Filling<CHALLENGE_LEN>,
 }
 
 impl AwaitChallenge {
     pub(crate) fn new(secret: &[u8]) -> Result<Self, InvalidInput> {
         Ok(Self {
             key: key(secret)?,
-            challenge: Filling::default(),
+            challenge: Filling::EMPTY,
         })
     }
 }
@@ -139,10 +140,10 @@ impl Receive for AwaitChallenge {
     }
 
     fn advance(mut self, n: usize) -> Result<Progress<Self>, handshake::Error> {
-        if !self.challenge.advance(n)? {
+        self.challenge.advance(n)?;
+        let Some(challenge) = self.challenge.whole() else {
             return Ok(Progress::More(self));
-        }
-        let challenge = &self.challenge.octets;
+        };
         let hint = if challenge.starts_with(b"{sha256}") {
             Hint::Multiprocessing
         } else if challenge.starts_with(b"CSIGN1") {
@@ -161,7 +162,7 @@ impl Receive for AwaitChallenge {
 /// The challenge is sent; awaits its digest.
 pub(crate) struct AwaitDigest {
     expected: Tag,
-    digest: Filling,
+    digest: Filling<CHALLENGE_LEN>,
 }
 
 impl AwaitDigest {
@@ -170,7 +171,7 @@ impl AwaitDigest {
         let challenge = draw(&mut SysRng)?;
         let state = Self {
             expected: key.tag(&challenge),
-            digest: Filling::default(),
+            digest: Filling::EMPTY,
         };
         Ok((challenge, state))
     }
@@ -187,10 +188,11 @@ impl Receive for AwaitDigest {
     }
 
     fn advance(mut self, n: usize) -> Result<Progress<Self>, handshake::Error> {
-        if !self.digest.advance(n)? {
+        self.digest.advance(n)?;
+        let Some(digest) = self.digest.whole() else {
             return Ok(Progress::More(self));
-        }
-        if bool::from(self.expected.matches(&self.digest.octets)) {
+        };
+        if bool::from(self.expected.matches(digest)) {
             return Ok(Progress::Done(KnowsSecret(())));
         }
         Err(handshake::Error::ClientNotAuthentic {
@@ -209,29 +211,6 @@ fn key(secret: &[u8]) -> Result<MacKey, InvalidInput> {
         return Err(InvalidInput::SecretConstant { len });
     }
     Ok(MacKey::new(secret))
-}
-
-/// A message of 32 octets on its way in.
-#[derive(Default)]
-struct Filling {
-    octets: [u8; TAG_LEN],
-    len: usize,
-}
-
-impl Filling {
-    fn space(&mut self) -> &mut [u8] {
-        self.octets.get_mut(self.len..).unwrap_or_default()
-    }
-
-    /// Whether the message is whole.
-    fn advance(&mut self, n: usize) -> Result<bool, InvalidInput> {
-        let room = self.space().len();
-        if n > room {
-            return Err(InvalidInput::Overrun { room, len: n });
-        }
-        self.len += n;
-        Ok(self.len == TAG_LEN)
-    }
 }
 
 impl fmt::Debug for AwaitChallenge {

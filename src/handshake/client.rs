@@ -7,7 +7,7 @@ use rand::TryCryptoRng;
 use super::error::Error;
 use super::key::Key;
 use super::message::{
-    ACCEPTED, CHALLENGE_LEN, Challenge, Flight, Mode, NONCE_LEN, Response, VERDICT_LEN, Verdict,
+    CHALLENGE_LEN, Challenge, Filling, Flight, Mode, NONCE_LEN, Response, VERDICT_LEN, Verdict,
 };
 use super::session::{Role, Session};
 use super::transcript::{Prologue, Transcript};
@@ -62,7 +62,7 @@ impl Sealed for AwaitChallenge<'_> {}
 
 impl<'h> Receive for AwaitChallenge<'h> {
     const FLIGHT: Flight = Flight::Challenge;
-    type Next = (Response, AwaitVerdict<'h>);
+    type Next = (Response<'h>, AwaitVerdict<'h>);
 
     fn space(&mut self) -> &mut [u8] {
         self.transcript.space(CHALLENGE_LEN)
@@ -81,15 +81,15 @@ impl<'h> Receive for AwaitChallenge<'h> {
             nonce,
             transcript,
         } = self;
-        let response = transcript.respond(mode, key, &nonce);
-        Ok(Progress::Done((
-            response,
-            AwaitVerdict {
-                key,
-                mode,
-                transcript,
-            },
-        )))
+        let at = transcript.respond(mode, key, &nonce);
+        let transcript: &'h Transcript = transcript;
+        let state = AwaitVerdict {
+            key,
+            mode,
+            transcript,
+            verdict: Filling::EMPTY,
+        };
+        Ok(Progress::Done((transcript.response(at), state)))
     }
 }
 
@@ -97,7 +97,8 @@ impl<'h> Receive for AwaitChallenge<'h> {
 pub struct AwaitVerdict<'h> {
     key: &'h Key,
     mode: Mode,
-    transcript: &'h mut Transcript,
+    transcript: &'h Transcript,
+    verdict: Filling<VERDICT_LEN>,
 }
 
 impl Sealed for AwaitVerdict<'_> {}
@@ -107,27 +108,20 @@ impl Receive for AwaitVerdict<'_> {
     type Next = Session;
 
     fn space(&mut self) -> &mut [u8] {
-        self.transcript.space(VERDICT_LEN)
+        self.verdict.space()
     }
 
-    fn advance(self, n: usize) -> Result<Progress<Self>, Error> {
-        self.transcript.advance(n, VERDICT_LEN)?;
-        Verdict::check(self.transcript.flight())?;
-        match self.transcript.flight() {
-            verdict if verdict.len() < VERDICT_LEN => Ok(Progress::More(self)),
-            [ACCEPTED, ..] => {
-                let secret = self.transcript.verify_server(self.key);
-                let secret = secret.ok_or(Error::ServerNotAuthentic)?;
-                let key_id = *self.key.id();
-                Ok(Progress::Done(Session::new(
-                    key_id,
-                    secret,
-                    Role::Client,
-                    self.mode,
-                )))
-            }
-            _ => Err(Error::Denied),
-        }
+    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+        self.verdict.advance(n)?;
+        Verdict::check(self.verdict.received())?;
+        let Some(verdict) = self.verdict.whole() else {
+            return Ok(Progress::More(self));
+        };
+        let proof = Verdict::proof(verdict).ok_or(Error::Denied)?;
+        let secret = self.transcript.verify_server(self.key, proof);
+        let secret = secret.ok_or(Error::ServerNotAuthentic)?;
+        let session = Session::new(*self.key.id(), secret, Role::Client, self.mode);
+        Ok(Progress::Done(session))
     }
 }
 

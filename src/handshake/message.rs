@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use super::error::{Hint, Incompatible};
+use super::error::{Hint, Incompatible, InvalidInput};
 use super::key::KeyId;
 use super::mac::TAG_LEN;
 
@@ -112,26 +112,19 @@ impl Challenge {
 }
 
 /// F2, to be sent to the server: 73 octets and those of the key id.
-#[derive(Clone)]
-pub struct Response {
-    octets: [u8; RESPONSE_MAX_LEN],
-    len: usize,
-}
+///
+/// They stand in the transcript, of which they are a part.
+#[derive(Clone, Copy)]
+pub struct Response<'h>(&'h [u8]);
 
-impl Response {
+impl<'h> Response<'h> {
+    pub(crate) fn new(flight: &'h [u8]) -> Self {
+        Self(flight)
+    }
+
     /// `"CSIGN1C" | mode`, how F2 begins.
     pub(crate) fn header(mode: Mode) -> [u8; HEADER_LEN] {
         header(CLIENT, mode)
-    }
-
-    /// A whole F2.
-    pub(crate) fn new(flight: &[u8]) -> Self {
-        let mut response = Self {
-            octets: [0; RESPONSE_MAX_LEN],
-            len: 0,
-        };
-        append(&mut response.octets, &mut response.len, flight);
-        response
     }
 
     /// The size of the whole F2 as far as it is known: the key id's length is its ninth octet.
@@ -175,6 +168,14 @@ impl Verdict {
         Self(octets)
     }
 
+    /// `Ts` of a whole F3 that accepts.
+    pub(crate) fn proof(received: &[u8; VERDICT_LEN]) -> Option<&[u8; TAG_LEN]> {
+        match received.split_first() {
+            Some((&ACCEPTED, proof)) => proof.first_chunk(),
+            _ => None,
+        }
+    }
+
     /// What the octets of F3 received so far rule out.
     pub(crate) fn check(received: &[u8]) -> Result<(), Incompatible> {
         match received.first() {
@@ -187,17 +188,51 @@ impl Verdict {
     }
 }
 
+/// A flight of fixed size on its way in.
+pub(crate) struct Filling<const N: usize> {
+    octets: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Filling<N> {
+    pub(crate) const EMPTY: Self = Self {
+        octets: [0; N],
+        len: 0,
+    };
+
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.octets.get_mut(self.len..).unwrap_or_default()
+    }
+
+    pub(crate) fn advance(&mut self, n: usize) -> Result<(), InvalidInput> {
+        let room = self.space().len();
+        if n > room {
+            return Err(InvalidInput::Overrun { room, len: n });
+        }
+        self.len += n;
+        Ok(())
+    }
+
+    pub(crate) fn received(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
+    }
+
+    pub(crate) fn whole(&self) -> Option<&[u8; N]> {
+        (self.len == N).then_some(&self.octets)
+    }
+}
+
 macro_rules! octets_on_the_wire {
-    ($message:ty, $self:ident => $octets:expr) => {
+    ($message:ident$(<$life:lifetime>)?, $self:ident => $octets:expr) => {
         /// The octets to send, in one write.
-        impl AsRef<[u8]> for $message {
+        impl AsRef<[u8]> for $message$(<$life>)? {
             fn as_ref(&$self) -> &[u8] {
                 $octets
             }
         }
 
         /// The length alone: tags are no secrets once sent, but they are noise in a log.
-        impl fmt::Debug for $message {
+        impl fmt::Debug for $message$(<$life>)? {
             fn fmt(&$self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}({} octets)", stringify!($message), $self.as_ref().len())
             }
@@ -206,7 +241,7 @@ macro_rules! octets_on_the_wire {
 }
 
 octets_on_the_wire!(Challenge, self => &self.0);
-octets_on_the_wire!(Response, self => self.octets.get(..self.len).unwrap_or_default());
+octets_on_the_wire!(Response<'_>, self => self.0);
 octets_on_the_wire!(Verdict, self => &self.0);
 
 fn header(role: u8, mode: Mode) -> [u8; HEADER_LEN] {

@@ -1,22 +1,23 @@
 //! The transcript of a handshake, and every proof made or verified over it.
 //!
-//! One buffer holds the prologue and the three flights one behind the other, as the octets that
+//! One buffer holds the prologue and the flights one behind the other, as the octets that
 //! were sent or received. Each tag covers all that stands before it, so that nothing is encoded
 //! a second time to be authenticated:
 //!
 //! ```text
-//! LV(service) | LV(binding) | F1 | F2 without Tc | Tc | "A" | Ts
-//! └──────────── Tc covers ─────────────────────┘      │     │
-//! └──────────── Ts and X cover ───────────────────────┘─────┘
+//! LV(service) | LV(binding) | F1 | F2 without Tc | Tc | "A"
+//! └──────────── Tc covers ─────────────────────┘           │
+//! └──────────── Ts and X cover ────────────────────────────┘
 //! ```
 
 use core::fmt;
+use core::ops::Range;
 
 use super::error::InvalidInput;
 use super::key::Key;
 use super::mac::{Choice, MacKey, TAG_LEN, Tag};
 use super::message::{
-    ACCEPTED, CHALLENGE_LEN, Mode, NONCE_LEN, RESPONSE_MAX_LEN, Response, VERDICT_LEN, append,
+    ACCEPTED, CHALLENGE_LEN, Mode, NONCE_LEN, RESPONSE_MAX_LEN, Response, append,
 };
 
 /// What both ends know without sending it: the service, and a channel binding where there is
@@ -201,7 +202,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    const MAX_LEN: usize = Prologue::MAX_LEN + CHALLENGE_LEN + RESPONSE_MAX_LEN + VERDICT_LEN;
+    const MAX_LEN: usize = Prologue::MAX_LEN + CHALLENGE_LEN + RESPONSE_MAX_LEN + 1;
 
     /// An empty buffer.
     ///
@@ -251,8 +252,14 @@ impl Transcript {
         self.octets.get(self.flight..self.len).unwrap_or_default()
     }
 
-    /// F2, with `Tc = H(Kc, P | F1 | F2 without Tc)`, appended and given back to be sent.
-    pub(super) fn respond(&mut self, mode: Mode, key: &Key, nonce: &[u8; NONCE_LEN]) -> Response {
+    /// F2, with `Tc = H(Kc, P | F1 | F2 without Tc)`, to be sent. What `Ts` has to cover is then
+    /// complete.
+    pub(super) fn respond(
+        &mut self,
+        mode: Mode,
+        key: &Key,
+        nonce: &[u8; NONCE_LEN],
+    ) -> Range<usize> {
         let start = self.len;
         self.append(&Response::header(mode));
         self.append(&[key.id().len_octet()]);
@@ -260,7 +267,14 @@ impl Transcript {
         self.append(nonce);
         let tag = key.client().tag(self.as_bytes()).disclose();
         self.append(&tag);
-        Response::new(self.octets.get(start..self.len).unwrap_or_default())
+        let end = self.len;
+        self.append(&[ACCEPTED]);
+        start..end
+    }
+
+    /// F2, where [`respond`](Self::respond) has put it.
+    pub(super) fn response(&self, at: Range<usize>) -> Response<'_> {
+        Response::new(self.octets.get(at).unwrap_or_default())
     }
 
     /// Verifies `Tc` at the end of the transcript; then, and only then, makes
@@ -284,9 +298,13 @@ impl Transcript {
         Some((tag, SessionSecret(key.session().tag(accepted))))
     }
 
-    /// Verifies `Ts` at the end of the transcript; then, and only then, makes `X`.
-    pub(super) fn verify_server(&self, key: &Key) -> Option<SessionSecret> {
-        let (accepted, received) = self.as_bytes().split_last_chunk()?;
+    /// Verifies `Ts = H(Ks, P | F1 | F2 | "A")`; then, and only then, makes `X`.
+    pub(super) fn verify_server(
+        &self,
+        key: &Key,
+        received: &[u8; TAG_LEN],
+    ) -> Option<SessionSecret> {
+        let accepted = self.as_bytes();
         let verified = bool::from(key.server().tag(accepted).matches(received));
         verified.then(|| SessionSecret(key.session().tag(accepted)))
     }

@@ -24,9 +24,9 @@ use rand::{TryCryptoRng, TryRng};
 
 /// What a side may take, in octets. Without optimisation every move of a state is another copy.
 const MOST: usize = if cfg!(debug_assertions) {
-    32_768
+    16_384
 } else {
-    8_192
+    4_096
 };
 
 const SECRET: &str = "what both ends of this one share";
