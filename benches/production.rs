@@ -25,10 +25,8 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
@@ -37,11 +35,11 @@ use countersign::{Key, KeyId, Keyring, Keys, ListenerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{JoinSet, spawn, yield_now};
 
 #[path = "common/turns.rs"]
 mod turns;
-use turns::{in_turn, rounds};
+use turns::{Times, in_turn, rounds};
 
 fn main() {
     // Before there is a second thread, since that inherits it.
@@ -58,28 +56,264 @@ fn main() {
 /// A deadline that is never over.
 const LONG: Duration = Duration::from_secs(60);
 
+const SECOND: Duration = Duration::from_secs(1);
+
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// How many times each client logs in for one measurement, at so many clients.
-const CLIENTS: [(usize, usize); 3] = [(1, 2000), (100, 20), (1000, 3)];
+/// How many clients there are at once, and how often each of them logs in for one measurement.
+const CROWDS: [(u32, u32); 3] = [(1, 2000), (100, 20), (1000, 3)];
 
 fn logins() {
-    let runtime = &runtime();
+    let runtime = runtime();
     let key = Key::new("what both ends of this one share").unwrap();
-    let key = key.with_id("worker-7").unwrap();
     let ring = Keyring::new();
     ring.insert(key.clone());
-    // For the tasks, whose futures borrow nothing that may end.
+    // Tasks borrow nothing that may end.
     let client: &'static Client = Box::leak(Box::new(Client::new(key)));
     let server: &'static Server<Keyring> = Box::leak(Box::new(Server::new(ring)));
 
-    // Each its own futures, so that the constants do not pay for the size of the others.
-    let mut constants = |(clients, each): (usize, usize)| {
-        let client = async |stream: &mut TcpStream| constants_client(stream).await.unwrap();
-        let server = async |stream: &mut TcpStream| constants_server(stream).await.unwrap();
-        run(runtime, clients, each, client, server)
-    };
-    let _ = (&mut constants, client, server);
+    let rounds = rounds(31);
+    println!("\nLogins a second, medians (and quartiles) over {rounds} rounds of each in turn.");
+    for (clients, times) in CROWDS {
+        let crowd = &Crowd {
+            runtime: &runtime,
+            clients,
+            times,
+        };
+        // Each kind is made of futures of its own: the constants do not pay for the size of the
+        // others.
+        let constants = &mut || crowd.log_in(constants_client, constants_server);
+        let handshake = &mut || {
+            crowd.log_in(
+                move |mut stream| async move { drop(client.authenticate(&mut stream).await.unwrap()) },
+                move |mut stream| async move { drop(server.authenticate(&mut stream).await.unwrap()) },
+            )
+        };
+        let deadline = &mut || {
+            crowd.log_in(
+                move |mut stream| async move {
+                    drop(client.authenticate_within(&mut stream, LONG).await.unwrap());
+                },
+                move |mut stream| async move {
+                    drop(server.authenticate_within(&mut stream, LONG).await.unwrap());
+                },
+            )
+        };
+        in_turn(rounds / 10, [&mut *constants, &mut *deadline]);
+        let [constants, handshake, deadline] = in_turn(rounds, [constants, handshake, deadline]);
+
+        println!("{clients} at once");
+        let rate = |times: &Times| crowd.size() / times.in_units_of(SECOND).median;
+        println!("{:<30}{:.0} a second", "  constants", rate(&constants));
+        for (name, times) in [
+            ("  handshake", &handshake),
+            ("  handshake under a deadline", &deadline),
+        ] {
+            println!("{name:<30}{:.0} a second", rate(times));
+            println!("{:<30}{} times the constants", "", constants.against(times));
+        }
+    }
+}
+
+/// So many clients, each of which logs in so many times.
+struct Crowd<'r> {
+    runtime: &'r Runtime,
+    clients: u32,
+    times: u32,
+}
+
+impl Crowd<'_> {
+    /// From the first `connect` until both ends of the last login are satisfied.
+    fn log_in<C, S>(
+        &self,
+        client: impl Fn(TcpStream) -> C + Copy + Send + 'static,
+        server: impl Fn(TcpStream) -> S,
+    ) -> Duration
+    where
+        C: Future<Output = ()> + Send + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let &Self { clients, times, .. } = self;
+        self.runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let start = Instant::now();
+            let mut tasks = JoinSet::new();
+            for _ in 0..clients {
+                tasks.spawn(async move {
+                    for _ in 0..times {
+                        let stream = TcpStream::connect(address).await.unwrap();
+                        // Closed by a reset: else the system keeps each for a minute, and soon
+                        // has no more ports.
+                        stream.set_zero_linger().unwrap();
+                        client(stream).await;
+                    }
+                });
+            }
+            for _ in 0..clients * times {
+                tasks.spawn(server(listener.accept().await.unwrap().0));
+            }
+            while let Some(ended) = tasks.join_next().await {
+                ended.unwrap();
+            }
+            start.elapsed()
+        })
+    }
+
+    fn size(&self) -> f64 {
+        f64::from(self.clients * self.times)
+    }
+}
+
+const F1: [u8; 40] = [1; 40];
+const F2: [u8; 73] = [2; 73];
+const F3: [u8; 33] = [3; 33];
+
+async fn constants_client(mut stream: TcpStream) {
+    stream.read_exact(&mut [0; F1.len()]).await.unwrap();
+    stream.write_all(&F2).await.unwrap();
+    stream.flush().await.unwrap();
+    stream.read_exact(&mut [0; F3.len()]).await.unwrap();
+}
+
+async fn constants_server(mut stream: TcpStream) {
+    stream.write_all(&F1).await.unwrap();
+    stream.flush().await.unwrap();
+    stream.read_exact(&mut [0; F2.len()]).await.unwrap();
+    stream.write_all(&F3).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// A power of two, so that the listener's queue, which grows by doubling, has no room to spare.
+const PENDING: u32 = 2048;
+
+fn pending() {
+    let runtime = runtime();
+    let server = Server::new(Keyring::new());
+    println!("\nA pending connection, as the mean of {PENDING}, in octets.");
+    let handshake = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = (TcpStream::connect(listener.local_addr().unwrap()).await).unwrap();
+        size_of_val(&server.authenticate_within(&mut stream, LONG))
+    });
+    println!("{:<30}{handshake:>7}", "the handshake's future");
+
+    let bare = heap_of_each(|socket| drop(spawn(greet(socket))));
+    println!("{:<30}{bare:>7.0}", "heap of a bare task");
+    let count = usize::try_from(PENDING).unwrap();
+    let options = ListenerOptions::new().deadline(LONG).max_pending(count);
+    let ours = heap_of_each(|socket| Listener::with_options(socket, server, options).unwrap());
+    println!("{:<30}{ours:>7.0}", "heap in the listener");
+    println!("{:<30}{:>7.0} more", "", ours - bare);
+}
+
+/// The heap that one connection takes as long as its client is silent, once the server has spoken.
+///
+/// All of it is allocated on this thread: the runtime has no other.
+fn heap_of_each<L>(listen: impl FnOnce(TcpListener) -> L) -> f64 {
+    let runtime = runtime();
+    let (socket, address) = runtime.block_on(async {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    });
+    let mut clients = Vec::with_capacity(usize::try_from(PENDING).unwrap());
+    let mut listener = None;
+    let info = measure(|| {
+        runtime.block_on(async {
+            listener = Some(listen(socket));
+            for _ in 0..PENDING {
+                clients.push(greeted(address).await);
+            }
+        });
+    });
+    drop((listener, clients));
+    f64::from(i32::try_from(info.bytes_current).unwrap()) / f64::from(PENDING)
+}
+
+/// As little as a server can do that speaks first.
+async fn greet(socket: TcpListener) {
+    loop {
+        let (mut stream, _) = socket.accept().await.unwrap();
+        spawn(async move {
+            stream.write_all(&F1).await.unwrap();
+            // Its outcome is that of a client that goes away.
+            stream.read_u8().await.is_ok()
+        });
+    }
+}
+
+/// A client that has received the first flight and says nothing.
+async fn greeted(address: SocketAddr) -> StdTcpStream {
+    // Not one of tokio's, whose heap would be counted.
+    let stream = StdTcpStream::connect(address).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    loop {
+        match stream.peek(&mut [0; F1.len()]) {
+            Ok(_) => return stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+const KEYS: usize = 100_000;
+
+/// Long enough for the clock, and short enough to be interrupted seldom.
+const BATCH: usize = 2000;
+
+fn look_ups() {
+    let ring = Keyring::new();
+    let mut map = HashMap::new();
+    let mut ids = Vec::with_capacity(KEYS);
+    for n in 0..KEYS {
+        let id = KeyId::new(format!("worker-{n}")).unwrap();
+        let secret = format!("what the worker {n} shares with its server");
+        let key = Key::new(secret).unwrap().with_id(id).unwrap();
+        ring.insert(key.clone());
+        map.insert(id, key);
+        ids.push(id);
+    }
+    shuffle(&mut ids);
+
+    let rounds = rounds(500);
+    // Each takes another batch in each round, and none that the other has just taken: the ids would
+    // be in a cache.
+    let mut maps = ids.chunks_exact(BATCH).cycle();
+    let mut rings = maps.clone().skip(ids.len() / BATCH / 2);
+    let [map, ring] = in_turn(
+        rounds,
+        [
+            &mut || time(maps.next().unwrap(), |id| map.get(id).cloned()),
+            &mut || time(rings.next().unwrap(), |id| ring.find(id)),
+        ],
+    );
+    println!("\nA look-up among {KEYS}, over {rounds} rounds of {BATCH} of each in turn.");
+    let unit = u32::try_from(BATCH).unwrap() * Duration::from_nanos(1);
+    for (name, times) in [("bare map", &map), ("ring", &ring)] {
+        let nanoseconds = times.in_units_of(unit);
+        println!("{name:<30}{nanoseconds:.0} ns");
+    }
+    println!("{:<30}{} times the map", "", ring.against(&map));
+}
+
+fn time(batch: &[KeyId], find: impl Fn(&[u8]) -> Option<Key>) -> Duration {
+    let start = Instant::now();
+    for id in batch {
+        black_box(find(black_box(id.as_bytes())).unwrap());
+    }
+    start.elapsed()
+}
+
+/// In an order that has nothing to do with where the keys lie.
+fn shuffle<T>(items: &mut [T]) {
+    // A linear congruential generator (Knuth's MMIX) is random enough for that.
+    let mut state = 1_u64;
+    for end in (1..items.len()).rev() {
+        state =
+            (state.wrapping_mul(6_364_136_223_846_793_005)).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(end, usize::try_from(state >> 33).unwrap() % (end + 1));
+    }
 }

@@ -117,8 +117,7 @@ impl Client {
     where
         S: Read + Write + ?Sized,
     {
-        let mode = Mode::Authenticate;
-        run_client(stream, &self.prologue, mode, &self.key, &mut SysRng)
+        self.run(stream, Mode::Authenticate)
     }
 
     /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
@@ -140,8 +139,7 @@ impl Client {
         S: Timeouts,
         for<'s> &'s S: Read + Write,
     {
-        let phase = Phase::Awaiting(Flight::Challenge);
-        self.authenticate(&mut deadline(socket, time, phase)?)
+        self.run_within(socket, Mode::Authenticate, time)
     }
 
     /// Authenticates in mode 1, and protects what follows.
@@ -166,7 +164,7 @@ impl Client {
     where
         S: Read + Write,
     {
-        let session = self.authenticate_to_protect(&mut stream)?;
+        let session = self.run(&mut stream, Mode::Protect)?;
         Ok(Protected::new(stream, session))
     }
 
@@ -191,22 +189,24 @@ impl Client {
         S: Timeouts,
         for<'s> &'s S: Read + Write,
     {
-        let phase = Phase::Awaiting(Flight::Challenge);
-        let session = self.authenticate_to_protect(&mut deadline(&socket, time, phase)?)?;
+        let session = self.run_within(&socket, Mode::Protect, time)?;
         Ok(Protected::new(socket, session))
     }
 
-    fn authenticate_to_protect<S>(&self, stream: &mut S) -> Result<Session, Error>
+    fn run_within<S>(&self, socket: &S, mode: Mode, time: Duration) -> Result<Session, Error>
+    where
+        S: Timeouts,
+        for<'s> &'s S: Read + Write,
+    {
+        let phase = Phase::Awaiting(Flight::Challenge);
+        self.run(&mut deadline(socket, time, phase)?, mode)
+    }
+
+    fn run<S>(&self, stream: &mut S, mode: Mode) -> Result<Session, Error>
     where
         S: Read + Write + ?Sized,
     {
-        run_client(
-            stream,
-            &self.prologue,
-            Mode::Protect,
-            &self.key,
-            &mut SysRng,
-        )
+        run_client(stream, &self.prologue, mode, &self.key, &mut SysRng)
     }
 }
 
@@ -229,8 +229,7 @@ impl<K: Keys> Server<K> {
     where
         S: Read + Write + ?Sized,
     {
-        let mode = Mode::Authenticate;
-        run_server(stream, &self.config, mode, &self.keys, &mut SysRng)
+        self.run(stream, Mode::Authenticate)
     }
 
     /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
@@ -252,8 +251,7 @@ impl<K: Keys> Server<K> {
         S: Timeouts,
         for<'s> &'s S: Read + Write,
     {
-        let phase = Phase::Sending(Flight::Challenge);
-        self.authenticate(&mut deadline(socket, time, phase)?)
+        self.run_within(socket, Mode::Authenticate, time)
     }
 
     /// Authenticates in mode 1, and protects what follows.
@@ -278,7 +276,7 @@ impl<K: Keys> Server<K> {
     where
         S: Read + Write,
     {
-        let session = self.authenticate_to_protect(&mut stream)?;
+        let session = self.run(&mut stream, Mode::Protect)?;
         Ok(Protected::new(stream, session))
     }
 
@@ -303,17 +301,29 @@ impl<K: Keys> Server<K> {
         S: Timeouts,
         for<'s> &'s S: Read + Write,
     {
-        let phase = Phase::Sending(Flight::Challenge);
-        let session = self.authenticate_to_protect(&mut deadline(&socket, time, phase)?)?;
+        let session = self.run_within(&socket, Mode::Protect, time)?;
         Ok(Protected::new(socket, session))
     }
 
-    /// In mode 1; what follows is to be protected.
-    pub(crate) fn authenticate_to_protect<S>(&self, stream: &mut S) -> Result<Session, Error>
+    pub(crate) fn run_within<S>(
+        &self,
+        socket: &S,
+        mode: Mode,
+        time: Duration,
+    ) -> Result<Session, Error>
+    where
+        S: Timeouts,
+        for<'s> &'s S: Read + Write,
+    {
+        let phase = Phase::Sending(Flight::Challenge);
+        self.run(&mut deadline(socket, time, phase)?, mode)
+    }
+
+    fn run<S>(&self, stream: &mut S, mode: Mode) -> Result<Session, Error>
     where
         S: Read + Write + ?Sized,
     {
-        run_server(stream, &self.config, Mode::Protect, &self.keys, &mut SysRng)
+        run_server(stream, &self.config, mode, &self.keys, &mut SysRng)
     }
 }
 

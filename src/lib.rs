@@ -43,6 +43,6 @@ pub use {
     error::{Error, KeyFileProblem, Phase},
     key_file::generate_secret,
     keys::{Keyring, Keys, KeysFn, keys_fn},
-    listener::{Event, Listener, Options as ListenerOptions, Outcome, Socket},
+    listener::{Event, Listener, Options as ListenerOptions, Outcome, ProtectedListener, Socket},
     protected::{Protected, ReadHalf, WriteHalf},
 };

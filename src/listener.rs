@@ -14,8 +14,9 @@ use std::thread;
 use std::time::Instant;
 
 use crate::endpoint::Server;
-use crate::handshake::Session;
+use crate::handshake::{Mode, Session};
 use crate::keys::Keys;
+use crate::protected::Protected;
 
 pub use self::events::{Event, Outcome};
 pub use self::socket::Socket;
@@ -92,6 +93,13 @@ impl<L: Socket> Listener<L> {
     where
         K: Keys + Send + Sync + 'static,
     {
+        Self::start(socket, server, options, Mode::Authenticate)
+    }
+
+    fn start<K>(socket: L, server: Server<K>, options: Options, mode: Mode) -> io::Result<Self>
+    where
+        K: Keys + Send + Sync + 'static,
+    {
         let socket = Arc::new(socket);
         let listener = Self {
             shared: Arc::new(Shared {
@@ -99,6 +107,7 @@ impl<L: Socket> Listener<L> {
                 arrived: Condvar::new(),
                 room: Condvar::new(),
                 options,
+                mode,
             }),
             socket: Mutex::new(Some(Arc::clone(&socket))),
         };
@@ -179,6 +188,60 @@ impl<L: Socket> Drop for Listener<L> {
         for (_, stream) in state.pending.drain(..) {
             L::end(&stream);
         }
+    }
+}
+
+/// A [`Listener`] whose streams are [`Protected`]: it authenticates in mode 1, and refuses
+/// clients that do not.
+///
+/// ```
+/// use countersign::{Key, ProtectedListener, Server, generate_secret};
+/// use std::net::TcpListener;
+///
+/// let server = Server::new(Key::new(generate_secret()?)?);
+/// let listener = ProtectedListener::new(TcpListener::bind("127.0.0.1:0")?, server)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ProtectedListener<L: Socket = TcpListener>(Listener<L>);
+
+impl<L: Socket> ProtectedListener<L> {
+    /// [`Listener::new`]
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::new`].
+    pub fn new<K>(socket: L, server: Server<K>) -> io::Result<Self>
+    where
+        K: Keys + Send + Sync + 'static,
+    {
+        Self::with_options(socket, server, Options::new())
+    }
+
+    /// [`Listener::with_options`]
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::with_options`].
+    pub fn with_options<K>(socket: L, server: Server<K>, options: Options) -> io::Result<Self>
+    where
+        K: Keys + Send + Sync + 'static,
+    {
+        Listener::start(socket, server, options, Mode::Protect).map(Self)
+    }
+
+    /// [`Listener::accept`]
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::accept`].
+    pub fn accept(&self) -> io::Result<Protected<L::Stream>> {
+        let (stream, session) = self.0.accept()?;
+        Ok(Protected::new(stream, session))
+    }
+
+    /// [`Listener::shutdown`]
+    pub fn shutdown(&self) {
+        self.0.shutdown();
     }
 }
 
@@ -305,6 +368,7 @@ struct Shared<S> {
     /// There is room for another connection, or no more are wanted.
     room: Condvar,
     options: Options,
+    mode: Mode,
 }
 
 struct State<S> {
@@ -451,7 +515,7 @@ impl<S> Handshake<S> {
         began: Instant,
     ) {
         let time = self.shared.options.deadline.saturating_sub(began.elapsed());
-        let outcome = L::authenticate(&stream, server, time);
+        let outcome = L::authenticate(&stream, server, self.shared.mode, time);
         // Whoever takes the handshake from the pending ones decides how it ended.
         let kept = self.leave_pending();
         let dropped = self.shared.lock().dropped;
@@ -506,6 +570,12 @@ fn wait_for<'g, T>(
 ) -> MutexGuard<'g, T> {
     let waited = condvar.wait_timeout(guard, time);
     waited.unwrap_or_else(PoisonError::into_inner).0
+}
+
+impl<L: Socket> fmt::Debug for ProtectedListener<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProtectedListener").field(&self.0).finish()
+    }
 }
 
 impl<L: Socket> fmt::Debug for Listener<L> {

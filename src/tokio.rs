@@ -13,6 +13,7 @@ pub mod cookbook;
 mod listener;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
+mod protected;
 
 use core::future::Future;
 use core::time::Duration;
@@ -22,7 +23,8 @@ use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::time::{Instant, timeout_at};
 use rand::rngs::SysRng;
 
-pub use self::listener::{Listener, Socket};
+pub use self::listener::{Listener, ProtectedListener, Socket};
+pub use self::protected::{Protected, ReadHalf, WriteHalf};
 
 use crate::driver::{flushed, received, sent};
 use crate::error::{Error, Phase};
@@ -57,7 +59,8 @@ pub async fn client_authenticate<S>(stream: &mut S, key: &Key) -> Result<Session
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
 {
-    run_client(stream, &Prologue::EMPTY, key, Time::unlimited()).await
+    let mode = Mode::Authenticate;
+    run_client(stream, &Prologue::EMPTY, mode, key, Time::unlimited()).await
 }
 
 /// [`countersign::server_authenticate`](crate::server_authenticate) with `await`.
@@ -87,7 +90,7 @@ where
     K: Keys + ?Sized,
 {
     let config = server::Config::new(Prologue::EMPTY);
-    run_server(stream, &config, keys, Time::unlimited()).await
+    run_server(stream, &config, Mode::Authenticate, keys, Time::unlimited()).await
 }
 
 /// [`countersign::Client`](crate::Client) with `await`.
@@ -169,7 +172,8 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     {
-        run_client(stream, &self.0.prologue, &self.0.key, Time::unlimited()).await
+        self.run(stream, Mode::Authenticate, Time::unlimited())
+            .await
     }
 
     /// [`authenticate`](Self::authenticate) with one total deadline.
@@ -196,7 +200,69 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     {
-        run_client(stream, &self.0.prologue, &self.0.key, Time::limited(time)).await
+        self.run(stream, Mode::Authenticate, Time::limited(time))
+            .await
+    }
+
+    /// Authenticates in mode 1, and protects what follows.
+    ///
+    /// Like [`authenticate`](Self::authenticate) it sets no deadline. The server is to do the
+    /// same: each end refuses the other's mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_authenticate`]. The stream is then dropped.
+    ///
+    /// ```no_run
+    /// # async fn run(client: countersign::tokio::Client, stream: tokio::net::TcpStream)
+    /// #     -> Result<(), countersign::Error> {
+    /// let stream = client.protect(stream).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn protect<S>(&self, stream: S) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.protect_until(stream, Time::unlimited()).await
+    }
+
+    /// [`protect`](Self::protect) with so much time for the handshake, and none of it for what
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_authenticate`]; [`Error::TimedOut`] once the time is over. The stream is
+    /// then dropped.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(client: countersign::tokio::Client, stream: tokio::net::TcpStream)
+    /// #     -> Result<(), countersign::Error> {
+    /// let stream = client.protect_within(stream, Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn protect_within<S>(&self, stream: S, time: Duration) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.protect_until(stream, Time::limited(time)).await
+    }
+
+    async fn protect_until<S>(&self, mut stream: S, time: Time) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let session = self.run(&mut stream, Mode::Protect, time).await?;
+        Ok(Protected::new(stream, session))
+    }
+
+    async fn run<S>(&self, stream: &mut S, mode: Mode, time: Time) -> Result<Session, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    {
+        run_client(stream, &self.0.prologue, mode, &self.0.key, time).await
     }
 }
 
@@ -276,7 +342,8 @@ impl<K: Keys> Server<K> {
     where
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     {
-        run_server(stream, &self.0.config, &self.0.keys, Time::unlimited()).await
+        self.run(stream, Mode::Authenticate, Time::unlimited())
+            .await
     }
 
     /// [`authenticate`](Self::authenticate) with one total deadline.
@@ -303,7 +370,69 @@ impl<K: Keys> Server<K> {
     where
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     {
-        run_server(stream, &self.0.config, &self.0.keys, Time::limited(time)).await
+        self.run(stream, Mode::Authenticate, Time::limited(time))
+            .await
+    }
+
+    /// Authenticates in mode 1, and protects what follows.
+    ///
+    /// Like [`authenticate`](Self::authenticate) it sets no deadline. The client is to do the
+    /// same: each end refuses the other's mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`server_authenticate`]. The stream is then dropped.
+    ///
+    /// ```no_run
+    /// # async fn run(server: countersign::tokio::Server<countersign::Key>, stream: tokio::net::TcpStream)
+    /// #     -> Result<(), countersign::Error> {
+    /// let stream = server.protect(stream).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn protect<S>(&self, stream: S) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.protect_until(stream, Time::unlimited()).await
+    }
+
+    /// [`protect`](Self::protect) with so much time for the handshake, and none of it for what
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`server_authenticate`]; [`Error::TimedOut`] once the time is over. The stream is
+    /// then dropped.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(server: countersign::tokio::Server<countersign::Key>, stream: tokio::net::TcpStream)
+    /// #     -> Result<(), countersign::Error> {
+    /// let stream = server.protect_within(stream, Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn protect_within<S>(&self, stream: S, time: Duration) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.protect_until(stream, Time::limited(time)).await
+    }
+
+    async fn protect_until<S>(&self, mut stream: S, time: Time) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let session = self.run(&mut stream, Mode::Protect, time).await?;
+        Ok(Protected::new(stream, session))
+    }
+
+    async fn run<S>(&self, stream: &mut S, mode: Mode, time: Time) -> Result<Session, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    {
+        run_server(stream, &self.0.config, mode, &self.0.keys, time).await
     }
 }
 
@@ -355,6 +484,7 @@ impl Time {
 async fn run_client<S>(
     stream: &mut S,
     prologue: &Prologue,
+    mode: Mode,
     key: &Key,
     time: Time,
 ) -> Result<Session, Error>
@@ -362,13 +492,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
 {
     let mut transcript = Transcript::new();
-    let await_challenge = client::start(
-        &mut transcript,
-        prologue,
-        Mode::Authenticate,
-        key,
-        &mut SysRng,
-    )?;
+    let await_challenge = client::start(&mut transcript, prologue, mode, key, &mut SysRng)?;
     let (response, await_verdict) = receive(stream, await_challenge, time).await?;
     send(stream, Flight::Response, response.as_ref(), time).await?;
     receive(stream, await_verdict, time).await
@@ -377,6 +501,7 @@ where
 async fn run_server<S, K>(
     stream: &mut S,
     config: &server::Config,
+    mode: Mode,
     keys: &K,
     time: Time,
 ) -> Result<Session, Error>
@@ -385,8 +510,7 @@ where
     K: Keys + ?Sized,
 {
     let mut transcript = Transcript::new();
-    let (challenge, await_response) =
-        config.start(&mut transcript, Mode::Authenticate, &mut SysRng)?;
+    let (challenge, await_response) = config.start(&mut transcript, mode, &mut SysRng)?;
     send(stream, Flight::Challenge, challenge.as_ref(), time).await?;
     let identified = receive(stream, await_response, time).await?;
     let (verdict, outcome) = {

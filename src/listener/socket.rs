@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use crate::endpoint::Server;
 use crate::error::Error;
-use crate::handshake::Session;
+use crate::handshake::{Mode, Session};
 use crate::keys::Keys;
 
 /// A listening socket of the standard library: a [`TcpListener`] or, on Unix, a `UnixListener`.
@@ -29,6 +29,7 @@ pub trait Socket: Sealed + Send + Sync + 'static {
     fn authenticate<K: Keys>(
         stream: &Self::Stream,
         server: &Server<K>,
+        mode: Mode,
         time: Duration,
     ) -> Result<Session, Error>;
 
@@ -71,9 +72,10 @@ impl Socket for TcpListener {
     fn authenticate<K: Keys>(
         stream: &TcpStream,
         server: &Server<K>,
+        mode: Mode,
         time: Duration,
     ) -> Result<Session, Error> {
-        server.authenticate_within(stream, time)
+        server.run_within(stream, mode, time)
     }
 
     fn end(stream: &TcpStream) {
@@ -100,9 +102,10 @@ impl Socket for UnixListener {
     fn authenticate<K: Keys>(
         stream: &UnixStream,
         server: &Server<K>,
+        mode: Mode,
         time: Duration,
     ) -> Result<Session, Error> {
-        server.authenticate_within(stream, time)
+        server.run_within(stream, mode, time)
     }
 
     fn end(stream: &UnixStream) {

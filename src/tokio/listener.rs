@@ -18,8 +18,8 @@ use ::tokio::sync::Notify;
 use ::tokio::task::AbortHandle;
 use ::tokio::time::{Instant, sleep};
 
-use super::Server;
-use crate::handshake::Session;
+use super::{Protected, Server, Time};
+use crate::handshake::{Mode, Session};
 use crate::keys::Keys;
 use crate::listener::{Event, Options, Outcome, PAUSE};
 
@@ -92,11 +92,19 @@ impl<L: Socket> Listener<L> {
     where
         K: Keys + Send + Sync + 'static,
     {
+        Self::start(socket, server, options, Mode::Authenticate)
+    }
+
+    fn start<K>(socket: L, server: Server<K>, options: Options, mode: Mode) -> io::Result<Self>
+    where
+        K: Keys + Send + Sync + 'static,
+    {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::default()),
             arrived: Notify::new(),
             room: Notify::new(),
             options,
+            mode,
         });
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let acceptor = Acceptor(Arc::clone(&shared));
@@ -168,6 +176,63 @@ impl<L: Socket> Drop for Listener<L> {
     }
 }
 
+/// A [`Listener`] whose streams are [`Protected`]: it authenticates in mode 1, and refuses
+/// clients that do not.
+///
+/// ```
+/// use countersign::{Key, generate_secret, tokio::{ProtectedListener, Server}};
+/// use tokio::net::TcpListener;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::new(Key::new(generate_secret()?)?);
+/// let listener = ProtectedListener::new(TcpListener::bind("127.0.0.1:0").await?, server)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ProtectedListener<L: Socket = TcpListener>(Listener<L>);
+
+impl<L: Socket> ProtectedListener<L> {
+    /// [`Listener::new`]
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::new`].
+    pub fn new<K>(socket: L, server: Server<K>) -> io::Result<Self>
+    where
+        K: Keys + Send + Sync + 'static,
+    {
+        Self::with_options(socket, server, Options::new())
+    }
+
+    /// [`Listener::with_options`]
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::with_options`].
+    pub fn with_options<K>(socket: L, server: Server<K>, options: Options) -> io::Result<Self>
+    where
+        K: Keys + Send + Sync + 'static,
+    {
+        Listener::start(socket, server, options, Mode::Protect).map(Self)
+    }
+
+    /// [`Listener::accept`]
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::accept`].
+    pub async fn accept(&self) -> io::Result<Protected<L::Stream>> {
+        let (stream, session) = self.0.accept().await?;
+        Ok(Protected::new(stream, session))
+    }
+
+    /// [`Listener::shutdown`]
+    pub fn shutdown(&self) {
+        self.0.shutdown();
+    }
+}
+
 /// A listening socket of tokio: a [`TcpListener`] or, on Unix, a `UnixListener`.
 ///
 /// It is sealed: these two are all there are.
@@ -214,6 +279,7 @@ struct Shared<S> {
     /// There is room for another connection.
     room: Notify,
     options: Options,
+    mode: Mode,
 }
 
 struct State<S> {
@@ -371,7 +437,8 @@ where
         began: Instant,
     ) {
         let time = self.shared.options.deadline.saturating_sub(began.elapsed());
-        let outcome = server.authenticate_within(&mut stream, time).await;
+        let (mode, time) = (self.shared.mode, Time::limited(time));
+        let outcome = server.run(&mut stream, mode, time).await;
         // Whoever takes the handshake from the pending ones decides how it ended.
         if !self.leave_pending() {
             return;
@@ -400,6 +467,12 @@ impl<S> Drop for Handshake<S> {
         self.leave_pending();
         self.shared.lock().running -= 1;
         self.shared.arrived.notify_waiters();
+    }
+}
+
+impl<L: Socket> fmt::Debug for ProtectedListener<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProtectedListener").field(&self.0).finish()
     }
 }
 
