@@ -169,9 +169,7 @@ impl<L: Socket> Drop for Listener<L> {
         self.acceptor.abort();
         let pending = core::mem::take(&mut self.shared.lock().pending);
         for pending in pending {
-            pending.task.abort();
-            self.shared
-                .report(pending.peer, pending.began, Outcome::Stopped);
+            self.shared.give_up(&pending, Outcome::Stopped);
         }
     }
 }
@@ -294,7 +292,8 @@ struct State<S> {
 
 struct Pending {
     serial: u64,
-    task: AbortHandle,
+    /// None until the task was started.
+    task: Option<AbortHandle>,
     peer: Option<SocketAddr>,
     began: Instant,
 }
@@ -311,6 +310,14 @@ impl<S> Default for State<S> {
     }
 }
 
+impl<S> State<S> {
+    /// Where this handshake is among the pending ones.
+    fn position(&self, serial: u64) -> Option<usize> {
+        let at = (self.pending).binary_search_by_key(&serial, |pending| pending.serial);
+        at.ok()
+    }
+}
+
 impl<S> Shared<S> {
     /// A lock is poisoned where a thread panicked while it held it, and none here can.
     fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -323,6 +330,14 @@ impl<S> Shared<S> {
             outcome,
             duration: began.elapsed(),
         });
+    }
+
+    /// Ends a handshake that is no longer among the pending ones.
+    fn give_up(&self, pending: &Pending, outcome: Outcome) {
+        if let Some(task) = &pending.task {
+            task.abort();
+        }
+        self.report(pending.peer, pending.began, outcome);
     }
 
     /// Waits until another stream may become ready.
@@ -399,23 +414,32 @@ fn start<S, K>(
         shared: Arc::clone(shared),
     };
     let server = Arc::clone(server);
-    // The task looks for itself among the pending ones, so it must not be faster than this.
     let mut state = shared.lock();
     state.running += 1;
-    let task = ::tokio::spawn(handshake.run(stream, server, peer, began));
     state.pending.push_back(Pending {
         serial,
-        task: task.abort_handle(),
+        task: None,
         peer,
         began,
     });
+    drop(state);
+    // Not under the lock: a runtime that is shutting down drops the task here and now.
+    let task = ::tokio::spawn(handshake.run(stream, server, peer, began)).abort_handle();
+    let mut state = shared.lock();
+    match state
+        .position(serial)
+        .and_then(|at| state.pending.get_mut(at))
+    {
+        Some(pending) => pending.task = Some(task),
+        // It is done already, or the listener was dropped.
+        None => task.abort(),
+    }
     let oldest = (state.pending.len() > shared.options.max_pending)
         .then(|| state.pending.pop_front())
         .flatten();
     drop(state);
     if let Some(oldest) = oldest {
-        oldest.task.abort();
-        shared.report(oldest.peer, oldest.began, Outcome::GivenUp);
+        shared.give_up(&oldest, Outcome::GivenUp);
     }
 }
 
@@ -457,8 +481,7 @@ where
 impl<S> Handshake<S> {
     fn leave_pending(&self) -> bool {
         let mut state = self.shared.lock();
-        let at = (state.pending).binary_search_by_key(&self.serial, |pending| pending.serial);
-        at.is_ok_and(|at| state.pending.remove(at).is_some())
+        (state.position(self.serial)).is_some_and(|at| state.pending.remove(at).is_some())
     }
 }
 
