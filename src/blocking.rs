@@ -476,13 +476,13 @@ mod tests {
     #[test]
     fn without_randomness_the_stream_is_not_touched() -> Result<(), Error> {
         let key = Key::new("0123456789abcdef")?;
-        let prologue = Prologue::EMPTY;
+        let (prologue, mode) = (Prologue::EMPTY, Mode::Authenticate);
         let mut stream = Calls::default();
 
-        let client = run_client(&mut stream, &prologue, &key, &mut NoEntropy);
+        let client = run_client(&mut stream, &prologue, mode, &key, &mut NoEntropy);
         assert!(matches!(client, Err(Error::NoRandomness)), "{client:?}");
         let config = server::Config::new(prologue);
-        let server = run_server(&mut stream, &config, &key, &mut NoEntropy);
+        let server = run_server(&mut stream, &config, mode, &key, &mut NoEntropy);
         assert!(matches!(server, Err(Error::NoRandomness)), "{server:?}");
         assert_eq!(stream.0, 0);
         Ok(())
