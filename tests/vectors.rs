@@ -504,7 +504,7 @@ pub fn made_by_the_crate() -> String {
         let await_challenge =
             client::start(transcript(), &prologue, exchange.mode, &key, nonce).unwrap();
         let (f2, await_verdict) = deliver(await_challenge, &f1).unwrap();
-        let (f3, _) = deliver(await_response, &f2).unwrap().verify(Some(&key));
+        let (f3, _) = deliver(await_response, f2).unwrap().verify(Some(&key));
         let session = deliver(await_verdict, &f3).unwrap();
         let mut output = [0; 77];
         let (label, context, child) = (random(255), random(300), random(64));
