@@ -172,8 +172,8 @@ impl fmt::Display for Error {
         match self {
             Self::Incompatible(incompatible) => incompatible.fmt(f),
             Self::Denied => f.write_str(
-                "the server denied this client: they differ in key id, secret, service or channel \
-                 binding, or the server does not know this key id (its own log says more)",
+                "the server denied this client: it does not know this key id, or the two differ in \
+                 secret, service or channel binding (its own log says which)",
             ),
             Self::ServerNotAuthentic => f.write_str(
                 "the server is not authentic: it claimed to accept this client but could not \
