@@ -36,6 +36,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, spawn, yield_now};
+use tokio::time::timeout;
 
 #[path = "common/turns.rs"]
 mod turns;
@@ -63,7 +64,7 @@ fn runtime() -> Runtime {
 }
 
 /// How many clients there are at once, and how often each of them logs in for one measurement.
-const CROWDS: [(u32, u32); 3] = [(1, 2000), (100, 20), (1000, 3)];
+const CROWDS: [(u32, u32); 3] = [(1, 1500), (100, 15), (1000, 2)];
 
 fn logins() {
     let runtime = runtime();
@@ -74,7 +75,7 @@ fn logins() {
     let client: &'static Client = Box::leak(Box::new(Client::new(key)));
     let server: &'static Server<Keyring> = Box::leak(Box::new(Server::new(ring)));
 
-    let rounds = rounds(31);
+    let rounds = rounds(21);
     println!("\nLogins a second, medians (and quartiles) over {rounds} rounds of each in turn.");
     for (clients, times) in CROWDS {
         let crowd = &Crowd {
@@ -84,36 +85,53 @@ fn logins() {
         };
         // Each kind is made of futures of its own: the constants do not pay for the size of the
         // others.
-        let constants = &mut || crowd.log_in(constants_client, constants_server);
-        let handshake = &mut || {
-            crowd.log_in(
-                move |mut stream| async move { drop(client.authenticate(&mut stream).await.unwrap()) },
-                move |mut stream| async move { drop(server.authenticate(&mut stream).await.unwrap()) },
-            )
-        };
-        let deadline = &mut || {
-            crowd.log_in(
-                move |mut stream| async move {
-                    drop(client.authenticate_within(&mut stream, LONG).await.unwrap());
-                },
-                move |mut stream| async move {
-                    drop(server.authenticate_within(&mut stream, LONG).await.unwrap());
-                },
-            )
-        };
-        in_turn(rounds / 10, [&mut *constants, &mut *deadline]);
-        let [constants, handshake, deadline] = in_turn(rounds, [constants, handshake, deadline]);
+        let kinds: [&mut dyn FnMut() -> Duration; 4] = [
+            &mut || crowd.log_in(constants_client, constants_server),
+            &mut || {
+                crowd.log_in(
+                    |stream| async { timeout(LONG, constants_client(stream)).await.unwrap() },
+                    |stream| async { timeout(LONG, constants_server(stream)).await.unwrap() },
+                )
+            },
+            &mut || {
+                crowd.log_in(
+                    move |mut stream| async move {
+                        drop(client.authenticate(&mut stream).await.unwrap());
+                    },
+                    move |mut stream| async move {
+                        drop(server.authenticate(&mut stream).await.unwrap());
+                    },
+                )
+            },
+            &mut || {
+                crowd.log_in(
+                    move |mut stream| async move {
+                        drop(client.authenticate_within(&mut stream, LONG).await.unwrap());
+                    },
+                    move |mut stream| async move {
+                        drop(server.authenticate_within(&mut stream, LONG).await.unwrap());
+                    },
+                )
+            },
+        ];
+        let [constants, timeout, handshake, deadline] = in_turn(rounds, kinds);
 
         println!("{clients} at once");
-        let rate = |times: &Times| crowd.size() / times.in_units_of(SECOND).median;
-        println!("{:<30}{:.0} a second", "  constants", rate(&constants));
-        for (name, times) in [
-            ("  handshake", &handshake),
-            ("  handshake under a deadline", &deadline),
-        ] {
-            println!("{name:<30}{:.0} a second", rate(times));
-            println!("{:<30}{} times the constants", "", constants.against(times));
-        }
+        let print = |name: &str, times: &Times, bases: &[(&Times, &str)]| {
+            let rate = crowd.size() / times.in_units_of(SECOND).median;
+            println!("  {name:<28}{rate:.0}");
+            for (base, than) in bases {
+                println!("{:<30}{} times {than}", "", base.against(times));
+            }
+        };
+        let (bare, limited) = (
+            (&constants, "the constants"),
+            (&timeout, "those under a timeout"),
+        );
+        print("constants", &constants, &[]);
+        print("constants under a timeout", &timeout, &[bare]);
+        print("handshake", &handshake, &[bare]);
+        print("handshake under a deadline", &deadline, &[limited, bare]);
     }
 }
 

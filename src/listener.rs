@@ -9,6 +9,7 @@ use std::boxed::Box;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -423,7 +424,7 @@ where
     K: Keys + Send + Sync + 'static,
 {
     fn run<L: Socket<Stream = S>>(&self, socket: &L) {
-        // Also where the hook panics, nobody waits for a stream that never comes.
+        // However this ends, nobody waits for a stream that never comes.
         let _stopped = Finally(|| {
             let mut state = self.shared.lock();
             state.stopped = true;
@@ -449,7 +450,7 @@ where
                 Err(error) => Err(error),
             };
             if let Err(error) = started {
-                self.shared.report(None, began, Outcome::Failed(error));
+                apart(|| self.shared.report(None, began, Outcome::Failed(error)));
                 let state = self.shared.lock();
                 if !state.stopping {
                     drop(wait_for(&self.shared.room, state, PAUSE));
@@ -548,6 +549,12 @@ impl<S> Drop for Handshake<S> {
         self.shared.lock().running -= 1;
         self.shared.arrived.notify_all();
     }
+}
+
+/// Calls the hook where no handshake runs: if it panics there, that loses nothing at all.
+pub(crate) fn apart(report: impl FnOnce()) {
+    // The panic has been printed, and there is nobody to hand it to.
+    let _ = panic::catch_unwind(AssertUnwindSafe(report));
 }
 
 /// Runs its closure when it is dropped.

@@ -107,8 +107,8 @@ impl<S> Protected<S> {
 
     /// Two halves, for reading and writing in two threads.
     ///
-    /// Dropping one half ends nothing; dropping the writing half without
-    /// [`close`](WriteHalf::close) is a truncation for the peer.
+    /// Dropping one half ends nothing; dropping both without [`close`](WriteHalf::close) is a
+    /// truncation for the peer.
     ///
     /// ```
     /// # use std::{io::{Read, Write}, net::TcpStream, thread};
@@ -306,18 +306,29 @@ fn write(stream: &mut impl Write, outgoing: &mut Outgoing, buf: &[u8]) -> io::Re
 }
 
 fn flush(stream: &mut impl Write, outgoing: &mut Outgoing) -> io::Result<()> {
-    drain(stream, outgoing)?;
-    outgoing.seal()?;
-    drain(stream, outgoing)?;
-    stream.flush()
+    send(stream, outgoing)?;
+    loop {
+        match stream.flush() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            flushed => return flushed,
+        }
+    }
 }
 
 fn close(stream: &mut impl Write, outgoing: &mut Outgoing) -> io::Result<()> {
-    flush(stream, outgoing)?;
+    send(stream, outgoing)?;
     outgoing.close()?;
     flush(stream, outgoing)
 }
 
+/// Sends what there is.
+fn send(stream: &mut impl Write, outgoing: &mut Outgoing) -> io::Result<()> {
+    drain(stream, outgoing)?;
+    outgoing.seal()?;
+    drain(stream, outgoing)
+}
+
+/// Sends the rest of a record.
 fn drain(stream: &mut impl Write, outgoing: &mut Outgoing) -> io::Result<()> {
     loop {
         let unsent = outgoing.unsent()?;

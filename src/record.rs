@@ -202,7 +202,8 @@ impl Opener {
     /// [`Error::BadTag`] for a record that was altered or is out of sequence,
     /// [`Error::TooLong`] and [`Error::Length`] for one of the wrong length, [`Error::Closed`]
     /// after the end of the direction, [`Error::Exhausted`] once 2^64 - 1 records were opened.
-    /// After any of them but `Closed` every further call gives [`Error::BadTag`].
+    /// After `Closed` and `Exhausted` every further call gives the same, after any other
+    /// [`Error::BadTag`].
     pub fn open<'r>(&mut self, record: &'r [u8]) -> Result<Opened<'r>, Error> {
         let next = next(self.seq, self.closed)?;
         // Until the record has verified, the way back is closed.
@@ -323,5 +324,65 @@ impl fmt::Debug for Opener {
         f.debug_struct("Opener")
             .field("seq", &self.seq)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A direction of which so many records were sent already, more than a test can send.
+    fn direction_after(seq: u64) -> (Sealer, Opener) {
+        let key = MacKey::new(b"the key of a direction");
+        let (mut sealer, mut opener) = (Sealer::new(key.clone()), Opener::new(key));
+        (sealer.seq, opener.seq) = (seq, seq);
+        (sealer, opener)
+    }
+
+    #[test]
+    fn the_last_sequence_number_is_never_used() -> Result<(), Error> {
+        let (mut sealer, mut opener) = direction_after(u64::MAX - 2);
+        let mut record = [b'x'; 1 + OVERHEAD];
+        for _ in 0..2 {
+            sealer.seal(&mut record)?;
+            assert_eq!(opener.open(&record)?, Opened::Data(b"x"));
+        }
+        let sent = record;
+        for _ in 0..2 {
+            assert_eq!(sealer.seal(&mut record), Err(Error::Exhausted));
+            assert_eq!(record, sent);
+            assert_eq!(sealer.close(), Err(Error::Exhausted));
+            assert_eq!(opener.open(&record), Err(Error::Exhausted));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_of_the_last_sequence_number_is_not_opened_though_its_tag_is_right() {
+        let (sealer, mut opener) = direction_after(u64::MAX);
+        let header = [0, 0];
+        let tag = sealer.key.tag_of(&prefix(u64::MAX, header), b"").disclose();
+        let mut record = [0; OVERHEAD];
+        for (to, from) in record.iter_mut().skip(HEADER_LEN).zip(tag) {
+            *to = from;
+        }
+        assert_eq!(opener.open(&record), Err(Error::Exhausted));
+
+        // The control: it is the number, and not the record.
+        opener.seq -= 1;
+        let (mut sealer, _) = direction_after(u64::MAX - 1);
+        let closed = sealer
+            .close()
+            .map(|record| opener.open(&record) == Ok(Opened::Close));
+        assert_eq!(closed, Ok(true));
+    }
+
+    #[test]
+    fn a_close_may_have_the_last_number_that_is_used() -> Result<(), Error> {
+        let (mut sealer, mut opener) = direction_after(u64::MAX - 1);
+        assert_eq!(opener.open(&sealer.close()?)?, Opened::Close);
+        assert_eq!(sealer.close(), Err(Error::Closed));
+        assert_eq!(opener.open(&[]), Err(Error::Closed));
+        Ok(())
     }
 }

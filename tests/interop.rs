@@ -2,6 +2,7 @@
 //! the recipe itself.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use countersign::{Client, Deadline, Error, Key, Server};
 use crate::support::TempDir;
 use crate::vectors::made_by_the_crate;
 
-const TIME: Duration = Duration::from_secs(20);
+pub const TIME: Duration = Duration::from_secs(20);
 
 /// The directory of the Python peers; none where there is no Python, which on CI is a failure.
 fn python() -> Option<&'static str> {
@@ -29,13 +30,16 @@ fn python() -> Option<&'static str> {
 }
 
 /// A Python peer, which does not outlive the test.
-struct Peer(Child);
+pub struct Peer(Child);
 
 impl Peer {
     fn run(directory: &str, script: &str, args: &[&str]) -> Self {
-        let child = Command::new("python3")
-            .arg("-B")
-            .arg(format!("{directory}/{script}"))
+        Self::start("python3", &format!("{directory}/{script}"), args)
+    }
+
+    pub fn start(python: impl AsRef<OsStr>, script: &str, args: &[&str]) -> Self {
+        let child = Command::new(python)
+            .args(["-B", script])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -45,7 +49,7 @@ impl Peer {
     }
 
     /// The address that a server prints first.
-    fn address(&mut self) -> SocketAddr {
+    pub fn address(&mut self) -> SocketAddr {
         let mut line = String::new();
         BufReader::new(self.0.stdout.as_mut().unwrap())
             .read_line(&mut line)
@@ -54,8 +58,12 @@ impl Peer {
         address.parse().unwrap()
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Waits for the end, but not for ever.
-    fn output(mut self) -> Output {
+    pub fn output(mut self) -> Output {
         let began = Instant::now();
         let status = loop {
             match self.0.try_wait().unwrap() {
@@ -107,7 +115,7 @@ fn serve_one<T>(
     Ok(authenticated)
 }
 
-fn text(octets: &[u8]) -> String {
+pub fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
 }
 

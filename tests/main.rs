@@ -14,7 +14,15 @@ mod hostile;
 mod interop;
 mod keyring;
 mod keys;
+mod listener;
+#[cfg(feature = "multiprocessing")]
+mod multiprocessing;
+#[cfg(feature = "multiprocessing")]
+mod multiprocessing_interop;
 mod over_tls;
+#[cfg(feature = "multiprocessing")]
+mod pythons;
+mod records;
 mod secrets;
 mod support;
 mod types;

@@ -16,6 +16,8 @@ use std::{
 };
 
 use countersign::compat::cookbook::{self, Answered, KnowsSecret};
+#[cfg(feature = "multiprocessing")]
+use countersign::compat::multiprocessing::{self, KnowsAuthkey};
 use countersign::handshake::{
     self, Flight, Mode, Progress, Prologue, Receive, Transcript, Verdict, client, server,
 };
@@ -482,6 +484,11 @@ impl Wire {
         self
     }
 
+    /// Has the peer send these octets.
+    pub fn say(&mut self, octets: &[u8]) {
+        self.incoming.extend(octets);
+    }
+
     /// What a driver would read next, all of it.
     pub fn rest(&mut self) -> Vec<u8> {
         self.pump();
@@ -655,6 +662,99 @@ impl Driver {
             Self::Tokio => block_on(countersign::tokio::cookbook::server_authenticate(
                 wire, secret,
             )),
+        }
+    }
+}
+
+/// The wire of Python's `multiprocessing` through each driver.
+#[cfg(feature = "multiprocessing")]
+impl Driver {
+    pub fn multiprocessing_client(
+        self,
+        wire: &mut Wire,
+        authkey: &[u8],
+    ) -> Result<KnowsAuthkey, Error> {
+        match self {
+            Self::Blocking => multiprocessing::client_authenticate(wire, authkey),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(countersign::tokio::multiprocessing::client_authenticate(
+                wire, authkey,
+            )),
+        }
+    }
+
+    pub fn multiprocessing_server(
+        self,
+        wire: &mut Wire,
+        authkey: &[u8],
+    ) -> Result<KnowsAuthkey, Error> {
+        match self {
+            Self::Blocking => multiprocessing::server_authenticate(wire, authkey),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(countersign::tokio::multiprocessing::server_authenticate(
+                wire, authkey,
+            )),
+        }
+    }
+
+    #[cfg(feature = "multiprocessing-md5")]
+    pub fn multiprocessing_client_md5(
+        self,
+        wire: &mut Wire,
+        authkey: &[u8],
+    ) -> Result<KnowsAuthkey, Error> {
+        match self {
+            Self::Blocking => multiprocessing::client_authenticate_md5(wire, authkey),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(
+                countersign::tokio::multiprocessing::client_authenticate_md5(wire, authkey),
+            ),
+        }
+    }
+
+    #[cfg(feature = "multiprocessing-md5")]
+    pub fn multiprocessing_server_md5(
+        self,
+        wire: &mut Wire,
+        authkey: &[u8],
+    ) -> Result<KnowsAuthkey, Error> {
+        match self {
+            Self::Blocking => multiprocessing::server_authenticate_md5(wire, authkey),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(
+                countersign::tokio::multiprocessing::server_authenticate_md5(wire, authkey),
+            ),
+        }
+    }
+
+    pub fn send_bytes(
+        self,
+        wire: &mut Wire,
+        knows: KnowsAuthkey,
+        message: &[u8],
+    ) -> io::Result<()> {
+        match self {
+            Self::Blocking => multiprocessing::Connection::new(wire, knows).send_bytes(message),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(
+                countersign::tokio::multiprocessing::Connection::new(wire, knows)
+                    .send_bytes(message),
+            ),
+        }
+    }
+
+    pub fn recv_bytes(
+        self,
+        wire: &mut Wire,
+        knows: KnowsAuthkey,
+        max: usize,
+    ) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Blocking => multiprocessing::Connection::new(wire, knows).recv_bytes(max),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => block_on(
+                countersign::tokio::multiprocessing::Connection::new(wire, knows).recv_bytes(max),
+            ),
         }
     }
 }

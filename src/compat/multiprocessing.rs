@@ -3,10 +3,11 @@
 //!
 //! **This wire does not authenticate the listener.** It is mutual in form only: each side
 //! challenges the other, but both challenges are alike. Somebody who holds no key and to whom
-//! *two* clients connect gets accepted by each of them, by passing messages between the two. Nor
-//! does it tell who a peer is, bind anything to the connection, or protect what follows. Its
-//! result is therefore [`KnowsAuthkey`] and never a [`Session`](crate::Session), and the native
-//! wire is the better one wherever both ends are yours.
+//! *two* clients connect gets accepted by one of them, by having the other answer its challenge;
+//! of more clients, by all but the last. Nor does it tell who a peer is, bind anything to the
+//! connection, or protect what follows. Its result is therefore [`KnowsAuthkey`] and never a
+//! [`Session`](crate::Session), and the native wire is the better one wherever both ends are
+//! yours.
 //!
 //! ```text
 //!   client                                                       listener

@@ -181,7 +181,10 @@ impl Outgoing {
 
     /// Goes on by `n` octets that were sent.
     pub(crate) fn sent(&mut self, n: usize) -> Result<(), Error> {
+        // A stream that reports more than it was given is broken. What it took is not known, and
+        // sending the record again would make it another.
         if n > self.unsent.len() {
+            self.dead.0.store(true, Ordering::Relaxed);
             return Err(Error::Length { len: n });
         }
         self.unsent.start += n;

@@ -21,7 +21,7 @@ use ::tokio::time::{Instant, sleep};
 use super::{Protected, Server, Time};
 use crate::handshake::{Mode, Session};
 use crate::keys::Keys;
-use crate::listener::{Event, Options, Outcome, PAUSE};
+use crate::listener::{Event, Options, Outcome, PAUSE, apart};
 
 /// [`countersign::Listener`](crate::Listener) over tokio: accepts connections and gives out
 /// those that have authenticated.
@@ -167,7 +167,11 @@ impl<L: Socket> Listener<L> {
 impl<L: Socket> Drop for Listener<L> {
     fn drop(&mut self) {
         self.acceptor.abort();
-        let pending = core::mem::take(&mut self.shared.lock().pending);
+        let pending = {
+            let mut state = self.shared.lock();
+            state.stopped = true;
+            core::mem::take(&mut state.pending)
+        };
         for pending in pending {
             self.shared.give_up(&pending, Outcome::Stopped);
         }
@@ -337,7 +341,7 @@ impl<S> Shared<S> {
         if let Some(task) = &pending.task {
             task.abort();
         }
-        self.report(pending.peer, pending.began, outcome);
+        apart(|| self.report(pending.peer, pending.began, outcome));
     }
 
     /// Waits until another stream may become ready.
@@ -382,7 +386,7 @@ where
                     return;
                 }
                 Err(error) => {
-                    shared.report(None, began, Outcome::Failed(error));
+                    apart(|| shared.report(None, began, Outcome::Failed(error)));
                     sleep(PAUSE).await;
                 }
             }
@@ -409,12 +413,11 @@ fn start<S, K>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     K: Keys + Send + Sync + 'static,
 {
-    let handshake = Handshake {
-        serial,
-        shared: Arc::clone(shared),
-    };
-    let server = Arc::clone(server);
     let mut state = shared.lock();
+    // The listener was dropped since it accepted this.
+    if state.stopped {
+        return;
+    }
     state.running += 1;
     state.pending.push_back(Pending {
         serial,
@@ -423,6 +426,11 @@ fn start<S, K>(
         began,
     });
     drop(state);
+    let handshake = Handshake {
+        serial,
+        shared: Arc::clone(shared),
+    };
+    let server = Arc::clone(server);
     // Not under the lock: a runtime that is shutting down drops the task here and now.
     let task = ::tokio::spawn(handshake.run(stream, server, peer, began)).abort_handle();
     let mut state = shared.lock();

@@ -232,9 +232,7 @@ fn flush<S>(
 where
     S: AsyncWrite + ?Sized,
 {
-    ready!(drain(stream.as_mut(), outgoing, cx))?;
-    outgoing.seal()?;
-    ready!(drain(stream.as_mut(), outgoing, cx))?;
+    ready!(send(stream.as_mut(), outgoing, cx))?;
     stream.poll_flush(cx)
 }
 
@@ -246,7 +244,7 @@ fn close<S>(
 where
     S: AsyncWrite + ?Sized,
 {
-    ready!(flush(stream.as_mut(), outgoing, cx))?;
+    ready!(send(stream.as_mut(), outgoing, cx))?;
     outgoing.close()?;
     flush(stream, outgoing, cx)
 }
@@ -263,6 +261,21 @@ where
     stream.poll_shutdown(cx)
 }
 
+/// Sends what there is.
+fn send<S>(
+    mut stream: Pin<&mut S>,
+    outgoing: &mut Outgoing,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>>
+where
+    S: AsyncWrite + ?Sized,
+{
+    ready!(drain(stream.as_mut(), outgoing, cx))?;
+    outgoing.seal()?;
+    drain(stream, outgoing, cx)
+}
+
+/// Sends the rest of a record.
 fn drain<S>(
     mut stream: Pin<&mut S>,
     outgoing: &mut Outgoing,

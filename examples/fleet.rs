@@ -1,0 +1,742 @@
+//! A fleet under way: two servers behind a load balancer, whose secret is rotated and one of which
+//! is killed, while several hundred clients keep logging in. `tests/fleet/run` puts `HAProxy` in
+//! between.
+//!
+//! The exit status is 0 only if no honest login is refused, nobody gets in with the old secret once
+//! it is removed, and the balancer's health checks are told from everything else. A login that is
+//! cut because its server is killed is no refusal: its client tries again. That it was this server
+//! is seen from the balancer's log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{env, fmt, fs, process, thread};
+
+use countersign::handshake::{Flight, Refusal};
+use countersign::tokio::{Client, Listener, Server};
+use countersign::{Error, Key, Keyring, ListenerOptions, Outcome, Phase, Secret, generate_secret};
+use lexopt::{Arg, Parser, ValueExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const USAGE: &str = "\
+usage: fleet server --listen ADDR --key-dir DIR
+       fleet drive --connect ADDR --server ADDR --server ADDR --dir DIR --log FILE
+
+`drive` starts a server at each --server and tells the story. Its clients connect to --connect,
+where a balancer passes them on to the servers and logs each connection to --log, when it has
+ended, as `login PORT MILLISECONDS SERVER`: the client's port, when it was accepted, and the address
+of the server. --dir is an empty directory, for the key directories.";
+
+const SERVICE: &str = "fleet/1";
+const CLIENTS: usize = 300;
+/// Of a client between two logins, more or less.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Of each end, for a handshake or an echo. Nothing here takes so long but what hangs.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How often the removed secret is tried each time.
+const PROBES: usize = 500;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("fleet: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let mut parser = Parser::from_env();
+    let mut role = None;
+    let mut options: HashMap<String, Vec<String>> = HashMap::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                let value = parser.value()?.string()?;
+                options.entry(name).or_default().push(value);
+            }
+            Arg::Value(value) if role.is_none() => role = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let all = |name| options.get(name).map(Vec::as_slice).unwrap_or_default();
+    let one = |name| match all(name) {
+        [value] => Ok(value.as_str()),
+        _ => Err(format!("give one --{name}\n{USAGE}")),
+    };
+    match role.as_deref() {
+        Some("server") => serve(one("listen")?.parse()?, Path::new(one("key-dir")?)),
+        Some("drive") => {
+            let [a, b] = all("server") else {
+                return Err(format!("give two of --server\n{USAGE}").into());
+            };
+            let balancer = one("connect")?.parse()?;
+            let directory = Path::new(one("dir")?);
+            let log = Path::new(one("log")?);
+            drive(balancer, [a.parse()?, b.parse()?], directory, log)
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+// A server.
+
+/// Echoes to authenticated clients. Each line on standard input is a command, and is answered by
+/// a line on standard output; where the input ends the server does too, so that it does not
+/// outlive its driver.
+#[tokio::main(flavor = "current_thread")]
+async fn serve(address: SocketAddr, key_dir: &Path) -> Result<(), Failure> {
+    // A mounted secret has mode 0644 unless somebody says otherwise.
+    let ring = Keyring::from_shared_dir(key_dir)?;
+    let counts = Arc::new(Mutex::new(Counts::default()));
+    let options = ListenerOptions::new()
+        .deadline(DEADLINE)
+        // More than there are clients: where the machine stands still for a moment all of them
+        // may be pending, and none is to be given up.
+        .max_pending(1024)
+        .on_event({
+            let counts = Arc::clone(&counts);
+            move |event| {
+                if !lock(&counts).take(&event.outcome) {
+                    eprintln!("{address}: {event}");
+                }
+            }
+        });
+    let server = Server::new(ring.clone()).service(SERVICE)?;
+    let socket = TcpListener::bind(address).await?;
+    let listener = Listener::with_options(socket, server, options)?;
+    println!("listening");
+    thread::spawn(move || obey(&ring, &counts));
+    loop {
+        let (mut stream, _session) = listener.accept().await?;
+        tokio::spawn(async move {
+            let (mut from, mut to) = stream.split();
+            // Where it fails, the client says so.
+            tokio::io::copy(&mut from, &mut to).await.is_ok()
+        });
+    }
+}
+
+fn obey(ring: &Keyring, counts: &Mutex<Counts>) {
+    for command in io::stdin().lines().map_while(Result::ok) {
+        match command.as_str() {
+            "reload" => match ring.reload() {
+                Ok(()) => println!("reloaded"),
+                Err(error) => println!("the old keys stay: {error}"),
+            },
+            "counts" => println!("{}", lock(counts).to_line()),
+            _ => println!("no such command"),
+        }
+    }
+    process::exit(0);
+}
+
+/// What became of a server's connections.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    accepted: usize,
+    /// Clients whose key id is not there.
+    denied: usize,
+    /// Connections that ended before anything came, as health checks do.
+    silent: usize,
+    /// What should not have happened.
+    others: usize,
+}
+
+impl Counts {
+    /// Whether it is one of those that may happen.
+    fn take(&mut self, outcome: &Outcome) -> bool {
+        let count = match outcome {
+            Outcome::Accepted(_) => &mut self.accepted,
+            Outcome::Refused(Error::ClientNotAuthentic {
+                refusal: Refusal::UnknownKeyId,
+                ..
+            }) => &mut self.denied,
+            Outcome::Refused(Error::Closed(Phase::Awaiting(Flight::Response))) => &mut self.silent,
+            _ => {
+                self.others += 1;
+                return false;
+            }
+        };
+        *count += 1;
+        true
+    }
+
+    fn add(&mut self, more: Self) {
+        self.accepted += more.accepted;
+        self.denied += more.denied;
+        self.silent += more.silent;
+        self.others += more.others;
+    }
+
+    fn to_line(self) -> String {
+        let numbers = [self.accepted, self.denied, self.silent, self.others];
+        numbers.map(|number| number.to_string()).join(" ")
+    }
+
+    fn from_line(line: &str) -> Result<Self, Failure> {
+        let numbers: Result<Vec<_>, _> = line.split(' ').map(str::parse).collect();
+        match numbers?[..] {
+            [accepted, denied, silent, others] => Ok(Self {
+                accepted,
+                denied,
+                silent,
+                others,
+            }),
+            _ => Err(format!("'{line}' are no counts").into()),
+        }
+    }
+}
+
+// Its driver.
+
+/// The story. It may block: the clients have threads of their own.
+fn drive(
+    balancer: SocketAddr,
+    [a, b]: [SocketAddr; 2],
+    directory: &Path,
+    log: &Path,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let tell = |what: &str| println!("{:>4.0} s  {what}", start.elapsed().as_secs_f32());
+    let runtime = Runtime::new()?;
+    let old = Identity::new("fleet.2026-11")?;
+    let new = Identity::new("fleet.2026-12")?;
+
+    tell("1. Both servers have the old secret, and all clients use it.");
+    let mut a = Node::start(a, directory.join("a"), &old)?;
+    let mut b = Node::start(b, directory.join("b"), &old)?;
+    let doors = [balancer, a.address, b.address];
+    wait_until_up(&runtime, balancer, &old, [&mut a, &mut b])?;
+    for door in doors {
+        runtime.block_on(deny(door, &new, 1))?;
+    }
+    let fleet = Arc::new(Fleet::new(balancer, &old));
+    let clients = fleet.start(&runtime);
+    sleep(5 * SECOND);
+
+    tell("2. The new secret is put beside the old one, on one server after the other.");
+    for node in [&mut a, &mut b] {
+        node.mount(&[&old, &new])?;
+        sleep(2 * SECOND);
+    }
+
+    tell("3. The clients are given the new secret, one after the other.");
+    let mut slots = fleet.clients.iter();
+    let mut give = |clients: usize| {
+        for slot in slots.by_ref().take(clients) {
+            *lock(slot) = Arc::clone(&new.client);
+            sleep(SECOND / 30);
+        }
+    };
+    give(CLIENTS / 3);
+    tell("   A server is killed.");
+    let killed = SystemTime::now();
+    b.kill()?;
+    give(CLIENTS / 3);
+    b.launch()?;
+    let back = SystemTime::now();
+    tell("   It is back.");
+    give(CLIENTS);
+    // Whoever still logs in with the old secret has it too.
+    while Arc::strong_count(&old.client) > 1 {
+        sleep(PAUSE);
+    }
+    // Else a denial would not show that it was removed.
+    for door in doors {
+        runtime.block_on(async { log_in(&mut connect(door).await?, &old.client).await })?;
+    }
+
+    tell("4. The old secret is taken away, from one server after the other.");
+    for node in [&mut a, &mut b] {
+        node.mount(&[&new])?;
+        runtime.block_on(deny(node.address, &old, PROBES))?;
+        sleep(SECOND);
+    }
+    for door in doors {
+        runtime.block_on(deny(door, &old, PROBES))?;
+    }
+    let denials = doors.len() + 5 * PROBES;
+    sleep(5 * SECOND);
+    fleet.stop.store(true, Ordering::Relaxed);
+    let mut tally = Tally::default();
+    for client in clients {
+        tally.add(runtime.block_on(client)?);
+    }
+    // The balancer writes of a connection when it has ended.
+    sleep(SECOND);
+    tell("The end.");
+
+    let mut counts = Counts::default();
+    for node in [&mut a, &mut b] {
+        counts.add(node.counts()?);
+    }
+    tally.print();
+    println!(
+        "denials            {denials}, all but {} of the old secret",
+        doors.len()
+    );
+    println!("health checks      {}", counts.silent);
+
+    for refusal in tally.refusals.iter().take(10) {
+        eprintln!("refused: {refusal}");
+    }
+    if !tally.refusals.is_empty() {
+        return Err(format!("{} honest logins were refused", tally.refusals.len()).into());
+    }
+    let log = BalancerLog::read(log)?;
+    for cut in &tally.cuts {
+        if cut.ended < killed || cut.began > back || log.server_of(cut) != Some(b.address) {
+            let server = log.server_of(cut);
+            return Err(format!("not by the kill, at {server:?}: {}", cut.how).into());
+        }
+    }
+    if counts.others > 0 {
+        return Err(format!("the servers saw {} other events", counts.others).into());
+    }
+    if counts.denied != denials {
+        return Err(format!("the servers denied {} clients", counts.denied).into());
+    }
+    Ok(())
+}
+
+/// A secret, under the id that it has everywhere.
+struct Identity {
+    id: &'static str,
+    secret: Secret,
+    client: Arc<Client>,
+}
+
+impl Identity {
+    fn new(id: &'static str) -> Result<Self, Failure> {
+        let secret = generate_secret()?;
+        let client = Client::new(Key::new(&secret)?.with_id(id)?).service(SERVICE)?;
+        Ok(Self {
+            id,
+            secret,
+            client: Arc::new(client),
+        })
+    }
+}
+
+/// A server, and the directory of its keys as Kubernetes mounts a secret: files in a directory of
+/// their version, a link `..data` to that, and for each file a link through `..data`.
+struct Node {
+    address: SocketAddr,
+    directory: PathBuf,
+    version: u32,
+    process: Process,
+    /// What those before it counted.
+    earlier: Counts,
+}
+
+impl Node {
+    fn start(address: SocketAddr, directory: PathBuf, key: &Identity) -> Result<Self, Failure> {
+        fs::create_dir(&directory)?;
+        swap(&directory, 1, &[key])?;
+        let process = Process::launch(address, &directory)?;
+        Ok(Self {
+            address,
+            directory,
+            version: 1,
+            process,
+            earlier: Counts::default(),
+        })
+    }
+
+    /// Gives the server these keys and no others.
+    fn mount(&mut self, keys: &[&Identity]) -> Result<(), Failure> {
+        self.version += 1;
+        swap(&self.directory, self.version, keys)?;
+        match self.process.ask("reload")?.as_str() {
+            "reloaded" => Ok(()),
+            answer => Err(answer.into()),
+        }
+    }
+
+    fn counts(&mut self) -> Result<Counts, Failure> {
+        let mut counts = Counts::from_line(&self.process.ask("counts")?)?;
+        counts.add(self.earlier);
+        Ok(counts)
+    }
+
+    /// With SIGKILL, so that it says goodbye to nobody. Before that it hangs for a moment, since
+    /// else it would have few logins under way.
+    fn kill(&mut self) -> Result<(), Failure> {
+        self.earlier = self.counts()?;
+        let id = self.process.child.id().to_string();
+        if !Command::new("kill")
+            .args(["-STOP", &id])
+            .status()?
+            .success()
+        {
+            return Err("a server cannot be stopped".into());
+        }
+        sleep(SECOND / 4);
+        Ok(self.process.kill()?)
+    }
+
+    fn launch(&mut self) -> Result<(), Failure> {
+        self.process = Process::launch(self.address, &self.directory)?;
+        Ok(())
+    }
+}
+
+fn swap(directory: &Path, version: u32, keys: &[&Identity]) -> io::Result<()> {
+    let data = directory.join("..data");
+    let former = fs::read_link(&data).ok();
+    let version = PathBuf::from(format!("..{version}"));
+    fs::create_dir(directory.join(&version))?;
+    for key in keys {
+        fs::write(directory.join(&version).join(key.id), &key.secret)?;
+    }
+    symlink(&version, directory.join("..data_tmp"))?;
+    fs::rename(directory.join("..data_tmp"), data)?;
+    for key in keys {
+        match symlink(Path::new("..data").join(key.id), directory.join(key.id)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            linked => linked?,
+        }
+    }
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        // A link that leads nowhere: its file is not there any more.
+        if !path.exists() {
+            fs::remove_file(path)?;
+        }
+    }
+    former.map_or(Ok(()), |former| fs::remove_dir_all(directory.join(former)))
+}
+
+#[cfg(not(unix))]
+fn symlink(_: impl AsRef<Path>, _: impl AsRef<Path>) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+/// This program again, as a server.
+struct Process {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn launch(address: SocketAddr, directory: &Path) -> Result<Self, Failure> {
+        let mut child = Command::new(env::current_exe()?)
+            .args(["server", "--listen", &address.to_string(), "--key-dir"])
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (commands, answers) = pipes.ok_or("a child without pipes")?;
+        let mut process = Self {
+            child,
+            commands,
+            answers: BufReader::new(answers),
+        };
+        match process.answer()?.as_str() {
+            "listening" => Ok(process),
+            answer => Err(answer.into()),
+        }
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    fn ask(&mut self, command: &str) -> Result<String, Failure> {
+        writeln!(self.commands, "{command}")?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<String, Failure> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        match line.pop() {
+            Some('\n') => Ok(line),
+            _ => Err("a server has ended".into()),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.kill();
+    }
+}
+
+/// Until the balancer has seen both servers alive, and sends clients to both.
+fn wait_until_up(
+    runtime: &Runtime,
+    balancer: SocketAddr,
+    key: &Identity,
+    mut nodes: [&mut Node; 2],
+) -> Result<(), Failure> {
+    for _ in 0..100 {
+        // It does not matter how that ends.
+        let _ =
+            runtime.block_on(async { log_in(&mut connect(balancer).await?, &key.client).await });
+        let mut ready = true;
+        for node in &mut nodes {
+            let counts = node.counts()?;
+            ready &= counts.accepted > 0 && counts.silent > 0;
+        }
+        if ready {
+            return Ok(());
+        }
+        sleep(SECOND / 10);
+    }
+    Err("the balancer passes nobody on".into())
+}
+
+/// Asserts that each of so many clients with this secret is denied.
+async fn deny(door: SocketAddr, key: &Identity, times: usize) -> Result<(), Failure> {
+    for _ in 0..times {
+        match log_in(&mut connect(door).await?, &key.client).await {
+            Err(End::Denied) => {}
+            Ok(()) => return Err(format!("{} got in at {door}", key.id).into()),
+            Err(end) => return Err(end.into()),
+        }
+    }
+    Ok(())
+}
+
+// Its clients.
+
+struct Fleet {
+    balancer: SocketAddr,
+    /// What each of them logs in with, next time.
+    clients: Vec<Mutex<Arc<Client>>>,
+    stop: AtomicBool,
+}
+
+impl Fleet {
+    fn new(balancer: SocketAddr, key: &Identity) -> Self {
+        let clients = (0..CLIENTS).map(|_| Mutex::new(Arc::clone(&key.client)));
+        Self {
+            balancer,
+            clients: clients.collect(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    fn start(self: &Arc<Self>, runtime: &Runtime) -> Vec<JoinHandle<Tally>> {
+        // Each makes pauses of its own, or they would come in step.
+        let mut pause = PAUSE / 2;
+        let start = |number| {
+            pause += Duration::from_micros(800);
+            runtime.spawn(Arc::clone(self).keep_logging_in(number, pause))
+        };
+        (0..CLIENTS).map(start).collect()
+    }
+
+    async fn keep_logging_in(self: Arc<Self>, number: usize, pause: Duration) -> Tally {
+        let mut tally = Tally::default();
+        let Some(slot) = self.clients.get(number) else {
+            return tally;
+        };
+        while !self.stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(pause).await;
+            tally.log_in(self.balancer, slot).await;
+        }
+        tally
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    latencies: Vec<Duration>,
+    cuts: Vec<Cut>,
+    refusals: Vec<End>,
+}
+
+impl Tally {
+    /// One login, with as many attempts as it takes while the reason is a cut.
+    async fn log_in(&mut self, balancer: SocketAddr, slot: &Mutex<Arc<Client>>) {
+        let start = Instant::now();
+        loop {
+            let client = Arc::clone(&lock(slot));
+            let began = SystemTime::now();
+            let (port, end) = match connect(balancer).await {
+                Ok(mut stream) => (
+                    stream.local_addr().map_or(0, |address| address.port()),
+                    log_in(&mut stream, &client).await,
+                ),
+                Err(end) => (0, Err(end)),
+            };
+            match end {
+                Ok(()) => return self.latencies.push(start.elapsed()),
+                Err(End::Cut(how)) => self.cuts.push(Cut {
+                    port,
+                    began,
+                    ended: SystemTime::now(),
+                    how,
+                }),
+                Err(end) => return self.refusals.push(end),
+            }
+        }
+    }
+
+    fn add(&mut self, mut other: Self) {
+        self.latencies.append(&mut other.latencies);
+        self.cuts.append(&mut other.cuts);
+        self.refusals.append(&mut other.refusals);
+    }
+
+    fn print(&mut self) {
+        self.latencies.sort_unstable();
+        let percentile = |percent: usize| {
+            let at = self.latencies.len() * percent / 100;
+            self.latencies.get(at).copied().unwrap_or_default()
+        };
+        println!("honest logins      {}", self.latencies.len());
+        println!(
+            "latency            p50 {:.1?}, p99 {:.1?}",
+            percentile(50),
+            percentile(99)
+        );
+        println!("cuts by the kill   {}", self.cuts.len());
+        let mut ways = BTreeMap::new();
+        for cut in &self.cuts {
+            *ways.entry(&cut.how).or_insert(0) += 1;
+        }
+        for (how, times) in ways {
+            println!("   {times:>4} x {how}");
+        }
+    }
+}
+
+/// An attempt that was cut.
+struct Cut {
+    /// The client's.
+    port: u16,
+    began: SystemTime,
+    ended: SystemTime,
+    how: String,
+}
+
+/// How a login ends that fails.
+#[derive(Debug)]
+enum End {
+    Denied,
+    /// The connection was there and was ended or reset.
+    Cut(String),
+    Otherwise(String),
+}
+
+async fn connect(door: SocketAddr) -> Result<TcpStream, End> {
+    let connected = timeout(DEADLINE, TcpStream::connect(door)).await;
+    let failed =
+        |error: &dyn fmt::Display| End::Otherwise(format!("cannot connect to {door}: {error}"));
+    connected
+        .map_err(|late| failed(&late))?
+        .map_err(|error| failed(&error))
+}
+
+/// Authenticates and has a line echoed.
+async fn log_in(stream: &mut TcpStream, client: &Client) -> Result<(), End> {
+    let authenticated = client.authenticate_within(stream, DEADLINE).await;
+    let _session = authenticated.map_err(|error| match error {
+        Error::Denied => End::Denied,
+        Error::Closed(_) => End::Cut(error.to_string()),
+        _ => End::Otherwise(error.to_string()),
+    })?;
+    let exchange = async {
+        stream.write_all(b"ping\n").await?;
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).await?;
+        Ok::<_, io::Error>(echo)
+    };
+    match timeout(DEADLINE, exchange).await {
+        Ok(Ok(echo)) if echo == *b"ping\n" => Ok(()),
+        Ok(Err(error)) => {
+            let how = format!("no echo: {error}");
+            Err(match error.kind() {
+                ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe => End::Cut(how),
+                _ => End::Otherwise(how),
+            })
+        }
+        Ok(Ok(echo)) => Err(End::Otherwise(format!("the echo was {echo:?}"))),
+        Err(_) => Err(End::Otherwise("no echo: time ran out".to_owned())),
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied => f.write_str("denied"),
+            Self::Cut(how) => write!(f, "cut: {how}"),
+            Self::Otherwise(how) => f.write_str(how),
+        }
+    }
+}
+
+impl std::error::Error for End {}
+
+/// Which servers the connections from each port went to, and when they were accepted.
+struct BalancerLog(HashMap<u16, Vec<(Duration, SocketAddr)>>);
+
+impl BalancerLog {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let mut logins: HashMap<_, Vec<_>> = HashMap::new();
+        for line in fs::read_to_string(path)?.lines() {
+            let mut words = line.split(' ');
+            if words.next() != Some("login") {
+                continue;
+            }
+            let (Some(port), Some(time), Some(server)) = (words.next(), words.next(), words.next())
+            else {
+                return Err(format!("the log has the line '{line}'").into());
+            };
+            // Where no server was found there is no address.
+            if let Ok(server) = server.parse() {
+                let time = Duration::from_millis(time.parse()?);
+                logins
+                    .entry(port.parse()?)
+                    .or_default()
+                    .push((time, server));
+            }
+        }
+        Ok(Self(logins))
+    }
+
+    /// Ports come again: of the connections from one, it is the one accepted about then.
+    fn server_of(&self, cut: &Cut) -> Option<SocketAddr> {
+        let began = cut.began.duration_since(UNIX_EPOCH).ok()?;
+        let logins = self.0.get(&cut.port)?;
+        let (accepted, server) = logins.iter().min_by_key(|(time, _)| time.abs_diff(began))?;
+        (accepted.abs_diff(began) < SECOND).then_some(*server)
+    }
+}
+
+/// A lock is poisoned where a thread panicked while it held it, and none here can.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

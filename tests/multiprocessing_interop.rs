@@ -1,0 +1,323 @@
+//! The wire of Python's `multiprocessing` with the peers that it was made by: every CPython from
+//! 3.8 on this machine.
+
+use std::env;
+use std::io::{self, ErrorKind};
+use std::net::{TcpListener, TcpStream};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use countersign::compat::multiprocessing::{self, Connection, KnowsAuthkey, Problem};
+use countersign::{Deadline, Error};
+
+use crate::interop::{Peer, TIME, text};
+use crate::pythons::Python;
+use crate::support::Driver;
+#[cfg(feature = "tokio")]
+use crate::support::block_on;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/mp_peer.py");
+const AUTHKEY: &str = "secret password";
+const OTHER: &str = "another password";
+
+const SIZES: [usize; 4] = [0, 1, 16 * 1024, 1 << 20];
+const MAX: usize = 1 << 20;
+
+/// Every CPython that is found; on CI the two kinds of them, or it is a failure.
+fn pythons() -> impl Iterator<Item = &'static Python> {
+    static FOUND: LazyLock<Vec<Python>> = LazyLock::new(Python::all);
+
+    for (kind, knows_sha256) in [("3.12 and later", true), ("3.8 to 3.11", false)] {
+        if !FOUND.iter().any(|it| it.knows_sha256() == knows_sha256) {
+            assert!(env::var_os("CI").is_none(), "CI needs a CPython of {kind}");
+            eprintln!("NOT RUN: there is no CPython of {kind}");
+        }
+    }
+    FOUND.iter()
+}
+
+/// Our end of the connection.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    Client,
+    Listener,
+}
+
+/// Which of our calls are used.
+#[derive(Clone, Copy, Debug)]
+enum Calls {
+    Sha2,
+    #[cfg(feature = "multiprocessing-md5")]
+    Md5,
+}
+
+/// Authenticates, then sends a message of each size and wants it back, and sends back one of
+/// each size.
+fn our_end(
+    driver: Driver,
+    role: Role,
+    calls: Calls,
+    socket: TcpStream,
+    authkey: &str,
+) -> Result<(), Error> {
+    let authkey = authkey.as_bytes();
+    match driver {
+        Driver::Blocking => blocking(role, calls, &socket, authkey),
+        #[cfg(feature = "tokio")]
+        Driver::Tokio => block_on(async {
+            socket.set_nonblocking(true).unwrap();
+            let socket = tokio::net::TcpStream::from_std(socket).unwrap();
+            let end = over_tokio(role, calls, socket, authkey);
+            tokio::time::timeout(TIME, end).await.unwrap()
+        }),
+    }
+}
+
+fn blocking(role: Role, calls: Calls, socket: &TcpStream, authkey: &[u8]) -> Result<(), Error> {
+    let mut stream = Deadline::new(socket, TIME).unwrap();
+    let knows: KnowsAuthkey = match (role, calls) {
+        (Role::Client, Calls::Sha2) => multiprocessing::client_authenticate(&mut stream, authkey),
+        (Role::Listener, Calls::Sha2) => multiprocessing::server_authenticate(&mut stream, authkey),
+        #[cfg(feature = "multiprocessing-md5")]
+        (Role::Client, Calls::Md5) => {
+            multiprocessing::client_authenticate_md5(&mut stream, authkey)
+        }
+        #[cfg(feature = "multiprocessing-md5")]
+        (Role::Listener, Calls::Md5) => {
+            multiprocessing::server_authenticate_md5(&mut stream, authkey)
+        }
+    }?;
+    let mut connection = Connection::new(stream, knows);
+    for message in messages() {
+        connection.send_bytes(&message).unwrap();
+        let echo = connection.recv_bytes(MAX).unwrap().unwrap();
+        assert!(echo == message, "{} octets came back", echo.len());
+    }
+    for size in SIZES {
+        let message = connection.recv_bytes(MAX).unwrap().unwrap();
+        assert_eq!(message.len(), size);
+        connection.send_bytes(&message).unwrap();
+    }
+    assert_eq!(connection.recv_bytes(MAX).unwrap(), None);
+    Ok(())
+}
+
+#[cfg(feature = "tokio")]
+async fn over_tokio(
+    role: Role,
+    calls: Calls,
+    mut stream: tokio::net::TcpStream,
+    authkey: &[u8],
+) -> Result<(), Error> {
+    use countersign::tokio::multiprocessing;
+
+    let knows: KnowsAuthkey = match (role, calls) {
+        (Role::Client, Calls::Sha2) => {
+            multiprocessing::client_authenticate(&mut stream, authkey).await
+        }
+        (Role::Listener, Calls::Sha2) => {
+            multiprocessing::server_authenticate(&mut stream, authkey).await
+        }
+        #[cfg(feature = "multiprocessing-md5")]
+        (Role::Client, Calls::Md5) => {
+            multiprocessing::client_authenticate_md5(&mut stream, authkey).await
+        }
+        #[cfg(feature = "multiprocessing-md5")]
+        (Role::Listener, Calls::Md5) => {
+            multiprocessing::server_authenticate_md5(&mut stream, authkey).await
+        }
+    }?;
+    let mut connection = multiprocessing::Connection::new(stream, knows);
+    for message in messages() {
+        connection.send_bytes(&message).await.unwrap();
+        let echo = connection.recv_bytes(MAX).await.unwrap().unwrap();
+        assert!(echo == message, "{} octets came back", echo.len());
+    }
+    for size in SIZES {
+        let message = connection.recv_bytes(MAX).await.unwrap().unwrap();
+        assert_eq!(message.len(), size);
+        connection.send_bytes(&message).await.unwrap();
+    }
+    assert_eq!(connection.recv_bytes(MAX).await.unwrap(), None);
+    Ok(())
+}
+
+fn messages() -> impl Iterator<Item = Vec<u8>> {
+    let pattern: Vec<u8> = (0..=249).collect();
+    SIZES
+        .into_iter()
+        .map(move |len| pattern.repeat(len / 250 + 1)[..len].to_vec())
+}
+
+/// Waits for the peer to connect, as long as it runs.
+fn accept(listener: &TcpListener, peer: &mut Peer) -> TcpStream {
+    let began = Instant::now();
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        match listener.accept() {
+            Ok((socket, _)) => {
+                socket.set_nonblocking(false).unwrap();
+                return socket;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(
+            began.elapsed() < TIME && !peer.has_ended(),
+            "nobody connects"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Our end in this role with each driver and each of these authkeys in turn, and theirs in the
+/// other. Gives how our end ended, and what the peer said of it.
+fn meet(
+    python: &Python,
+    role: Role,
+    calls: Calls,
+    authkeys: &[&'static str],
+) -> Vec<(Driver, &'static str, Result<(), Error>, String)> {
+    let ours: Vec<_> = (Driver::ALL.iter())
+        .flat_map(|&driver| authkeys.iter().map(move |&authkey| (driver, authkey)))
+        .collect();
+    let sizes = SIZES.map(|size| size.to_string()).join(",");
+    let connections = ours.len().to_string();
+    let options = [
+        "--authkey",
+        AUTHKEY,
+        "--sizes",
+        &sizes,
+        "--connections",
+        &connections,
+    ];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let command = match role {
+        Role::Client => vec!["listen"],
+        Role::Listener => vec!["connect", "--connect", &address],
+    };
+    let mut peer = Peer::start(&python.path, SCRIPT, &[&command[..], &options].concat());
+    let theirs = match role {
+        Role::Client => Some(peer.address()),
+        Role::Listener => None,
+    };
+    let outcomes: Vec<_> = (ours.iter())
+        .map(|&(driver, authkey)| {
+            let socket = match theirs {
+                Some(address) => TcpStream::connect(address).unwrap(),
+                None => accept(&listener, &mut peer),
+            };
+            our_end(driver, role, calls, socket, authkey)
+        })
+        .collect();
+    let output = peer.output();
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{python}: {said}");
+    assert_eq!(said.lines().count(), ours.len(), "{python}: {said}");
+    (ours.into_iter().zip(outcomes).zip(said.lines()))
+        .map(|(((driver, authkey), outcome), said)| (driver, authkey, outcome, said.to_owned()))
+        .collect()
+}
+
+/// The two meet with one authkey, and with two they part as both ends of this wire do.
+fn with_one_authkey_and_with_two(python: &Python, role: Role, calls: Calls) {
+    for (driver, authkey, outcome, said) in meet(python, role, calls, &[AUTHKEY, OTHER]) {
+        let case = format!("{driver:?}, {role:?}, {calls:?} with {python}, which said {said:?}");
+        if authkey == AUTHKEY {
+            assert!(outcome.is_ok(), "{case}: {outcome:?}");
+            assert_eq!(said, "accepted", "{case}");
+        } else {
+            let (expected, says) = match role {
+                Role::Client => (Problem::Rejected, "digest received was wrong"),
+                Role::Listener => (Problem::WrongDigest, "digest sent was rejected"),
+            };
+            assert_problem(&outcome, expected, &case);
+            assert!(said.contains(says), "{case}");
+        }
+    }
+}
+
+fn assert_problem(outcome: &Result<(), Error>, expected: Problem, case: &str) {
+    assert!(
+        matches!(outcome, Err(Error::Multiprocessing(problem)) if *problem == expected),
+        "{case}: {outcome:?}"
+    );
+}
+
+#[test]
+fn our_client_meets_listeners_of_cpython_since_3_12() {
+    for python in pythons().filter(|python| python.knows_sha256()) {
+        with_one_authkey_and_with_two(python, Role::Client, Calls::Sha2);
+    }
+}
+
+#[test]
+fn our_listener_meets_clients_of_cpython_since_3_12() {
+    for python in pythons().filter(|python| python.knows_sha256()) {
+        with_one_authkey_and_with_two(python, Role::Listener, Calls::Sha2);
+    }
+}
+
+#[test]
+fn cpython_up_to_3_11_is_refused_by_name_in_either_role() {
+    for python in pythons().filter(|python| !python.knows_sha256()) {
+        for role in [Role::Client, Role::Listener] {
+            for (driver, _, outcome, said) in meet(python, role, Calls::Sha2, &[AUTHKEY]) {
+                let case = format!("{driver:?}, {role:?} with {python}, which said {said:?}");
+                assert_problem(&outcome, Problem::Md5Only, &case);
+                assert!(said.starts_with("refused"), "{case}");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "multiprocessing-md5")]
+#[test]
+fn the_md5_calls_of_our_client_meet_listeners_of_every_cpython() {
+    for python in pythons() {
+        with_one_authkey_and_with_two(python, Role::Client, Calls::Md5);
+    }
+}
+
+#[cfg(feature = "multiprocessing-md5")]
+#[test]
+fn the_md5_calls_of_our_listener_meet_clients_of_every_cpython() {
+    for python in pythons() {
+        with_one_authkey_and_with_two(python, Role::Listener, Calls::Md5);
+    }
+}
+
+#[test]
+fn our_client_is_served_by_a_manager() {
+    // (None, 'number_of_objects', (), {}) as pickle has it in protocol 0.
+    const REQUEST: &[u8] = b"(NS'number_of_objects'\n)}t.";
+    // ('#RETURN', 0), behind a header that differs from version to version.
+    const REPLY: &[u8] = b"\x8c\x07#RETURN\x94K\0\x86\x94.";
+
+    let Some(python) = pythons().filter(|python| python.knows_sha256()).last() else {
+        return;
+    };
+    let mut manager = Peer::start(&python.path, SCRIPT, &["manage", "--authkey", AUTHKEY]);
+    let address = manager.address();
+    for (authkey, accepted) in [(AUTHKEY, true), (OTHER, false), (AUTHKEY, true)] {
+        let socket = TcpStream::connect(address).unwrap();
+        let outcome = request(&socket, authkey.as_bytes(), REQUEST);
+        if accepted {
+            let reply = outcome.unwrap();
+            assert!(reply.ends_with(REPLY), "{}", reply.escape_ascii());
+        } else {
+            let expected = io::Error::from(Error::from(Problem::Rejected));
+            assert_eq!(outcome.unwrap_err().to_string(), expected.to_string());
+        }
+    }
+}
+
+fn request(socket: &TcpStream, authkey: &[u8], octets: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = Deadline::new(socket, TIME)?;
+    let knows = multiprocessing::client_authenticate(&mut stream, authkey)?;
+    let mut connection = Connection::new(stream, knows);
+    connection.send_bytes(octets)?;
+    let reply = connection.recv_bytes(1024)?;
+    reply.ok_or_else(|| ErrorKind::UnexpectedEof.into())
+}
