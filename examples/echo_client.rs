@@ -16,8 +16,8 @@ use client::{DEADLINE, Settings};
 use options::{Failure, Wire, while_doing};
 
 const USAGE: &str = "\
-usage: echo_client --connect ADDR [--wire native|cookbook] [--key-file PATH] [--key-id ID]
-                   [--service NAME] [MESSAGE]
+usage: echo_client --connect ADDR [--wire native|cookbook|multiprocessing] [--key-file PATH]
+                   [--key-id ID] [--service NAME] [MESSAGE]
 
 Without --key-file the path is read from COUNTERSIGN_KEY_FILE.";
 
@@ -29,9 +29,7 @@ fn run() -> Result<(), Failure> {
     let Some(settings) = Settings::from_args(USAGE)? else {
         return Ok(());
     };
-    let Settings {
-        identity, address, ..
-    } = &settings;
+    let identity = &settings.identity;
     let authenticate: Authenticate = match identity.wire {
         Wire::Native => {
             let client = Client::new(identity.key()?).service(&identity.service)?;
@@ -41,9 +39,10 @@ fn run() -> Result<(), Failure> {
             let secret = compat::secret_from_file(identity.key_file()?)?;
             Box::new(move |stream| cookbook::client_authenticate(stream, &secret).map(drop))
         }
+        #[cfg(feature = "multiprocessing")]
+        Wire::Multiprocessing => return exchange_messages(&settings),
     };
-    let socket =
-        TcpStream::connect(address).map_err(while_doing(format!("cannot connect to {address}")))?;
+    let socket = connect(&settings)?;
     let mut stream = Deadline::new(&socket, DEADLINE)?;
     authenticate(&mut stream)?;
 
@@ -55,6 +54,29 @@ fn run() -> Result<(), Failure> {
         .map_err(while_doing("no echo"))?;
     println!("{echo}");
     Ok(())
+}
+
+/// A wire whose messages have their length before them.
+#[cfg(feature = "multiprocessing")]
+fn exchange_messages(settings: &Settings) -> Result<(), Failure> {
+    use countersign::compat::multiprocessing::{Connection, client_authenticate};
+
+    let authkey = compat::secret_from_file(settings.identity.key_file()?)?;
+    let socket = connect(settings)?;
+    let mut stream = Deadline::new(&socket, DEADLINE)?;
+    let knows_authkey = client_authenticate(&mut stream, &authkey)?;
+
+    let mut connection = Connection::new(stream, knows_authkey);
+    connection.send_bytes(settings.message.as_bytes())?;
+    let echo = connection
+        .recv_bytes(settings.message.len())
+        .map_err(while_doing("no echo"))?;
+    println!("{}", String::from_utf8(echo.ok_or("no echo")?)?);
+    Ok(())
+}
+
+fn connect(Settings { address, .. }: &Settings) -> Result<TcpStream, Failure> {
+    TcpStream::connect(address).map_err(while_doing(format!("cannot connect to {address}")))
 }
 
 type Authenticate = Box<dyn Fn(&mut Deadline<'_, TcpStream>) -> Result<(), Error>>;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "multiprocessing")]
+use countersign::compat::multiprocessing::{self, Connection};
 use countersign::compat::{self, cookbook};
-use countersign::{Deadline, Listener, Server};
+use countersign::{Deadline, Error, Listener, Server};
 
 #[path = "common/options.rs"]
 #[allow(dead_code, reason = "the programs over tokio use more of it")]
@@ -19,8 +21,8 @@ use options::{Failure, Wire, while_doing};
 use server::Settings;
 
 const USAGE: &str = "\
-usage: echo_server [--listen ADDR] [--wire native|cookbook] [--key-file PATH] [--key-id ID]
-                   [--key-dir PATH] [--service NAME] [--deadline SECONDS]
+usage: echo_server [--listen ADDR] [--wire native|cookbook|multiprocessing] [--key-file PATH]
+                   [--key-id ID] [--key-dir PATH] [--service NAME] [--deadline SECONDS]
 
 Without --key-file the path is read from COUNTERSIGN_KEY_FILE. --key-dir takes the place of
 --key-file and --key-id: each file in the directory is a key, and its name the key id. The
@@ -36,7 +38,9 @@ fn run() -> Result<(), Failure> {
     };
     match settings.identity.wire {
         Wire::Native => serve(&settings),
-        Wire::Cookbook => serve_cookbook(&settings),
+        Wire::Cookbook => serve_by_hand(&settings, recipe),
+        #[cfg(feature = "multiprocessing")]
+        Wire::Multiprocessing => serve_by_hand(&settings, messages),
     }
 }
 
@@ -57,7 +61,7 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
 
 /// The listener speaks the native wire only, so this is an accept loop by hand: a thread for each
 /// client, for a silent one to delay nobody else.
-fn serve_cookbook(settings: &Settings) -> Result<(), Failure> {
+fn serve_by_hand(settings: &Settings, authenticate: Authenticate) -> Result<(), Failure> {
     let secret = Arc::new(compat::secret_from_file(settings.identity.key_file()?)?);
     let deadline = settings.deadline;
     let socket = listen(settings)?;
@@ -65,7 +69,7 @@ fn serve_cookbook(settings: &Settings) -> Result<(), Failure> {
         match socket.accept() {
             Ok((stream, peer)) => {
                 let secret = Arc::clone(&secret);
-                thread::spawn(move || serve_one(&stream, peer, &secret, deadline));
+                thread::spawn(move || serve_one(&stream, peer, &secret, deadline, authenticate));
             }
             Err(error) => {
                 eprintln!("cannot accept: {error}");
@@ -75,12 +79,42 @@ fn serve_cookbook(settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-fn serve_one(stream: &TcpStream, peer: SocketAddr, secret: &[u8], time: Duration) {
+/// Gives what is to be done with a client that has authenticated.
+type Authenticate = fn(&mut Deadline<'_, TcpStream>, &[u8]) -> Result<Echo, Error>;
+
+type Echo = Box<dyn FnOnce(&TcpStream) -> io::Result<()>>;
+
+fn recipe(stream: &mut Deadline<'_, TcpStream>, secret: &[u8]) -> Result<Echo, Error> {
+    let _knows_secret = cookbook::server_authenticate(stream, secret)?;
+    Ok(Box::new(|stream| echo(stream).map(drop)))
+}
+
+#[cfg(feature = "multiprocessing")]
+fn messages(stream: &mut Deadline<'_, TcpStream>, secret: &[u8]) -> Result<Echo, Error> {
+    const MESSAGE_MAX: usize = 1 << 20;
+
+    let knows_authkey = multiprocessing::server_authenticate(stream, secret)?;
+    Ok(Box::new(|stream| {
+        let mut connection = Connection::new(stream, knows_authkey);
+        while let Some(message) = connection.recv_bytes(MESSAGE_MAX)? {
+            connection.send_bytes(&message)?;
+        }
+        Ok(())
+    }))
+}
+
+fn serve_one(
+    stream: &TcpStream,
+    peer: SocketAddr,
+    secret: &[u8],
+    time: Duration,
+    authenticate: Authenticate,
+) {
     let outcome = Deadline::new(stream, time)
         .map_err(Failure::from)
-        .and_then(|mut stream| Ok(cookbook::server_authenticate(&mut stream, secret)?));
+        .and_then(|mut stream| Ok(authenticate(&mut stream, secret)?));
     match outcome {
-        Ok(_knows_secret) => {
+        Ok(echo) => {
             eprintln!("{peer} accepted");
             if let Err(error) = echo(stream) {
                 eprintln!("{peer} failed: {error}");

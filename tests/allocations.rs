@@ -1,15 +1,21 @@
-//! A handshake takes nothing from the heap, whatever becomes of it.
+//! A handshake takes nothing from the heap, whatever becomes of it; nor do the records after it,
+//! once the stream has its buffers.
 //!
 //! The counter counts what the calling thread allocates, so other tests may run beside these.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::thread;
 
 use allocation_counter::measure;
 use countersign::handshake::{self, Mode, Prologue, Transcript, client, server};
-use countersign::{Error, Key, Session, client_authenticate, server_authenticate};
+use countersign::record::{OVERHEAD, Opened, PAYLOAD_MAX};
+use countersign::{
+    Client, Error, Key, Protected, Server, Session, client_authenticate, server_authenticate,
+};
 
-use crate::support::{Draws, deliver, key};
+use crate::support::{Draws, End, Pair, deliver, key, tcp_pair};
 
 /// Gives what `routine` gives, and asserts that it did not allocate.
 fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
@@ -220,5 +226,179 @@ fn a_server_over_a_stream_allocates_nothing() {
     for client in [&another, &unknown] {
         let error = authenticate(client).unwrap_err();
         assert!(matches!(error, Error::ClientNotAuthentic { .. }), "{error}");
+    }
+}
+
+/// The lengths of what is sent in a record.
+const LENS: [usize; 3] = [1, 1_000, PAYLOAD_MAX];
+
+#[test]
+fn sealing_and_opening_allocate_nothing() {
+    let mut pair = Pair::of(&key("ours"));
+    (pair.client_mode, pair.server_mode) = (Mode::Protect, Mode::Protect);
+    let run = pair.run();
+    let (End::Accepted(mut client), End::Accepted(mut server)) = (run.client, run.server) else {
+        panic!("no handshake");
+    };
+    let mut record = vec![7; PAYLOAD_MAX + OVERHEAD];
+    without_allocating(|| {
+        let (mut sealer, _) = client.records().unwrap();
+        let (_, mut opener) = server.records().unwrap();
+        for len in LENS {
+            let record = &mut record[..len + OVERHEAD];
+            sealer.seal(record).unwrap();
+            assert!(matches!(opener.open(record), Ok(Opened::Data(data)) if data.len() == len));
+        }
+        assert_eq!(opener.open(&sealer.close().unwrap()), Ok(Opened::Close));
+        // Nor does a refusal.
+        assert!(sealer.seal(&mut record).is_err());
+        assert!(opener.open(&record).is_err());
+    });
+}
+
+/// Two protected ends of a connection.
+fn protected() -> (Protected<TcpStream>, Protected<TcpStream>) {
+    let (near, far) = tcp_pair();
+    let client = thread::spawn(|| Client::new(key("ours")).protect(near).unwrap());
+    let server = Server::new(key("ours")).protect(far).unwrap();
+    (client.join().unwrap(), server)
+}
+
+/// Passes some records on. All of one has room in the socket, so nobody waits for a second
+/// thread.
+fn pass(from: &mut impl Write, to: &mut impl Read, octets: &mut [u8]) {
+    for len in LENS {
+        from.write_all(&octets[..len]).unwrap();
+        from.flush().unwrap();
+        to.read_exact(&mut octets[..len]).unwrap();
+    }
+}
+
+#[test]
+fn a_protected_stream_allocates_nothing_after_its_first_record() {
+    let mut octets = vec![7; PAYLOAD_MAX];
+    let (mut near, mut far) = protected();
+    pass(&mut near, &mut far, &mut octets[..]);
+    pass(&mut far, &mut near, &mut octets[..]);
+    without_allocating(|| {
+        for _ in 0..10 {
+            pass(&mut near, &mut far, &mut octets[..]);
+            pass(&mut far, &mut near, &mut octets[..]);
+        }
+    });
+
+    let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
+    pass(&mut writer, &mut reader, &mut octets[..]);
+    without_allocating(|| {
+        pass(&mut writer, &mut reader, &mut octets[..]);
+        writer.close().unwrap();
+        assert_eq!(reader.read(&mut octets).unwrap(), 0);
+    });
+}
+
+#[cfg(feature = "tokio")]
+mod over_tokio {
+    use std::io::{self, Read, Write};
+    use std::net::TcpStream;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use countersign::record::PAYLOAD_MAX;
+    use countersign::tokio::{Client, Server};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+    use super::{LENS, without_allocating};
+    use crate::support::{key, tcp_pair};
+
+    /// A socket without a runtime, whose every future is polled until it is done.
+    struct Polled(TcpStream);
+
+    fn polled<T>(answer: io::Result<T>) -> Poll<io::Result<T>> {
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            answer => Poll::Ready(answer),
+        }
+    }
+
+    impl AsyncRead for Polled {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let read = self.0.read(buf.initialize_unfilled());
+            polled(read.map(|n| buf.advance(n)))
+        }
+    }
+
+    impl AsyncWrite for Polled {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            polled(self.0.write(buf))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            polled(self.0.flush())
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn run<F: Future>(future: F) -> F::Output {
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
+            }
+        }
+    }
+
+    async fn pass<W, R>(from: &mut W, to: &mut R, octets: &mut [u8])
+    where
+        W: AsyncWrite + Unpin,
+        R: AsyncRead + Unpin,
+    {
+        for len in LENS {
+            from.write_all(&octets[..len]).await.unwrap();
+            from.flush().await.unwrap();
+            to.read_exact(&mut octets[..len]).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_protected_stream_over_tokio_allocates_nothing_after_its_first_record() {
+        let mut octets = vec![7; PAYLOAD_MAX];
+        let (near, far) = tcp_pair();
+        for socket in [&near, &far] {
+            socket.set_nonblocking(true).unwrap();
+        }
+        let client = Client::new(key("ours"));
+        let server = Server::new(key("ours"));
+        let both = async {
+            tokio::try_join!(client.protect(Polled(near)), server.protect(Polled(far))).unwrap()
+        };
+        let (mut near, mut far) = run(both);
+        run(pass(&mut near, &mut far, &mut octets));
+        run(pass(&mut far, &mut near, &mut octets));
+        without_allocating(|| {
+            for _ in 0..10 {
+                run(pass(&mut near, &mut far, &mut octets));
+                run(pass(&mut far, &mut near, &mut octets));
+            }
+        });
+
+        let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
+        run(pass(&mut writer, &mut reader, &mut octets));
+        without_allocating(|| {
+            run(pass(&mut writer, &mut reader, &mut octets));
+            run(writer.close()).unwrap();
+            assert_eq!(run(reader.read(&mut octets)).unwrap(), 0);
+        });
     }
 }

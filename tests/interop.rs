@@ -58,6 +58,7 @@ impl Peer {
         address.parse().unwrap()
     }
 
+    #[cfg(feature = "multiprocessing")]
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

@@ -545,8 +545,11 @@ fn silent_and_dripping_connections_end_at_the_deadline() {
 fn one_handshake_too_many_ends_the_oldest_and_no_stream_that_is_ready() {
     for kind in Kind::ALL {
         let running = kind.start(ListenerOptions::new().max_pending(3), ring());
-        let clients = [1, 2, 3, 4].map(|nth| log_in(running.address, &worker(nth)).unwrap());
-        running.once_ready(4);
+        let clients = [1, 2, 3, 4].map(|nth| {
+            let client = log_in(running.address, &worker(nth)).unwrap();
+            running.once_ready(nth);
+            client
+        });
 
         let mut pending: VecDeque<_> = (0..3).map(|_| greeted(running.address)).collect();
         assert_eq!(running.events.now().len(), 4);
@@ -561,6 +564,7 @@ fn one_handshake_too_many_ends_the_oldest_and_no_stream_that_is_ready() {
 
         // Those that are left are still taken, and so is one more in the place of the oldest.
         let newest = log_in(running.address, &worker(5)).unwrap();
+        running.once_ready(5);
         has_ended(&pending.pop_front().unwrap().0);
         let (mut patient, challenge) = pending.pop_front().unwrap();
         let response = response(&worker(6), &challenge, b"");
@@ -1109,14 +1113,14 @@ fn a_unix_socket_is_listened_on_like_any_other() {
             Kind::Std => {
                 let listener = Listener::with_options(socket, server, options).unwrap();
                 let silent = stranger();
-                let near = [log_in(1), log_in(2)];
-                given_up(silent);
-                let far = near.map(|(mut stream, client)| {
+                let far = [1, 2].map(|nth| {
+                    let (mut stream, client) = log_in(nth);
                     let (far, session) = listener.accept().unwrap();
                     assert_eq!(session.key_id(), client.key_id());
                     stream.write_all(b"hello").unwrap();
                     far
                 });
+                given_up(silent);
                 let silent = stranger();
                 drop(listener);
                 given_up(silent);
@@ -1131,9 +1135,8 @@ fn a_unix_socket_is_listened_on_like_any_other() {
                     countersign::tokio::Listener::with_options(socket, server.into(), options);
                 let listener = listener.unwrap();
                 let silent = stranger();
-                let near = [log_in(1), log_in(2)];
-                given_up(silent);
-                let far = near.map(|(mut stream, client)| {
+                let far = [1, 2].map(|nth| {
+                    let (mut stream, client) = log_in(nth);
                     let (far, session) = runtime().block_on(listener.accept()).unwrap();
                     assert_eq!(session.key_id(), client.key_id());
                     stream.write_all(b"hello").unwrap();
@@ -1141,6 +1144,7 @@ fn a_unix_socket_is_listened_on_like_any_other() {
                     far.set_nonblocking(false).unwrap();
                     far
                 });
+                given_up(silent);
                 let silent = stranger();
                 drop(listener);
                 given_up(silent);

@@ -777,6 +777,11 @@ fn receive(driver: Driver, octets: &[u8], max: usize) -> io::Result<Option<Vec<u
     driver.recv_bytes(&mut wire, knows(driver), max)
 }
 
+/// The header that CPython gives a message of 2 GiB and more, for any length.
+fn long_header(len: u64) -> Vec<u8> {
+    [&(-1_i32).to_be_bytes()[..], &len.to_be_bytes()].concat()
+}
+
 /// Octets of which neighbours differ.
 fn message(len: usize) -> Vec<u8> {
     (0..=250).cycle().take(len).collect()
@@ -810,9 +815,10 @@ fn a_message_may_arrive_in_any_two_segments_and_what_follows_it_is_left() {
     for &driver in Driver::ALL {
         for long in [false, true] {
             let message = message(20);
-            let header = match long {
-                false => 20_i32.to_be_bytes().to_vec(),
-                true => [&(-1_i32).to_be_bytes()[..], &20_u64.to_be_bytes()].concat(),
+            let header = if long {
+                long_header(20)
+            } else {
+                20_i32.to_be_bytes().to_vec()
             };
             let octets = [&header[..], &message, &framed(b"the next")].concat();
             for cut in 1..octets.len() {
@@ -828,18 +834,15 @@ fn a_message_may_arrive_in_any_two_segments_and_what_follows_it_is_left() {
 
 #[test]
 fn a_message_beyond_the_limit_is_refused_at_its_header() {
-    fn long(len: u64) -> Vec<u8> {
-        [&(-1_i32).to_be_bytes()[..], &len.to_be_bytes()].concat()
-    }
     for &driver in Driver::ALL {
         let short = |len: i32| len.to_be_bytes().to_vec();
         for (header, max) in [
             (short(1), 0),
             (short(101), 100),
             (short(i32::MAX), MIB),
-            (long(101), 100),
-            (long(1 << 31), MIB),
-            (long(u64::MAX), MIB),
+            (long_header(101), 100),
+            (long_header(1 << 31), MIB),
+            (long_header(u64::MAX), MIB),
         ] {
             let octets = [&header[..], &[7; 200]].concat();
             let mut wire = Wire::to(Says(octets));
@@ -847,9 +850,9 @@ fn a_message_beyond_the_limit_is_refused_at_its_header() {
             assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidData);
             assert_eq!(wire.read, header.len());
         }
-        let received = receive(driver, &[long(100), vec![7; 100]].concat(), 100);
+        let received = receive(driver, &[long_header(100), vec![7; 100]].concat(), 100);
         assert_eq!(received.unwrap(), Some(vec![7; 100]));
-        let received = receive(driver, &long(0), 0);
+        let received = receive(driver, &long_header(0), 0);
         assert_eq!(received.unwrap(), Some(vec![]));
     }
 }
@@ -870,7 +873,7 @@ fn a_length_that_cannot_be_is_refused_whatever_the_limit() {
 fn the_end_of_the_stream_is_clean_between_two_messages_and_nowhere_else() {
     for &driver in Driver::ALL {
         let short = framed(b"hello");
-        let long = [&(-1_i32).to_be_bytes()[..], &5_u64.to_be_bytes(), b"hello"].concat();
+        let long = [&long_header(5)[..], b"hello"].concat();
         for octets in [&short, &long] {
             assert_eq!(receive(driver, b"", 100).unwrap(), None);
             for at in 1..octets.len() {
@@ -904,7 +907,7 @@ fn no_memory_is_taken_for_octets_that_were_only_announced() {
 
     for &driver in Driver::ALL {
         let short = i32::try_from(GIB).unwrap().to_be_bytes().to_vec();
-        let long = [&(-1_i32).to_be_bytes()[..], &(GIB as u64).to_be_bytes()].concat();
+        let long = long_header(GIB as u64);
         for (header, sent) in [(&short, 0), (&short, 100), (&long, 0), (&long, 100)] {
             let octets = [&header[..], &vec![7; sent]].concat();
             let mut kind = None;
@@ -916,24 +919,21 @@ fn no_memory_is_taken_for_octets_that_were_only_announced() {
     }
 }
 
-/// Runs clients against a listener that has no key, in a recipe that needs only that they come.
+type Outcomes = Arc<Mutex<Vec<Result<KnowsAuthkey, Error>>>>;
+
+/// Runs clients against a listener that has no key, which needs no more than that they come.
 ///
 /// The first is sent `challenge`. Its answer is returned, and whatever it asks itself is sent to
 /// the next client as *its* challenge. Each outcome is added to `outcomes`, the last client's
 /// first.
-fn attack(
-    driver: Driver,
-    clients: usize,
-    challenge: &[u8],
-    outcomes: &Arc<Mutex<Vec<Result<KnowsAuthkey, Error>>>>,
-) -> Vec<u8> {
-    struct NoKey {
+fn attack(driver: Driver, clients: usize, challenge: &[u8], outcomes: &Outcomes) -> Vec<u8> {
+    struct NoKey<F> {
         challenge: Option<Vec<u8>>,
         clients_answer: Arc<Mutex<Vec<u8>>>,
-        ask_the_next: Box<dyn Fn(&[u8]) -> Vec<u8> + Send>,
+        ask_the_next: F,
     }
 
-    impl Peer for NoKey {
+    impl<F: Fn(&[u8]) -> Vec<u8>> Peer for NoKey<F> {
         fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
             if let Some(challenge) = self.challenge.take() {
                 return framed(challenge);
@@ -955,14 +955,14 @@ fn attack(
     let mut wire = Wire::to(NoKey {
         challenge: Some(challenge.to_vec()),
         clients_answer: Arc::clone(&clients_answer),
-        ask_the_next: Box::new({
+        ask_the_next: {
             let outcomes = Arc::clone(outcomes);
-            move |challenge| match clients {
+            move |challenge: &[u8]| match clients {
                 1 => [b"{sha256}", &[0; 32][..]].concat(),
                 // It runs within the call above, and so on a thread that is in a runtime already.
                 _ => attack(Driver::Blocking, clients - 1, challenge, &outcomes),
             }
-        }),
+        },
     });
     let outcome = driver.multiprocessing_client(&mut wire, AUTHKEY);
     outcomes.lock().unwrap().push(outcome);

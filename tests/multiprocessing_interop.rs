@@ -58,16 +58,16 @@ fn our_end(
     driver: Driver,
     role: Role,
     calls: Calls,
-    socket: TcpStream,
+    socket: &TcpStream,
     authkey: &str,
 ) -> Result<(), Error> {
     let authkey = authkey.as_bytes();
     match driver {
-        Driver::Blocking => blocking(role, calls, &socket, authkey),
+        Driver::Blocking => blocking(role, calls, socket, authkey),
         #[cfg(feature = "tokio")]
         Driver::Tokio => block_on(async {
             socket.set_nonblocking(true).unwrap();
-            let socket = tokio::net::TcpStream::from_std(socket).unwrap();
+            let socket = tokio::net::TcpStream::from_std(socket.try_clone().unwrap()).unwrap();
             let end = over_tokio(role, calls, socket, authkey);
             tokio::time::timeout(TIME, end).await.unwrap()
         }),
@@ -208,7 +208,7 @@ fn meet(
                 Some(address) => TcpStream::connect(address).unwrap(),
                 None => accept(&listener, &mut peer),
             };
-            our_end(driver, role, calls, socket, authkey)
+            our_end(driver, role, calls, &socket, authkey)
         })
         .collect();
     let output = peer.output();

@@ -5,8 +5,10 @@ use countersign::handshake::{
     self, Challenge, Fingerprint, Flight, Hint, Incompatible, InvalidInput, Mode, Progress,
     Prologue, Refusal, Response, Verdict, client, server,
 };
+use countersign::record::{self, Opened, Opener, Sealer};
 use countersign::{
-    Binding, Client, Deadline, Error, Key, KeyFileProblem, KeyId, Phase, Secret, Server, Session,
+    Binding, Client, Deadline, Error, Key, KeyFileProblem, KeyId, Phase, Protected,
+    ProtectedListener, ReadHalf, Secret, Server, Session, WriteHalf,
 };
 
 #[test]
@@ -23,6 +25,10 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Client>();
     sent_and_shared::<Server<Key>>();
     sent_and_shared::<Deadline<'_, std::net::TcpStream>>();
+    sent_and_shared::<Protected<std::net::TcpStream>>();
+    sent_and_shared::<ReadHalf<std::net::TcpStream>>();
+    sent_and_shared::<WriteHalf<std::net::TcpStream>>();
+    sent_and_shared::<ProtectedListener>();
 
     sent_and_shared::<server::Config>();
     sent_and_shared::<client::AwaitChallenge<'_>>();
@@ -37,6 +43,9 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Verdict>();
     sent_and_shared::<Flight>();
     sent_and_shared::<Mode>();
+    sent_and_shared::<Sealer>();
+    sent_and_shared::<Opener>();
+    sent_and_shared::<Opened<'_>>();
 
     sent_and_shared::<Error>();
     sent_and_shared::<KeyFileProblem>();
@@ -46,6 +55,21 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Hint>();
     sent_and_shared::<Refusal>();
     sent_and_shared::<InvalidInput>();
+    sent_and_shared::<record::Error>();
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn every_type_over_tokio_can_be_sent_and_shared() {
+    use countersign::tokio::{Protected, ProtectedListener, ReadHalf, WriteHalf};
+    use tokio::net::TcpStream;
+
+    fn sent_and_shared<T: Send + Sync + Unpin>() {}
+
+    sent_and_shared::<Protected<TcpStream>>();
+    sent_and_shared::<ReadHalf<TcpStream>>();
+    sent_and_shared::<WriteHalf<TcpStream>>();
+    sent_and_shared::<ProtectedListener>();
 }
 
 #[test]
@@ -56,6 +80,7 @@ fn every_error_can_be_boxed_for_whoever_collects_errors() {
     boxed::<handshake::Error>();
     boxed::<Incompatible>();
     boxed::<InvalidInput>();
+    boxed::<record::Error>();
 }
 
 #[test]

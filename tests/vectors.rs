@@ -11,7 +11,8 @@ use std::fs;
 use std::path::Path;
 
 use countersign::handshake::{Error, Mode, Prologue, Refusal, client, server};
-use countersign::{Binding, Key};
+use countersign::record::{Opened, Opener};
+use countersign::{Binding, Key, Session};
 use rand::rngs::SysRng;
 use rand::{TryCryptoRng, TryRng};
 
@@ -151,6 +152,7 @@ fn the_worked_example_of_the_specification_holds() {
             derived,
             exports,
             children,
+            payloads: [vec![b"ping".to_vec()], vec![b"pong".to_vec()]],
         }));
     }
 }
@@ -308,6 +310,8 @@ struct Vector {
     exports: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)>,
     /// Id, secret.
     children: Vec<(Vec<u8>, String)>,
+    /// What the client and the server send in records, before each closes.
+    payloads: [Vec<Vec<u8>>; 2],
 }
 
 /// Computes a vector anew from its inputs; `Err` says where it differs.
@@ -364,6 +368,7 @@ fn recompute(text: &str) -> Result<Vector, String> {
     fields.same("f3", &f3)?;
 
     let mut exports = Vec::new();
+    let mut payloads = [Vec::new(), Vec::new()];
     if refusal.is_none() {
         fields.same("ts", &derived.ts)?;
         fields.same("x", &derived.x)?;
@@ -377,7 +382,7 @@ fn recompute(text: &str) -> Result<Vector, String> {
             exports.push((label, context, output));
         }
         if exchange.mode == Mode::Protect {
-            recompute_records(&mut fields, &derived)?;
+            payloads = recompute_records(&mut fields, &derived)?;
         }
     }
     let mut children = Vec::new();
@@ -398,23 +403,30 @@ fn recompute(text: &str) -> Result<Vector, String> {
         f3,
         exports,
         children,
+        payloads,
     })
 }
 
-fn recompute_records(fields: &mut Fields, derived: &Derived) -> Result<(), String> {
-    for (direction, key) in [("client", "krc"), ("server", "krs")] {
+/// Gives what the client and the server send.
+fn recompute_records(fields: &mut Fields, derived: &Derived) -> Result<[Vec<Vec<u8>>; 2], String> {
+    let mut payloads = [Vec::new(), Vec::new()];
+    for ((direction, key), sent) in [("client", "krc"), ("server", "krs")]
+        .into_iter()
+        .zip(&mut payloads)
+    {
         fields.same(key, &derived.record_key(direction))?;
         let mut seq = 0;
         while fields.has(&format!("record-{direction}-{seq}")) {
             let payload = fields.octets(&format!("record-{direction}-payload-{seq}"))?;
             let record = derived.record(direction, seq, &payload);
             fields.same(&format!("record-{direction}-{seq}"), &record)?;
+            sent.push(payload);
             seq += 1;
         }
         let close = derived.record(direction, seq, b"");
         fields.same(&format!("record-{direction}-close"), &close)?;
     }
-    Ok(())
+    Ok(payloads)
 }
 
 /// Runs a vector between two cores; `false` where a binding is of a type that the crate does not
@@ -465,7 +477,8 @@ fn exchange_through_the_core(vector: &Vector) -> bool {
         assert_eq!(at_client.unwrap_err(), Error::Denied);
         return true;
     }
-    for session in [at_server.unwrap(), at_client.unwrap()] {
+    let (mut at_server, mut at_client) = (at_server.unwrap(), at_client.unwrap());
+    for session in [&at_server, &at_client] {
         assert_eq!(session.key_id().as_bytes(), exchange.key_id);
         for (label, context, expected) in &vector.exports {
             let mut output = vec![0; expected.len()];
@@ -473,21 +486,57 @@ fn exchange_through_the_core(vector: &Vector) -> bool {
             assert_eq!(&output, expected);
         }
     }
+    records_through_the_core(vector, &mut at_client, &mut at_server);
     true
+}
+
+/// Seals what each end sends, and opens it at the other.
+fn records_through_the_core(vector: &Vector, client: &mut Session, server: &mut Session) {
+    let (Some((clients_sealer, clients_opener)), Some((servers_sealer, servers_opener))) =
+        (client.records(), server.records())
+    else {
+        assert_eq!(vector.exchange.mode, Mode::Authenticate);
+        return;
+    };
+    assert_eq!(vector.exchange.mode, Mode::Protect);
+    let [from_client, from_server] = &vector.payloads;
+    for (direction, mut sealer, mut opener, payloads) in [
+        ("client", clients_sealer, servers_opener, from_client),
+        ("server", servers_sealer, clients_opener, from_server),
+    ] {
+        let mut seq = 0;
+        for payload in payloads {
+            let mut record = [&[0; 2][..], payload, &[0; 16]].concat();
+            sealer.seal(&mut record).unwrap();
+            assert_eq!(record, vector.derived.record(direction, seq, payload));
+            let header = [record[0], record[1]];
+            assert_eq!(Opener::len_of(header), Ok(record.len()));
+            assert_eq!(opener.open(&record), Ok(Opened::Data(payload)));
+            seq += 1;
+        }
+        let close = sealer.close().unwrap();
+        assert_eq!(close[..], vector.derived.record(direction, seq, b""));
+        assert_eq!(opener.open(&close), Ok(Opened::Close));
+    }
 }
 
 /// Vectors that the crate itself makes from random inputs, for others to check. What cannot be
 /// seen from outside the crate stands there as computed from `hmac` alone.
 pub fn made_by_the_crate() -> String {
     let mut text = String::new();
-    for (secret, key_id, service) in [(16, 0, 0), (32, 64, 255), (65, 1, 9), (1000, 33, 17)] {
+    for (secret, key_id, service, mode) in [
+        (16, 0, 0, Mode::Authenticate),
+        (32, 64, 255, Mode::Protect),
+        (65, 1, 9, Mode::Protect),
+        (1000, 33, 17, Mode::Authenticate),
+    ] {
         let end = End {
             secret: random(secret),
             service: random(service),
             binding: Vec::new(),
         };
         let exchange = Exchange {
-            mode: Mode::Authenticate,
+            mode,
             key_id: random(key_id),
             server_nonce: random(32).try_into().unwrap(),
             client_nonce: random(32).try_into().unwrap(),
@@ -504,13 +553,13 @@ pub fn made_by_the_crate() -> String {
         let await_challenge =
             client::start(transcript(), &prologue, exchange.mode, &key, nonce).unwrap();
         let (f2, await_verdict) = deliver(await_challenge, &f1).unwrap();
-        let (f3, _) = deliver(await_response, f2).unwrap().verify(Some(&key));
-        let session = deliver(await_verdict, &f3).unwrap();
+        let (f3, server) = deliver(await_response, f2).unwrap().verify(Some(&key));
+        let (mut server, mut client) = (server.unwrap(), deliver(await_verdict, &f3).unwrap());
         let mut output = [0; 77];
         let (label, context, child) = (random(255), random(300), random(64));
-        session.export(&label, &context, &mut output).unwrap();
+        client.export(&label, &context, &mut output).unwrap();
 
-        let mut field = |name, value: &str| writeln!(text, "{name}: {value}").unwrap();
+        let mut field = |name: &str, value: &str| writeln!(text, "{name}: {value}").unwrap();
         field(
             "name",
             &format!("made by the crate, of a secret of {secret} octets"),
@@ -520,7 +569,7 @@ pub fn made_by_the_crate() -> String {
         field("key-id", &hex(&exchange.key_id));
         field("service", &hex(&end.service));
         field("binding", "");
-        field("mode", "00");
+        field("mode", if mode == Mode::Protect { "01" } else { "00" });
         field("server-nonce", &hex(&exchange.server_nonce));
         field("client-nonce", &hex(&exchange.client_nonce));
         field("prk", &hex(&derived.prk));
@@ -540,6 +589,24 @@ pub fn made_by_the_crate() -> String {
         field("export-context", &hex(&context));
         field("export-length", "77");
         field("export-output", &hex(&output));
+        if mode == Mode::Protect {
+            field("krc", &hex(&derived.record_key("client")));
+            field("krs", &hex(&derived.record_key("server")));
+        }
+        for (direction, session) in [("client", &mut client), ("server", &mut server)] {
+            let Some((mut sealer, _)) = session.records() else {
+                continue;
+            };
+            for (seq, len) in [1, 16_384, 100].into_iter().enumerate() {
+                let payload = random(len);
+                let mut record = [&[0; 2][..], &payload, &[0; 16]].concat();
+                sealer.seal(&mut record).unwrap();
+                field(&format!("record-{direction}-payload-{seq}"), &hex(&payload));
+                field(&format!("record-{direction}-{seq}"), &hex(&record));
+            }
+            let close = sealer.close().unwrap();
+            field(&format!("record-{direction}-close"), &hex(&close));
+        }
         field("child-id", &hex(&child));
         let child = key.child_secret(&child).unwrap();
         field("child-secret", str::from_utf8(child.as_ref()).unwrap());

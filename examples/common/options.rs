@@ -14,6 +14,8 @@ pub enum Wire {
     #[default]
     Native,
     Cookbook,
+    #[cfg(feature = "multiprocessing")]
+    Multiprocessing,
 }
 
 /// The options that name the wire, the key and the service.
@@ -33,6 +35,13 @@ impl Identity {
                 self.wire = match parser.value()?.string()?.as_str() {
                     "native" => Wire::Native,
                     "cookbook" => Wire::Cookbook,
+                    #[cfg(feature = "multiprocessing")]
+                    "multiprocessing" => Wire::Multiprocessing,
+                    #[cfg(not(feature = "multiprocessing"))]
+                    "multiprocessing" => {
+                        let reason = "this program was built without --features multiprocessing";
+                        return Err(reason.into());
+                    }
                     other => return Err(format!("no wire is called '{other}'").into()),
                 }
             }
@@ -51,10 +60,10 @@ impl Identity {
 
     /// Refuses the other wires, for programs that leave them to their sisters.
     pub fn only_native(&self) -> Result<(), Failure> {
-        match self.wire {
-            Wire::Native => Ok(()),
-            Wire::Cookbook => Err("the echo programs over tokio speak the native wire only".into()),
+        if self.wire == Wire::Native {
+            return Ok(());
         }
+        Err("the echo programs over tokio speak the native wire only".into())
     }
 
     /// The key file: that of `--key-file`, or else the one that `COUNTERSIGN_KEY_FILE` names.

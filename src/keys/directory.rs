@@ -10,14 +10,27 @@ use crate::error::{Error, KeyFileProblem};
 use crate::handshake::Key;
 use crate::key_file::{self, Readers};
 
+/// How often a directory is read whose files are replaced meanwhile.
+const ATTEMPTS: usize = 4;
+
 /// The keys in the files of a directory, each under the name of its file.
 pub(super) fn load(directory: &Path, readers: Readers) -> Result<Vec<Key>, Error> {
-    let at = |path: &Path, problem| Error::KeyFile {
-        path: path.into(),
-        problem,
-    };
     let failed = |error| at(directory, KeyFileProblem::Io(error));
-    let files = resolve(directory).map_err(failed)?;
+    let mut files = resolve(directory).map_err(failed)?;
+    for _ in 0..ATTEMPTS {
+        let keys = read(directory, &files, readers);
+        // A version that was replaced may have been taken away while it was read, file by file.
+        let now = resolve(directory).map_err(failed)?;
+        if now == files {
+            return keys;
+        }
+        files = now;
+    }
+    Err(failed(io::Error::other("it is replaced again and again")))
+}
+
+fn read(directory: &Path, files: &Path, readers: Readers) -> Result<Vec<Key>, Error> {
+    let failed = |error| at(directory, KeyFileProblem::Io(error));
     let mut keys = Vec::new();
     for entry in fs::read_dir(files).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -36,8 +49,16 @@ pub(super) fn load(directory: &Path, readers: Readers) -> Result<Vec<Key>, Error
     Ok(keys)
 }
 
+fn at(path: &Path, problem: KeyFileProblem) -> Error {
+    Error::KeyFile {
+        path: path.into(),
+        problem,
+    }
+}
+
 /// Where the files are: behind `..data` in a mounted Kubernetes secret, whose files are links
-/// through it. It is followed once, here, so that all files come from one version of the secret.
+/// through it. It is followed here and not for each file, so that all of them come from one version
+/// of the secret.
 fn resolve(directory: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(directory.join("..data")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => fs::canonicalize(directory),

@@ -77,8 +77,8 @@ impl Keyring {
     /// The whole file name is the key id, of 1 to 64 octets; hidden entries, whose names begin
     /// with a dot, are skipped. Each file is read by the rules of [`Key::from_file`]. Where the
     /// directory has an entry `..data`, as a mounted Kubernetes secret does, the files are read
-    /// from what that leads to, so that a swap of the mount during the load gives the old keys
-    /// or an error, but never some of each.
+    /// from what that leads to, so that a swap of the mount during the load gives all the keys of
+    /// one version or an error, but never some of them.
     ///
     /// # Errors
     ///

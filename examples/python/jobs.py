@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Deals jobs to workers that are no Python, over multiprocessing's Listener.
+
+    jobs.py --key-file PATH [--listen HOST:PORT] [--workers N] [LIMIT...]
+
+Each worker gets its share of the jobs, all work at once, and the results are
+printed in the order of the jobs.  The other end is examples/python_worker.rs.
+Needs CPython 3.12, since which multiprocessing knows HMACs other than MD5.
+"""
+
+import argparse
+import json
+import sys
+import threading
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Listener
+
+
+def read_key(path):
+    """The secret is what is in the file, less one final line end."""
+    with open(path, "rb") as file:
+        key = file.read()
+    return key.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def address(text):
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def accept(listener):
+    while True:
+        try:
+            return listener.accept()
+        except (AuthenticationError, EOFError, OSError) as error:
+            print("refused: %s" % error, file=sys.stderr)
+
+
+def work_off(connection, jobs, results):
+    """Sends one job after the other, in bytes: what pickle reads can do harm."""
+    with connection:
+        for job in jobs:
+            connection.send_bytes(json.dumps(job).encode())
+            result = json.loads(connection.recv_bytes(65536))
+            results[result["job"]] = result["primes"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Deals jobs to workers.")
+    parser.add_argument("--key-file", metavar="PATH", required=True)
+    parser.add_argument("--listen", metavar="HOST:PORT", type=address,
+                        default="127.0.0.1:0")
+    parser.add_argument("--workers", metavar="N", type=int, default=3)
+    parser.add_argument("limits", metavar="LIMIT", type=int, nargs="*",
+                        default=[10 ** n for n in range(1, 6)])
+    options = parser.parse_args()
+
+    jobs = [{"job": number, "primes_below": limit}
+            for number, limit in enumerate(options.limits)]
+    results = {}
+    threads = []
+    with Listener(options.listen, backlog=options.workers,
+                  authkey=read_key(options.key_file)) as listener:
+        print("listening on %s:%d" % listener.address, flush=True)
+        for first in range(options.workers):
+            share = jobs[first::options.workers]
+            threads.append(threading.Thread(
+                target=work_off, args=(accept(listener), share, results)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(results) < len(jobs):
+        sys.exit("jobs.py: a worker went away before its jobs were done")
+
+    for job in jobs:
+        print("%d primes below %d" % (results[job["job"]], job["primes_below"]))
+
+
+if __name__ == "__main__":
+    main()

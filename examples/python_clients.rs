@@ -1,0 +1,86 @@
+//! A counter that Python processes share, each over `multiprocessing.connection.Client`. The other
+//! end is `examples/python/client.py`.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use countersign::Deadline;
+use countersign::compat::{self, multiprocessing};
+use lexopt::{Arg, Parser, ValueExt};
+use serde_json::{Value, json};
+
+#[path = "common/options.rs"]
+#[allow(dead_code, reason = "the echo programs use more of it")]
+mod options;
+use options::{Failure, while_doing};
+
+const USAGE: &str = "usage: python_clients --key-file PATH [--listen ADDR]";
+
+/// The longest request that is taken, in octets.
+const REQUEST_MAX: usize = 1024;
+
+fn main() -> ExitCode {
+    options::report("python_clients", run())
+}
+
+fn run() -> Result<(), Failure> {
+    let mut address = "127.0.0.1:7000".to_owned();
+    let mut key_file = None;
+    let mut parser = Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("listen") => address = parser.value()?.string()?,
+            Arg::Long("key-file") => key_file = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("help") => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let authkey = Arc::new(compat::secret_from_file(key_file.ok_or(USAGE)?)?);
+    let total = Arc::new(AtomicI64::new(0));
+
+    let listener =
+        TcpListener::bind(&address).map_err(while_doing(format!("cannot listen on {address}")))?;
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        match listener.accept() {
+            Ok((socket, peer)) => {
+                let (authkey, total) = (Arc::clone(&authkey), Arc::clone(&total));
+                // A thread for each, so that one that is silent delays nobody else.
+                thread::spawn(move || match serve(socket, &authkey, &total) {
+                    Ok(()) => eprintln!("{peer} served"),
+                    Err(error) => eprintln!("{peer} failed: {error}"),
+                });
+            }
+            Err(error) => {
+                eprintln!("cannot accept: {error}");
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+fn serve(socket: TcpStream, authkey: &[u8], total: &AtomicI64) -> Result<(), Failure> {
+    let mut deadline = Deadline::new(&socket, Duration::from_secs(5))?;
+    let knows = multiprocessing::server_authenticate(&mut deadline, authkey)?;
+    drop(deadline); // From here on a client may take its time.
+
+    let mut connection = multiprocessing::Connection::new(socket, knows);
+    while let Some(request) = connection.recv_bytes(REQUEST_MAX)? {
+        let request: Value = serde_json::from_slice(&request)?;
+        let number = request.get("add").and_then(Value::as_i64);
+        let number = number.ok_or("a request is to have a number")?;
+        let total = total
+            .fetch_add(number, Ordering::Relaxed)
+            .wrapping_add(number);
+        connection.send_bytes(json!({ "total": total }).to_string().as_bytes())?;
+    }
+    Ok(())
+}
