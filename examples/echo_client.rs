@@ -17,9 +17,10 @@ use options::{Failure, Wire, while_doing};
 
 const USAGE: &str = "\
 usage: echo_client --connect ADDR [--wire native|cookbook|multiprocessing] [--key-file PATH]
-                   [--key-id ID] [--service NAME] [MESSAGE]
+                   [--key-id ID] [--service NAME] [--protect] [MESSAGE]
 
-Without --key-file the path is read from COUNTERSIGN_KEY_FILE.";
+Without --key-file the path is read from COUNTERSIGN_KEY_FILE. With --protect, at both ends,
+what follows the handshake cannot be altered on the way.";
 
 fn main() -> ExitCode {
     options::report("echo_client", run())
@@ -31,6 +32,7 @@ fn run() -> Result<(), Failure> {
     };
     let identity = &settings.identity;
     let authenticate: Authenticate = match identity.wire {
+        Wire::Native if identity.protect => return exchange_protected(&settings),
         Wire::Native => {
             let client = Client::new(identity.key()?).service(&identity.service)?;
             Box::new(move |stream| client.authenticate(stream).map(drop))
@@ -48,6 +50,23 @@ fn run() -> Result<(), Failure> {
 
     stream.write_all(settings.message.as_bytes())?;
     socket.shutdown(Shutdown::Write)?;
+    let mut echo = String::new();
+    stream
+        .read_to_string(&mut echo)
+        .map_err(while_doing("no echo"))?;
+    println!("{echo}");
+    Ok(())
+}
+
+/// The end of what is sent is told within the stream, and so cannot be forged either.
+fn exchange_protected(settings: &Settings) -> Result<(), Failure> {
+    let identity = &settings.identity;
+    let client = Client::new(identity.key()?).service(&identity.service)?;
+    let socket = connect(settings)?;
+    let mut stream = client.protect(Deadline::new(&socket, DEADLINE)?)?;
+
+    stream.write_all(settings.message.as_bytes())?;
+    stream.close()?;
     let mut echo = String::new();
     stream
         .read_to_string(&mut echo)

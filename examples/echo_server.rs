@@ -1,6 +1,6 @@
 //! Echoes what authenticated clients send, many at once.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use std::time::Duration;
 #[cfg(feature = "multiprocessing")]
 use countersign::compat::multiprocessing::{self, Connection};
 use countersign::compat::{self, cookbook};
-use countersign::{Deadline, Error, Listener, Server};
+use countersign::record::PAYLOAD_MAX;
+use countersign::{Deadline, Error, Listener, Protected, ProtectedListener, Server};
 
 #[path = "common/options.rs"]
 #[allow(dead_code, reason = "the programs over tokio use more of it")]
@@ -23,10 +24,12 @@ use server::Settings;
 const USAGE: &str = "\
 usage: echo_server [--listen ADDR] [--wire native|cookbook|multiprocessing] [--key-file PATH]
                    [--key-id ID] [--key-dir PATH] [--service NAME] [--deadline SECONDS]
+                   [--protect]
 
 Without --key-file the path is read from COUNTERSIGN_KEY_FILE. --key-dir takes the place of
 --key-file and --key-id: each file in the directory is a key, and its name the key id. The
-directory is read again whenever a line arrives on standard input.";
+directory is read again whenever a line arrives on standard input. With --protect, at both ends,
+what follows the handshake cannot be altered on the way.";
 
 fn main() -> ExitCode {
     options::report("echo_server", run())
@@ -37,6 +40,7 @@ fn run() -> Result<(), Failure> {
         return Ok(());
     };
     match settings.identity.wire {
+        Wire::Native if settings.identity.protect => serve_protected(&settings),
         Wire::Native => serve(&settings),
         Wire::Cookbook => serve_by_hand(&settings, recipe),
         #[cfg(feature = "multiprocessing")]
@@ -54,6 +58,20 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
         thread::spawn(move || {
             if let Err(error) = echo(&stream) {
                 eprintln!("key id \"{}\" failed: {error}", session.key_id());
+            }
+        });
+    }
+}
+
+fn serve_protected(settings: &Settings) -> Result<(), Failure> {
+    let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
+    let socket = listen(settings)?;
+    let listener = ProtectedListener::with_options(socket, server, settings.listener_options())?;
+    loop {
+        let mut stream = listener.accept()?;
+        thread::spawn(move || {
+            if let Err(error) = echo_protected(&mut stream) {
+                eprintln!("key id \"{}\" failed: {error}", stream.session().key_id());
             }
         });
     }
@@ -133,4 +151,17 @@ fn listen(Settings { address, .. }: &Settings) -> Result<TcpListener, Failure> {
 
 fn echo(mut stream: &TcpStream) -> io::Result<u64> {
     io::copy(&mut &*stream, &mut stream)
+}
+
+/// What is written waits for a full record or for a flush, so that an echo needs one.
+fn echo_protected(stream: &mut Protected<TcpStream>) -> io::Result<()> {
+    let mut octets = vec![0; PAYLOAD_MAX];
+    loop {
+        let n = stream.read(&mut octets)?;
+        if n == 0 {
+            return stream.close();
+        }
+        stream.write_all(octets.get(..n).unwrap_or_default())?;
+        stream.flush()?;
+    }
 }

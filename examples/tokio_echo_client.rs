@@ -1,9 +1,10 @@
 //! Sends a message to an echo server that authenticates, and prints what comes back, over tokio.
 
+use std::io;
 use std::process::ExitCode;
 
 use countersign::tokio::Client;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,9 +17,11 @@ use client::{DEADLINE, Settings};
 use options::{Failure, while_doing};
 
 const USAGE: &str = "\
-usage: tokio_echo_client --connect ADDR [--key-file PATH] [--key-id ID] [--service NAME] [MESSAGE]
+usage: tokio_echo_client --connect ADDR [--key-file PATH] [--key-id ID] [--service NAME]
+                         [--protect] [MESSAGE]
 
-Without --key-file the path is read from COUNTERSIGN_KEY_FILE.";
+Without --key-file the path is read from COUNTERSIGN_KEY_FILE. With --protect, at both ends,
+what follows the handshake cannot be altered on the way.";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -38,18 +41,28 @@ async fn run() -> Result<(), Failure> {
         .await
         .map_err(while_doing(format!("cannot connect to {address}")))?;
     let end = Instant::now() + DEADLINE;
-    let _session = client.authenticate_within(&mut stream, DEADLINE).await?;
-
-    let mut echo = String::new();
-    let talk = async {
-        stream.write_all(settings.message.as_bytes()).await?;
-        stream.shutdown().await?;
-        stream.read_to_string(&mut echo).await
+    let echoed = if identity.protect {
+        let stream = client.protect_within(stream, DEADLINE).await?;
+        timeout_at(end, talk(stream, &settings.message)).await
+    } else {
+        let _session = client.authenticate_within(&mut stream, DEADLINE).await?;
+        timeout_at(end, talk(stream, &settings.message)).await
     };
-    let talked = timeout_at(end, talk).await;
-    talked
+    let echo = echoed
         .map_err(|_| "no echo: time ran out")?
         .map_err(while_doing("no echo"))?;
     println!("{echo}");
     Ok(())
+}
+
+/// Sends a message and its end, and gives what comes back.
+async fn talk<S>(mut stream: S, message: &str) -> io::Result<String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.write_all(message.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut echo = String::new();
+    stream.read_to_string(&mut echo).await?;
+    Ok(echo)
 }

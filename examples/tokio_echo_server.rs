@@ -1,9 +1,11 @@
 //! Echoes what authenticated clients send, many at once, over tokio.
 
+use std::io;
 use std::process::ExitCode;
 
-use countersign::tokio::{Listener, Server};
-use tokio::net::TcpListener;
+use countersign::tokio::{Listener, Protected, ProtectedListener, Server};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 #[path = "common/options.rs"]
 mod options;
@@ -14,11 +16,12 @@ use server::Settings;
 
 const USAGE: &str = "\
 usage: tokio_echo_server [--listen ADDR] [--key-file PATH] [--key-id ID] [--key-dir PATH]
-                         [--service NAME] [--deadline SECONDS]
+                         [--service NAME] [--deadline SECONDS] [--protect]
 
 Without --key-file the path is read from COUNTERSIGN_KEY_FILE. --key-dir takes the place of
 --key-file and --key-id: each file in the directory is a key, and its name the key id. The
-directory is read again whenever a line arrives on standard input.";
+directory is read again whenever a line arrives on standard input. With --protect, at both ends,
+what follows the handshake cannot be altered on the way.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,7 +39,20 @@ async fn run() -> Result<(), Failure> {
         .await
         .map_err(while_doing(format!("cannot listen on {address}")))?;
     println!("listening on {}", socket.local_addr()?);
-    let listener = Listener::with_options(socket, server, settings.listener_options())?;
+    let options = settings.listener_options();
+    if settings.identity.protect {
+        let listener = ProtectedListener::with_options(socket, server, options)?;
+        loop {
+            let stream = listener.accept().await?;
+            let key_id = *stream.session().key_id();
+            tokio::spawn(async move {
+                if let Err(error) = echo_protected(stream).await {
+                    eprintln!("key id \"{key_id}\" failed: {error}");
+                }
+            });
+        }
+    }
+    let listener = Listener::with_options(socket, server, options)?;
     loop {
         // Whoever comes out here has authenticated, and strangers hold nobody up.
         let (mut stream, session) = listener.accept().await?;
@@ -47,4 +63,12 @@ async fn run() -> Result<(), Failure> {
             }
         });
     }
+}
+
+/// What is written waits for a full record or for a flush; this copy flushes when it has nothing
+/// more to read.
+async fn echo_protected(stream: Protected<TcpStream>) -> io::Result<()> {
+    let (mut from, mut to) = stream.split();
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await
 }

@@ -35,3 +35,18 @@ pub mod multiprocessing;
 pub fn secret_from_file(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Error> {
     key_file::secret(path.as_ref(), Readers::OwnerOnly)
 }
+
+/// [`secret_from_file`] for a file whose mode is not looked at, as
+/// [`Key::from_shared_file`](crate::Key::from_shared_file).
+///
+/// # Errors
+///
+/// Those of [`secret_from_file`], less the one on the mode.
+///
+/// ```no_run
+/// let secret = countersign::compat::secret_from_shared_file("/run/secrets/peekaboo.key")?;
+/// # Ok::<(), countersign::Error>(())
+/// ```
+pub fn secret_from_shared_file(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Error> {
+    key_file::secret(path.as_ref(), Readers::Anybody)
+}

@@ -83,7 +83,7 @@ pub enum Error {
     },
 
     // This end.
-    /// The operating system gave no random octets. Nothing was sent.
+    /// The operating system gave no random octets. On the native wire nothing was sent then.
     NoRandomness,
     /// A value that the protocol does not allow.
     InvalidInput(InvalidInput),
@@ -97,6 +97,7 @@ pub enum Error {
 }
 
 /// What a driver was doing when the stream failed.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Sending this flight.
@@ -301,7 +302,8 @@ impl fmt::Display for KeyFileProblem {
             Self::Exposed { mode } => write!(
                 f,
                 "its group or others may read or write it (mode {mode:04o}); take that from them \
-                 with chmod 600, or load it with Key::from_shared_file if it has to be so"
+                 with chmod 600, or load it as a shared one (from_shared_file and its like) if it \
+                 has to be so"
             ),
             Self::TooLarge => f.write_str("it is larger than 65536 octets, so it is no secret"),
             Self::Secret(invalid) => invalid.fmt(f),

@@ -102,7 +102,8 @@ pub mod server;
 mod session;
 mod transcript;
 
-use rand::TryCryptoRng;
+/// The generator that the states are given, as [`rand`] names it.
+pub use rand::{TryCryptoRng, TryRng};
 
 pub use self::error::{Error, Hint, Incompatible, InvalidInput, Refusal};
 pub use self::key::{Fingerprint, Key, KeyId, Secret};

@@ -68,7 +68,7 @@ impl<L: Socket> Listener<L> {
     ///
     /// # Errors
     ///
-    /// That of starting a thread.
+    /// That of starting a thread, or of making the socket a blocking one.
     pub fn new<K>(socket: L, server: Server<K>) -> io::Result<Self>
     where
         K: Keys + Send + Sync + 'static,
@@ -80,7 +80,7 @@ impl<L: Socket> Listener<L> {
     ///
     /// # Errors
     ///
-    /// That of starting a thread.
+    /// That of starting a thread, or of making the socket a blocking one.
     ///
     /// ```
     /// # use countersign::{Keyring, Listener, ListenerOptions, Server};
@@ -101,6 +101,7 @@ impl<L: Socket> Listener<L> {
     where
         K: Keys + Send + Sync + 'static,
     {
+        socket.set_blocking()?;
         let socket = Arc::new(socket);
         let listener = Self {
             shared: Arc::new(Shared {
@@ -118,7 +119,7 @@ impl<L: Socket> Listener<L> {
         };
         thread::Builder::new()
             .name("countersign-accept".into())
-            .spawn(move || acceptor.run(&*socket))?;
+            .spawn(move || acceptor.run(socket))?;
         Ok(listener)
     }
 
@@ -173,6 +174,10 @@ impl<L: Socket> Listener<L> {
         while !state.stopped && began.elapsed() < WAKE_LIMIT {
             drop(state);
             socket.wake();
+            // Others may hold the same socket, and this ends it for all of them.
+            if began.elapsed() > WAKE_GENTLY {
+                socket.end_listening();
+            }
             state = self.shared.lock();
             if !state.stopped {
                 state = wait_for(&self.shared.arrived, state, WAKE_INTERVAL);
@@ -331,7 +336,8 @@ impl Options {
     /// Called once for the outcome of each connection, and for each failure to accept one.
     ///
     /// It runs where the handshake ran, before the stream is given out: a slow hook delays this
-    /// one login, and a hook that panics loses it.
+    /// one login, and a hook that panics loses it. A look-up of keys that panics loses its
+    /// connection too, and there is no event then.
     ///
     /// ```
     /// # use countersign::ListenerOptions;
@@ -359,6 +365,7 @@ const STACK_SIZE: usize = 320 * 1024;
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 const WAKE_INTERVAL: Duration = Duration::from_millis(20);
+const WAKE_GENTLY: Duration = Duration::from_millis(50);
 const WAKE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the listener, its acceptor and the handshakes have in common.
@@ -423,7 +430,7 @@ where
     S: Send + Sync + 'static,
     K: Keys + Send + Sync + 'static,
 {
-    fn run<L: Socket<Stream = S>>(&self, socket: &L) {
+    fn run<L: Socket<Stream = S>>(&self, socket: Arc<L>) {
         // However this ends, nobody waits for a stream that never comes.
         let _stopped = Finally(|| {
             let mut state = self.shared.lock();
@@ -457,6 +464,8 @@ where
                 }
             }
         }
+        // Before anybody hears that this has stopped.
+        drop(socket);
     }
 
     /// Waits until another stream may become ready; `false` once no more are wanted.

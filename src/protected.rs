@@ -5,6 +5,7 @@ mod buffers;
 use core::fmt;
 use core::time::Duration;
 use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use crate::deadline::Timeouts;
@@ -32,7 +33,8 @@ pub(crate) use self::buffers::{Dead, Incoming, Outgoing, Ready};
 /// connection for good in both directions. Errors are [`io::Error`]s around [`record::Error`]:
 /// kind `InvalidData` for such a record, `UnexpectedEof` for a stream that was cut, `BrokenPipe`
 /// for a write after `close`. Errors of the stream below are handed on as they are; after a
-/// timeout the call may be repeated.
+/// timeout a `read`, `write`, `flush` or `close` may be repeated. A `write_all` may not: how much
+/// of it was taken is not known.
 ///
 /// It takes 48 KiB for its buffers, once.
 ///
@@ -105,7 +107,8 @@ impl<S> Protected<S> {
         &self.session
     }
 
-    /// Two halves, for reading and writing in two threads.
+    /// Two halves, for reading and writing in two threads. The session is gone then: take what
+    /// you need of it before.
     ///
     /// Dropping one half ends nothing; dropping both without [`close`](WriteHalf::close) is a
     /// truncation for the peer.
@@ -182,22 +185,64 @@ impl<S: Write> Write for Protected<S> {
     }
 }
 
-/// The timeouts of the stream below. A timeout loses nothing: the call may be repeated.
-impl<S: Timeouts> Timeouts for Protected<S> {
-    fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.stream.read_timeout()
+macro_rules! timeouts_of_the_stream_below {
+    ($stream:ident) => {
+        /// The timeouts of the stream below. A timeout loses nothing: a read, write, flush or
+        /// close may be repeated.
+        impl<S: Timeouts> Timeouts for $stream<S> {
+            fn read_timeout(&self) -> io::Result<Option<Duration>> {
+                self.stream.read_timeout()
+            }
+
+            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.stream.set_read_timeout(timeout)
+            }
+
+            fn write_timeout(&self) -> io::Result<Option<Duration>> {
+                self.stream.write_timeout()
+            }
+
+            fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.stream.set_write_timeout(timeout)
+            }
+        }
+    };
+}
+
+timeouts_of_the_stream_below!(Protected);
+timeouts_of_the_stream_below!(ReadHalf);
+timeouts_of_the_stream_below!(WriteHalf);
+
+impl Protected<TcpStream> {
+    /// The address at the other end.
+    ///
+    /// # Errors
+    ///
+    /// That of the socket.
+    ///
+    /// ```
+    /// # fn run(protected: countersign::Protected<std::net::TcpStream>) -> std::io::Result<()> {
+    /// println!("connected to {}", protected.peer_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
     }
 
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.stream.set_read_timeout(timeout)
-    }
-
-    fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.stream.write_timeout()
-    }
-
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.stream.set_write_timeout(timeout)
+    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// That of the socket.
+    ///
+    /// ```
+    /// # fn run(protected: countersign::Protected<std::net::TcpStream>) -> std::io::Result<()> {
+    /// protected.set_nodelay(true)
+    /// # }
+    /// ```
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.stream.set_nodelay(nodelay)
     }
 }
 

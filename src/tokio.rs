@@ -474,6 +474,8 @@ impl Time {
     async fn limit<T>(self, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         match self.0 {
             None => io.await,
+            // What is ready is polled first by a timeout, whether its time is over or not.
+            Some(end) if Instant::now() >= end => Err(io::ErrorKind::TimedOut.into()),
             Some(end) => {
                 (timeout_at(end, io).await).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }

@@ -67,7 +67,7 @@ fn a_client_with_another_secret_is_refused_and_not_told() {
         |stream| cookbook::server_authenticate(stream, PEEKABOO),
     );
     client.unwrap();
-    let refusal = Refusal::WrongProof;
+    let refusal = Refusal::WrongDigest;
     assert!(
         matches!(server, Err(Error::ClientNotAuthentic { refusal: r, key_id }) if r == refusal && key_id.is_empty())
     );
@@ -124,12 +124,12 @@ fn the_end_of_the_stream_is_reported_with_what_was_awaited() {
         for at in 0..32 {
             let mut wire = Wire::to(Says(vec![7; 32])).read_until(at, Act::Nothing);
             let outcome = driver.cookbook_client(&mut wire, PEEKABOO);
-            let awaited = Phase::Awaiting(Flight::Challenge);
+            let awaited = Phase::Awaiting(Flight::CompatChallenge);
             assert!(matches!(outcome, Err(Error::Closed(phase)) if phase == awaited));
 
             let mut wire = Wire::to(Answers(PEEKABOO)).read_until(at, Act::Nothing);
             let outcome = driver.cookbook_server(&mut wire, PEEKABOO);
-            let awaited = Phase::Awaiting(Flight::Response);
+            let awaited = Phase::Awaiting(Flight::CompatDigest);
             assert!(matches!(outcome, Err(Error::Closed(phase)) if phase == awaited));
         }
         if !driver.lets_reads_lie() {
@@ -182,7 +182,7 @@ fn a_challenge_whose_answer_is_worth_something_elsewhere_gets_none() {
                 assert!(matches!(
                     outcome,
                     Err(Error::Incompatible(Incompatible::Foreign {
-                        awaiting: Flight::Challenge,
+                        awaiting: Flight::CompatChallenge,
                         hint: Some(hint),
                     })) if hint == expected
                 ));

@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
+mod after_the_end;
 mod allocations;
 mod attacks;
 mod cookbook;

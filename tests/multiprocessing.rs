@@ -98,14 +98,14 @@ impl Side {
     fn received(self) -> [(Flight, usize); 3] {
         match self {
             Self::Client => [
-                (Flight::AuthkeyChallenge, 63),
-                (Flight::AuthkeyWelcome, 13),
-                (Flight::AuthkeyDigest, 44),
+                (Flight::CompatChallenge, 63),
+                (Flight::CompatWelcome, 13),
+                (Flight::CompatDigest, 44),
             ],
             Self::Server => [
-                (Flight::AuthkeyDigest, 44),
-                (Flight::AuthkeyChallenge, 63),
-                (Flight::AuthkeyWelcome, 13),
+                (Flight::CompatDigest, 44),
+                (Flight::CompatChallenge, 63),
+                (Flight::CompatWelcome, 13),
             ],
         }
     }
@@ -197,11 +197,11 @@ impl Far {
     fn answer_to(&self, message: &[u8]) -> Vec<u8> {
         let flight = self.side.sent()[self.received].0;
         match flight {
-            Flight::AuthkeyChallenge => {
+            Flight::CompatChallenge => {
                 let challenge = message.strip_prefix(CHALLENGE).unwrap();
                 self.digest.answer(&self.authkey, challenge)
             }
-            Flight::AuthkeyDigest => {
+            Flight::CompatDigest => {
                 let challenge = &self.digest.challenge()[CHALLENGE.len()..];
                 let right = message == self.digest.answer(&self.authkey, challenge);
                 if right { WELCOME } else { FAILURE }.to_vec()
@@ -311,7 +311,7 @@ fn a_peer_with_another_authkey_is_refused_by_whoever_verifies_first() {
 fn a_listener_that_welcomes_everybody_is_found_out_by_its_digest() {
     for &driver in Driver::ALL {
         let far = Far::opposite(Side::Client).with_authkey(b"other");
-        let mut wire = far.saying(Flight::AuthkeyWelcome, WELCOME).wire();
+        let mut wire = far.saying(Flight::CompatWelcome, WELCOME).wire();
         let outcome = Side::Client.run(driver, &mut wire);
         assert_eq!(problem(outcome), Problem::WrongDigest);
         assert!(wire.written.ends_with(&framed(FAILURE)));
@@ -370,7 +370,7 @@ fn a_message_of_the_handshake_has_256_octets_at_most() {
     for &driver in Driver::ALL {
         let challenge = [CHALLENGE, b"{sha256}", &[0x5a; 237]].concat();
         assert_eq!(challenge.len(), 256);
-        let far = Far::opposite(Side::Client).saying(Flight::AuthkeyChallenge, &challenge);
+        let far = Far::opposite(Side::Client).saying(Flight::CompatChallenge, &challenge);
         let mut wire = far.wire();
         let outcome = Side::Client.run(driver, &mut wire);
         // The honest listener has another challenge in mind.
@@ -412,7 +412,7 @@ fn a_challenge_that_is_none_or_too_weak_gets_no_answer() {
     ];
     for (driver, side) in ends() {
         for (message, expected) in &rows {
-            let far = Far::opposite(side).saying(Flight::AuthkeyChallenge, message);
+            let far = Far::opposite(side).saying(Flight::CompatChallenge, message);
             let mut wire = far.wire();
             let case = format!("{driver:?} {side:?} {:?}", String::from_utf8_lossy(message));
             assert_eq!(problem(side.run(driver, &mut wire)), *expected, "{case}");
@@ -443,7 +443,7 @@ impl<F: Fn(&[u8]) -> Vec<u8>> Peer for Answers<F> {
     fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
         let message = unframe(&mut written.clone()).unwrap_or_default();
         if let Some(challenge) = message.strip_prefix(CHALLENGE) {
-            let number = number(self.far.side, Flight::AuthkeyDigest);
+            let number = number(self.far.side, Flight::CompatDigest);
             let answer = (self.then)(challenge);
             self.far.instead = Some((number, framed(answer)));
         }
@@ -568,7 +568,7 @@ fn a_verdict_is_a_welcome_or_a_failure_and_nothing_else() {
     ];
     for (driver, side) in ends() {
         for (verdict, expected) in rows {
-            let far = Far::opposite(side).saying(Flight::AuthkeyWelcome, verdict);
+            let far = Far::opposite(side).saying(Flight::CompatWelcome, verdict);
             assert_eq!(problem(side.run(driver, &mut far.wire())), expected);
         }
     }
@@ -647,7 +647,7 @@ fn a_stream_whose_time_is_over_names_the_message_wherever_it_is_over() {
             );
         }
     }
-    let error = Error::TimedOut(Phase::Awaiting(Flight::AuthkeyWelcome));
+    let error = Error::TimedOut(Phase::Awaiting(Flight::CompatWelcome));
     assert_eq!(error.to_string(), "time ran out while awaiting a welcome");
 }
 
@@ -746,7 +746,7 @@ fn two_clients_wait_for_each_other_until_the_deadline() {
             scope.spawn(move || {
                 let mut stream = Deadline::new(socket, short).unwrap();
                 let outcome = multiprocessing::client_authenticate(&mut stream, AUTHKEY);
-                let awaited = Phase::Awaiting(Flight::AuthkeyChallenge);
+                let awaited = Phase::Awaiting(Flight::CompatChallenge);
                 assert!(matches!(outcome, Err(Error::TimedOut(phase)) if phase == awaited));
             });
         }

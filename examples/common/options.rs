@@ -22,6 +22,8 @@ pub enum Wire {
 #[derive(Default)]
 pub struct Identity {
     pub wire: Wire,
+    /// Whether what follows the handshake is protected too.
+    pub protect: bool,
     key_file: Option<PathBuf>,
     key_id: String,
     pub service: String,
@@ -45,6 +47,7 @@ impl Identity {
                     other => return Err(format!("no wire is called '{other}'").into()),
                 }
             }
+            "protect" => self.protect = true,
             "key-file" => self.key_file = Some(parser.value()?.into()),
             "key-id" => self.key_id = parser.value()?.string()?,
             "service" => self.service = parser.value()?.string()?,
@@ -68,9 +71,14 @@ impl Identity {
 
     /// The key file: that of `--key-file`, or else the one that `COUNTERSIGN_KEY_FILE` names.
     pub fn key_file(&self) -> Result<PathBuf, Failure> {
-        // Whoever asks for a service name must not be left without the protection it gives.
-        if self.wire != Wire::Native && !(self.key_id.is_empty() && self.service.is_empty()) {
-            return Err("this wire knows no --key-id and no --service".into());
+        // Whoever asks for protection must not be left without what it gives.
+        if self.wire != Wire::Native {
+            if self.protect {
+                return Err("this wire knows no --protect".into());
+            }
+            if !(self.key_id.is_empty() && self.service.is_empty()) {
+                return Err("this wire knows no --key-id and no --service".into());
+            }
         }
         self.key_file
             .clone()

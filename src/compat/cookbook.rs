@@ -62,7 +62,7 @@ where
     S: Read + Write + ?Sized,
 {
     let (digest, answered) = receive(stream, AwaitChallenge::new(secret)?)?;
-    send(stream, Flight::Response, &digest)?;
+    send(stream, Flight::CompatDigest, &digest)?;
     Ok(answered)
 }
 
@@ -98,7 +98,7 @@ where
     S: Read + Write + ?Sized,
 {
     let (challenge, await_digest) = AwaitDigest::start(secret)?;
-    send(stream, Flight::Challenge, &challenge)?;
+    send(stream, Flight::CompatChallenge, &challenge)?;
     receive(stream, await_digest)
 }
 
@@ -132,7 +132,7 @@ impl AwaitChallenge {
 impl Sealed for AwaitChallenge {}
 
 impl Receive for AwaitChallenge {
-    const FLIGHT: Flight = Flight::Challenge;
+    const FLIGHT: Flight = Flight::CompatChallenge;
     type Next = ([u8; TAG_LEN], Answered);
 
     fn space(&mut self) -> &mut [u8] {
@@ -180,7 +180,7 @@ impl AwaitDigest {
 impl Sealed for AwaitDigest {}
 
 impl Receive for AwaitDigest {
-    const FLIGHT: Flight = Flight::Response;
+    const FLIGHT: Flight = Flight::CompatDigest;
     type Next = KnowsSecret;
 
     fn space(&mut self) -> &mut [u8] {
@@ -197,7 +197,7 @@ impl Receive for AwaitDigest {
         }
         Err(handshake::Error::ClientNotAuthentic {
             key_id: KeyId::EMPTY,
-            refusal: Refusal::WrongProof,
+            refusal: Refusal::WrongDigest,
         })
     }
 }

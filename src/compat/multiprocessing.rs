@@ -259,14 +259,14 @@ where
     let challenge = Challenge::new(authkey)?;
     send(
         stream,
-        Flight::AuthkeyChallenge,
+        Flight::CompatChallenge,
         challenge.message().as_ref(),
     )?;
-    let digest = receive(stream, Flight::AuthkeyDigest)?;
+    let digest = receive(stream, Flight::CompatDigest)?;
     let verified = challenge.verify(&digest);
     let sent = send(
         stream,
-        Flight::AuthkeyWelcome,
+        Flight::CompatWelcome,
         Message::verdict(&verified).as_ref(),
     );
     // Why a peer was refused says more than that it did not stay to hear so.
@@ -279,10 +279,10 @@ fn answer<S>(stream: &mut S, authkey: &Authkey<'_>) -> Result<Welcomed, Error>
 where
     S: Read + Write + ?Sized,
 {
-    let challenge = receive(stream, Flight::AuthkeyChallenge)?;
+    let challenge = receive(stream, Flight::CompatChallenge)?;
     let answer = authkey.answer(&challenge)?;
-    send(stream, Flight::AuthkeyDigest, answer.as_ref())?;
-    let verdict = receive(stream, Flight::AuthkeyWelcome)?;
+    send(stream, Flight::CompatDigest, answer.as_ref())?;
+    let verdict = receive(stream, Flight::CompatWelcome)?;
     Ok(Welcomed::from(&verdict)?)
 }
 

@@ -93,6 +93,9 @@ pub enum Refusal {
     /// The proof does not verify: another secret, another service, another channel binding, or
     /// flights that were altered.
     WrongProof,
+    /// On a wire without key ids and services, the digest is not that of the challenge: the
+    /// client has another secret.
+    WrongDigest,
 }
 
 /// A value that the caller gave and that the protocol does not allow.
@@ -186,6 +189,9 @@ impl fmt::Display for Error {
                         "the client is not authentic: unknown key id \"{key_id}\""
                     )
                 }
+                Refusal::WrongDigest => {
+                    f.write_str("the client is not authentic: wrong digest (another secret)")
+                }
                 Refusal::WrongProof => {
                     f.write_str("the client is not authentic: wrong proof")?;
                     if !key_id.is_empty() {
@@ -194,9 +200,7 @@ impl fmt::Display for Error {
                     f.write_str(" (another secret, service or channel binding)")
                 }
             },
-            Self::NoRandomness => {
-                f.write_str("no random octets from the generator; nothing was sent")
-            }
+            Self::NoRandomness => f.write_str("the generator gave no random octets"),
             Self::InvalidInput(invalid) => invalid.fmt(f),
         }
     }

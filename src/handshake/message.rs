@@ -72,12 +72,12 @@ pub enum Flight {
     Response,
     /// F3, server to client: 33 octets.
     Verdict,
-    /// A challenge on the wire of Python's `multiprocessing`, in either direction.
-    AuthkeyChallenge,
-    /// The digest of a challenge on that wire.
-    AuthkeyDigest,
-    /// What that wire says of a digest.
-    AuthkeyWelcome,
+    /// A challenge on one of the wires of [`compat`](crate::compat), in either direction.
+    CompatChallenge,
+    /// The digest of such a challenge.
+    CompatDigest,
+    /// What the wire of Python's `multiprocessing` says of a digest.
+    CompatWelcome,
 }
 
 impl fmt::Display for Flight {
@@ -86,9 +86,9 @@ impl fmt::Display for Flight {
             Self::Challenge => "F1 (the server's challenge)",
             Self::Response => "F2 (the client's response)",
             Self::Verdict => "F3 (the server's verdict)",
-            Self::AuthkeyChallenge => "a challenge",
-            Self::AuthkeyDigest => "the digest of a challenge",
-            Self::AuthkeyWelcome => "a welcome",
+            Self::CompatChallenge => "a challenge",
+            Self::CompatDigest => "the digest of a challenge",
+            Self::CompatWelcome => "a welcome",
         })
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::vec::Vec;
 
 use crate::error::{Error, KeyFileProblem};
@@ -14,7 +15,7 @@ use crate::key_file::{self, Readers};
 const ATTEMPTS: usize = 4;
 
 /// The keys in the files of a directory, each under the name of its file.
-pub(super) fn load(directory: &Path, readers: Readers) -> Result<Vec<Key>, Error> {
+pub(super) fn load(directory: &Path, readers: Readers) -> Result<Vec<Arc<Key>>, Error> {
     let failed = |error| at(directory, KeyFileProblem::Io(error));
     let mut files = resolve(directory).map_err(failed)?;
     for _ in 0..ATTEMPTS {
@@ -29,7 +30,7 @@ pub(super) fn load(directory: &Path, readers: Readers) -> Result<Vec<Key>, Error
     Err(failed(io::Error::other("it is replaced again and again")))
 }
 
-fn read(directory: &Path, files: &Path, readers: Readers) -> Result<Vec<Key>, Error> {
+fn read(directory: &Path, files: &Path, readers: Readers) -> Result<Vec<Arc<Key>>, Error> {
     let failed = |error| at(directory, KeyFileProblem::Io(error));
     let mut keys = Vec::new();
     for entry in fs::read_dir(files).map_err(failed)? {
@@ -41,7 +42,8 @@ fn read(directory: &Path, files: &Path, readers: Readers) -> Result<Vec<Key>, Er
         }
         let key = key_file::load(&path, readers)?;
         let key = key.with_id(id);
-        keys.push(key.map_err(|invalid| at(&path, KeyFileProblem::Name(invalid)))?);
+        let key = key.map_err(|invalid| at(&path, KeyFileProblem::Name(invalid)))?;
+        keys.push(Arc::new(key));
     }
     if keys.is_empty() {
         return Err(at(directory, KeyFileProblem::NoKeys));

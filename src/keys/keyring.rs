@@ -3,7 +3,7 @@
 use core::fmt;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::vec::Vec;
 
 use super::{Keys, directory};
@@ -22,6 +22,8 @@ use crate::key_file::Readers;
 /// secret are possible, and then its holder may claim either.
 ///
 /// [`find`](Keys::find) looks at revoked ids first, then at keys by their id, then at masters.
+/// Deriving a child takes some microseconds that a look-up which finds a key, or nothing, does
+/// not: in a ring with masters, a stranger who measures can tell which ids are answered by one.
 ///
 /// ```
 /// use countersign::{Key, Keyring, Keys, Server, generate_secret};
@@ -50,13 +52,17 @@ struct Shared {
 struct Source {
     path: PathBuf,
     readers: Readers,
+    /// Held while it is read and until what was read is in place: of two that reload, the later
+    /// one must not be overtaken by what the other had read before.
+    reloading: Mutex<()>,
 }
 
 #[derive(Clone, Default)]
 struct Ring {
-    keys: HashMap<KeyId, Key>,
+    /// Each key behind a pointer: a map moves what it holds, and what was moved is not wiped.
+    keys: HashMap<KeyId, Arc<Key>>,
     /// By id prefix, the longest first.
-    masters: Vec<(KeyId, Key)>,
+    masters: Vec<(KeyId, Arc<Key>)>,
     revoked: HashSet<KeyId>,
 }
 
@@ -135,6 +141,7 @@ impl Keyring {
     pub fn reload(&self) -> Result<(), Error> {
         let source = self.shared.source.as_ref();
         let source = source.ok_or(InvalidInput::NoDirectory)?;
+        let _alone = (source.reloading.lock()).unwrap_or_else(PoisonError::into_inner);
         let keys = directory::load(&source.path, source.readers)?;
         self.change(|ring| ring.keys = by_id(keys));
         Ok(())
@@ -150,6 +157,7 @@ impl Keyring {
     /// # Ok::<(), countersign::Error>(())
     /// ```
     pub fn insert(&self, key: Key) {
+        let key = Arc::new(key);
         self.change(|ring| ring.keys.insert(*key.id(), key));
     }
 
@@ -191,6 +199,7 @@ impl Keyring {
     /// ```
     pub fn insert_master(&self, prefix: impl AsRef<[u8]>, master: Key) -> Result<(), InvalidInput> {
         let prefix = KeyId::new(prefix)?;
+        let master = Arc::new(master);
         self.change(|ring| {
             ring.masters.retain(|(other, _)| *other != prefix);
             ring.masters.push((prefix, master));
@@ -265,6 +274,7 @@ impl Keyring {
                 source: Some(Source {
                     path: path.into(),
                     readers,
+                    reloading: Mutex::new(()),
                 }),
             }),
         })
@@ -291,7 +301,7 @@ impl Keys for Keyring {
             return None;
         }
         if let Some(key) = ring.keys.get(id) {
-            return Some(key.clone());
+            return Some(Key::clone(key));
         }
         let (_, master) =
             (ring.masters.iter()).find(|(prefix, _)| id.starts_with(prefix.as_bytes()))?;
@@ -312,6 +322,6 @@ impl fmt::Debug for Keyring {
     }
 }
 
-fn by_id(keys: Vec<Key>) -> HashMap<KeyId, Key> {
+fn by_id(keys: Vec<Arc<Key>>) -> HashMap<KeyId, Arc<Key>> {
     keys.into_iter().map(|key| (*key.id(), key)).collect()
 }

@@ -21,9 +21,16 @@ pub trait Socket: Sealed + Send + Sync + 'static {
     #[doc(hidden)]
     fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)>;
 
-    /// Makes a pending `accept` return, by ending the socket or by connecting to it.
+    #[doc(hidden)]
+    fn set_blocking(&self) -> io::Result<()>;
+
+    /// Makes a pending `accept` return, by connecting to it.
     #[doc(hidden)]
     fn wake(&self);
+
+    /// Makes a pending `accept` return where connecting to it does not.
+    #[doc(hidden)]
+    fn end_listening(&self);
 
     #[doc(hidden)]
     fn authenticate<K: Keys>(
@@ -55,10 +62,16 @@ impl Socket for TcpListener {
         self.accept().map(|(stream, peer)| (stream, Some(peer)))
     }
 
-    fn wake(&self) {
+    fn set_blocking(&self) -> io::Result<()> {
+        self.set_nonblocking(false)
+    }
+
+    fn end_listening(&self) {
         #[cfg(unix)]
         end_listening(self);
-        // Not every system wakes who waits on a socket that is shut down.
+    }
+
+    fn wake(&self) {
         if let Ok(mut address) = self.local_addr() {
             match address.ip() {
                 IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -92,8 +105,15 @@ impl Socket for UnixListener {
         self.accept().map(|(stream, _)| (stream, None))
     }
 
-    fn wake(&self) {
+    fn set_blocking(&self) -> io::Result<()> {
+        self.set_nonblocking(false)
+    }
+
+    fn end_listening(&self) {
         end_listening(self);
+    }
+
+    fn wake(&self) {
         if let Ok(address) = self.local_addr() {
             let _ = UnixStream::connect_addr(&address);
         }

@@ -34,7 +34,7 @@ where
 {
     let time = Time::unlimited();
     let (digest, answered) = receive(stream, AwaitChallenge::new(secret)?, time).await?;
-    send(stream, Flight::Response, &digest, time).await?;
+    send(stream, Flight::CompatDigest, &digest, time).await?;
     Ok(answered)
 }
 
@@ -59,6 +59,6 @@ where
 {
     let time = Time::unlimited();
     let (challenge, await_digest) = AwaitDigest::start(secret)?;
-    send(stream, Flight::Challenge, &challenge, time).await?;
+    send(stream, Flight::CompatChallenge, &challenge, time).await?;
     receive(stream, await_digest, time).await
 }

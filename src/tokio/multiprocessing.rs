@@ -262,11 +262,11 @@ where
     let time = Time::unlimited();
     let challenge = Challenge::new(authkey)?;
     let message = challenge.message().as_ref();
-    send(stream, Flight::AuthkeyChallenge, message, time).await?;
-    let digest = receive(stream, Flight::AuthkeyDigest).await?;
+    send(stream, Flight::CompatChallenge, message, time).await?;
+    let digest = receive(stream, Flight::CompatDigest).await?;
     let verified = challenge.verify(&digest);
     let verdict = Message::verdict(&verified);
-    let sent = send(stream, Flight::AuthkeyWelcome, verdict.as_ref(), time).await;
+    let sent = send(stream, Flight::CompatWelcome, verdict.as_ref(), time).await;
     // Why a peer was refused says more than that it did not stay to hear so.
     let verified = verified?;
     sent?;
@@ -277,11 +277,11 @@ async fn answer<S>(stream: &mut S, authkey: &Authkey<'_>) -> Result<Welcomed, Er
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
 {
-    let challenge = receive(stream, Flight::AuthkeyChallenge).await?;
+    let challenge = receive(stream, Flight::CompatChallenge).await?;
     let answer = authkey.answer(&challenge)?;
     let time = Time::unlimited();
-    send(stream, Flight::AuthkeyDigest, answer.as_ref(), time).await?;
-    let verdict = receive(stream, Flight::AuthkeyWelcome).await?;
+    send(stream, Flight::CompatDigest, answer.as_ref(), time).await?;
+    let verdict = receive(stream, Flight::CompatWelcome).await?;
     Ok(Welcomed::from(&verdict)?)
 }
 

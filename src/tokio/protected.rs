@@ -5,8 +5,10 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io;
+use std::net::SocketAddr;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::net::TcpStream;
 
 use crate::handshake::Session;
 use crate::protected::{Incoming, Outgoing, Ready, buffers};
@@ -72,7 +74,8 @@ impl<S> Protected<S> {
         &self.session
     }
 
-    /// Two halves, for reading and writing in two tasks.
+    /// Two halves, for reading and writing in two tasks. The session is gone then: take what you
+    /// need of it before.
     ///
     /// ```
     /// # use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -119,6 +122,39 @@ impl<S: AsyncWrite + Unpin> Protected<S> {
     /// ```
     pub async fn close(&mut self) -> io::Result<()> {
         poll_fn(|cx| close(Pin::new(&mut self.stream), &mut self.outgoing, cx)).await
+    }
+}
+
+impl Protected<TcpStream> {
+    /// The address at the other end.
+    ///
+    /// # Errors
+    ///
+    /// That of the socket.
+    ///
+    /// ```
+    /// # fn run(stream: countersign::tokio::Protected<tokio::net::TcpStream>) -> std::io::Result<()> {
+    /// println!("connected to {}", stream.peer_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// That of the socket.
+    ///
+    /// ```
+    /// # fn run(stream: countersign::tokio::Protected<tokio::net::TcpStream>) -> std::io::Result<()> {
+    /// stream.set_nodelay(true)
+    /// # }
+    /// ```
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.stream.set_nodelay(nodelay)
     }
 }
 
@@ -257,8 +293,10 @@ fn shutdown<S>(
 where
     S: AsyncWrite + ?Sized,
 {
-    ready!(close(stream.as_mut(), outgoing, cx))?;
-    stream.poll_shutdown(cx)
+    // Also where nothing can be sent any more, the peer is to learn that this is the end.
+    let closed = ready!(close(stream.as_mut(), outgoing, cx));
+    let shut = ready!(stream.poll_shutdown(cx));
+    Poll::Ready(closed.and(shut))
 }
 
 /// Sends what there is.

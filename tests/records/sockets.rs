@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign::handshake::{Flight, Incompatible, Mode};
 use countersign::record;
@@ -565,6 +565,8 @@ fn a_protected_listener_hands_over_protected_streams_and_refuses_other_clients()
 #[cfg(feature = "tokio")]
 #[test]
 fn a_protected_listener_of_tokio_hands_over_protected_streams_and_refuses_other_clients() {
+    use std::time::Instant;
+
     use countersign::tokio::{Client, ProtectedListener, Server};
     use tokio::net::{TcpListener, TcpStream};
 
