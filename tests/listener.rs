@@ -42,6 +42,11 @@ fn ring() -> Keyring {
     ring
 }
 
+/// The options of most tests: no handshake ends by itself before the test does.
+fn options() -> ListenerOptions {
+    ListenerOptions::new().deadline(2 * LONG)
+}
+
 fn worker(nth: impl fmt::Display) -> Key {
     let id = format!("worker-{nth}");
     let secret = key("master").child_secret(&id).unwrap();
@@ -407,7 +412,7 @@ fn honest_clients_are_handed_over_under_their_own_ids() {
         let ring = ring();
         ring.insert(key("nameless"));
         ring.insert(key_of("ours", "cron-1"));
-        let running = kind.start(ListenerOptions::new(), ring);
+        let running = kind.start(options(), ring);
         for key in [key("nameless"), key_of("ours", "cron-1"), worker(7)] {
             let client = log_in(running.address, &key).unwrap();
             let (stream, session) = running.accept_from(&client);
@@ -424,7 +429,7 @@ fn honest_clients_are_handed_over_under_their_own_ids() {
 #[test]
 fn what_is_sent_behind_a_flight_stays_in_the_stream() {
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new(), ring());
+        let running = kind.start(options(), ring());
 
         // Behind F3: a client that speaks before anybody has taken its stream.
         let mut client = log_in(running.address, &worker(7)).unwrap();
@@ -460,7 +465,7 @@ fn many_clients_log_in_at_once_and_each_is_given_out_once() {
     const CLIENTS: usize = 50;
 
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new(), ring());
+        let running = kind.start(options(), ring());
         let address = running.address;
         thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
@@ -487,7 +492,7 @@ fn silent_connections_delay_nobody() {
     const NO_DELAY: Duration = Duration::from_secs(2);
 
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new(), ring());
+        let running = kind.start(options(), ring());
         let strangers: Vec<_> = (0..100).map(|_| silent(running.address)).collect();
         for nth in 0..10 {
             let began = Instant::now();
@@ -509,7 +514,7 @@ fn silent_and_dripping_connections_end_at_the_deadline() {
     const LATE: Duration = Duration::from_secs(1);
 
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new().deadline(TIME), ring());
+        let running = kind.start(options().deadline(TIME), ring());
         let (mut dripping, challenge) = greeted(running.address);
         let silent = silent(running.address);
         let peers = [&silent, &dripping].map(|stream| stream.local_addr().unwrap());
@@ -544,7 +549,7 @@ fn silent_and_dripping_connections_end_at_the_deadline() {
 #[test]
 fn one_handshake_too_many_ends_the_oldest_and_no_stream_that_is_ready() {
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new().max_pending(3), ring());
+        let running = kind.start(options().max_pending(3), ring());
         let clients = [1, 2, 3, 4].map(|nth| {
             let client = log_in(running.address, &worker(nth)).unwrap();
             running.once_ready(nth);
@@ -584,7 +589,7 @@ fn one_handshake_too_many_ends_the_oldest_and_no_stream_that_is_ready() {
 #[test]
 fn at_least_one_handshake_may_be_pending_and_one_stream_wait() {
     for kind in Kind::ALL {
-        let options = ListenerOptions::new().max_pending(0).max_ready(0);
+        let options = options().max_pending(0).max_ready(0);
         let running = kind.start(options, ring());
         for nth in 0..3 {
             let stranger = silent(running.address);
@@ -598,7 +603,7 @@ fn at_least_one_handshake_may_be_pending_and_one_stream_wait() {
 #[test]
 fn accepting_pauses_while_too_many_streams_wait_and_nobody_is_lost() {
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new().max_ready(2), ring());
+        let running = kind.start(options().max_ready(2), ring());
         let address = running.address;
         // The third connection was awaited already when the second became ready.
         let clients: Vec<_> = (1..=3)
@@ -744,7 +749,7 @@ const STRANGERS: &[(&str, Stranger, &str)] = &[
 #[test]
 fn each_connection_is_one_event() {
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new(), ring());
+        let running = kind.start(options(), ring());
         let mut connections = 0;
         for &(who, stranger, expected) in STRANGERS {
             let peer = stranger(running.address, 7);
@@ -768,7 +773,7 @@ fn a_crowd_of_strangers_keeps_no_honest_client_out() {
     const CONNECTIONS: usize = 2000;
 
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new(), ring());
+        let running = kind.start(options(), ring());
         let address = running.address;
         let taken = running.take_all(1);
         let next = AtomicUsize::new(0);
@@ -844,7 +849,7 @@ fn a_hook_or_a_look_up_that_panics_loses_its_one_connection() {
             assert_ne!(id, b"worker-look-up-panics", "as this test wants it");
             ring.find(id)
         });
-        let options = ListenerOptions::new().max_pending(2);
+        let options = options().max_pending(2);
         let running = kind.start_hooked(options, keys, |event| {
             let panics = match &event.outcome {
                 Outcome::Accepted(key_id) => *key_id == "worker-hook-panics",
@@ -905,7 +910,7 @@ fn a_hook_and_a_look_up_have_a_quarter_of_a_mebibyte_of_stack() {
         assert_eq!(use_200_kib(), 200 * 1024);
         ring.find(id)
     });
-    let running = Kind::Std.start_hooked(ListenerOptions::new(), keys, |_| {
+    let running = Kind::Std.start_hooked(options(), keys, |_| {
         assert_eq!(use_200_kib(), 200 * 1024);
     });
     for nth in 0..3 {
@@ -935,7 +940,7 @@ fn a_listener_that_is_shut_down_gives_out_what_was_pending_and_then_no_more() {
     for &kind in Kind::ALL {
         let mut times = Vec::new();
         for round in 0..5 {
-            let running = kind.start(ListenerOptions::new(), ring());
+            let running = kind.start(options(), ring());
             let ready = log_in(running.address, &worker(1)).unwrap();
             running.once_ready(1);
             let (mut slow, challenge) = greeted(running.address);
@@ -977,7 +982,7 @@ fn a_listener_that_nobody_spoke_to_is_shut_down_at_once() {
     for &kind in Kind::ALL {
         let mut times = Vec::new();
         for nth in 0..10 {
-            let running = kind.start(ListenerOptions::new(), ring());
+            let running = kind.start(options(), ring());
             let address = running.address;
             // Also one that has not begun to accept yet, and one that waits to.
             if nth % 2 == 0 {
@@ -999,7 +1004,7 @@ fn a_dropped_listener_frees_its_port_and_ends_what_was_pending() {
     for &kind in Kind::ALL {
         let mut times = Vec::new();
         for _ in 0..5 {
-            let running = kind.start(ListenerOptions::new(), ring());
+            let running = kind.start(options(), ring());
             let address = running.address;
             let pending = [(); 20].map(|()| silent(address));
             let ready = log_in(address, &worker(1)).unwrap();
@@ -1026,7 +1031,7 @@ fn a_listener_that_is_dropped_in_a_flood_frees_its_port_too() {
     for &kind in Kind::ALL {
         let mut times = Vec::new();
         for _ in 0..5 {
-            let running = kind.start(ListenerOptions::new().max_pending(16), ring());
+            let running = kind.start(options().max_pending(16), ring());
             let address = running.address;
             let stop = AtomicBool::new(false);
             thread::scope(|scope| {
@@ -1061,7 +1066,7 @@ fn of_many_that_wait_to_accept_exactly_one_is_given_each_stream() {
     const CLIENTS: usize = 40;
 
     for kind in Kind::ALL {
-        let running = kind.start(ListenerOptions::new(), ring());
+        let running = kind.start(options(), ring());
         let taken = running.take_all(4);
         let address = running.address;
         thread::scope(|scope| {
@@ -1091,7 +1096,7 @@ fn a_unix_socket_is_listened_on_like_any_other() {
         let path = directory.path().join(format!("{kind:?}.socket"));
         let events = Arc::new(Events::default());
         let hook = Arc::clone(&events);
-        let options = ListenerOptions::new()
+        let options = options()
             .max_pending(1)
             .on_event(move |event| hook.record(event));
         let socket = UnixListener::bind(&path).unwrap();
@@ -1305,7 +1310,7 @@ mod descriptors {
 
     fn starve(kind: Kind) {
         // A hook that panics here must not end the listener either.
-        let running = kind.start_hooked(ListenerOptions::new(), ring(), |event| {
+        let running = kind.start_hooked(options(), ring(), |event| {
             let failed = matches!(event.outcome, Outcome::Failed(_));
             assert!(!failed, "as this test wants it");
         });
@@ -1351,6 +1356,7 @@ mod descriptors {
 
 #[cfg(feature = "tokio")]
 mod cancelled {
+    use std::mem::ManuallyDrop;
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
 
@@ -1510,7 +1516,7 @@ mod cancelled {
 
     #[test]
     fn handshakes_that_are_dropped_with_their_listener_are_no_sessions() {
-        let running = Kind::Tokio.start(ListenerOptions::new(), ring());
+        let running = Kind::Tokio.start(options(), ring());
         let mut clients = Vec::new();
         let whole = 73 + worker(7).id().as_bytes().len();
         for stop in 0..whole {
@@ -1533,14 +1539,14 @@ mod cancelled {
         assert_eq!(events.now().len(), whole);
 
         // The runtime has other things to do.
-        let running = Kind::Tokio.start(ListenerOptions::new(), ring());
+        let running = Kind::Tokio.start(options(), ring());
         let client = log_in(running.address, &worker(7)).unwrap();
         let _pair = running.accept_from(&client);
     }
 
     #[test]
     fn an_accept_that_is_dropped_loses_no_stream() {
-        let running = Kind::Tokio.start(ListenerOptions::new(), ring());
+        let running = Kind::Tokio.start(options(), ring());
         let Either::Tokio(listener) = &running.listener else {
             panic!("it is another listener")
         };
@@ -1600,6 +1606,8 @@ mod cancelled {
                 let (_, server) = ends();
                 (address, over_tokio::Listener::new(socket, server).unwrap())
             });
+            // Where the runtime waits for the listener, nobody is to wait for the listener too.
+            let listener = ManuallyDrop::new(listener);
             let (connected, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
             let (ended, end) = mpsc::channel();
             thread::scope(|scope| {
@@ -1620,7 +1628,7 @@ mod cancelled {
                 stop.store(true, Ordering::Relaxed);
                 in_time.expect("the runtime ends");
             });
-            drop(listener);
+            drop(ManuallyDrop::into_inner(listener));
         }
     }
 }
