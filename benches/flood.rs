@@ -5,7 +5,8 @@
 //!
 //! - 1,000 silent connections a second. Every honest login has to succeed at the first try, or
 //!   this program fails.
-//! - As many as two processes can open, each renewed as soon as it is given up.
+//! - As many as two processes can open. That is more than the queue of the listening socket holds,
+//!   whatever listener empties it, and a client that finds it full tries again after a second.
 //! - 1,000 of them over std and 5,000 over tokio that stay, in a server of its own: the resident
 //!   memory of its process before and after. What the kernel holds for a socket is not in it.
 //!
@@ -21,7 +22,7 @@
     reason = "a bench that panics has measured nothing"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
@@ -35,7 +36,7 @@ use countersign::{Key, ListenerOptions, Server};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{interval, sleep, timeout};
 
 fn main() -> ExitCode {
@@ -320,47 +321,59 @@ async fn silent(nth: u32, address: SocketAddr) -> io::Result<TcpStream> {
 /// Opens its share of so many silent connections a second, or as many as it can, and says how
 /// many those were.
 fn attack(address: SocketAddr, attacker: u32, rate: u32, time: Duration) {
-    // Those of all attackers are more than may be pending, so that each of them is given up soon.
-    const AT_ONCE: u32 = CAP;
-
     let opened = Arc::new(AtomicU32::new(0));
-    let stays = {
-        let opened = Arc::clone(&opened);
-        move |nth: u32| {
-            let opened = Arc::clone(&opened);
-            async move {
-                if let Ok(mut stream) = silent(ATTACKERS * nth + attacker, address).await {
-                    opened.fetch_add(1, Ordering::Relaxed);
-                    // The challenge, and then the end.
-                    while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
-                }
-            }
-        }
-    };
-    let flood = async move {
+    let flood = async {
         let mut connections = JoinSet::new();
         if rate == AS_MANY_AS_CAN_BE {
             for slot in 0..AT_ONCE {
-                let stays = stays.clone();
-                connections.spawn(async move {
-                    for renewal in 0.. {
-                        stays(slot + renewal).await;
-                    }
-                });
+                connections.spawn(renew(attacker + ATTACKERS * slot, address, opened.clone()));
             }
-            while connections.join_next().await.is_some() {}
+            connections.join_next().await;
         } else {
             let mut tick = interval(Duration::from_secs(1) * ATTACKERS / rate);
             for nth in 0.. {
                 tick.tick().await;
-                connections.spawn(stays(nth));
+                connections.spawn(stay(attacker + ATTACKERS * nth, address, opened.clone()));
                 while connections.try_join_next().is_some() {}
             }
         }
     };
-    // That it is not over by then is what is wanted.
+    // Nothing but the time ends it.
     let _ = runtime().block_on(async { timeout(time, flood).await });
     println!("{}", opened.load(Ordering::Relaxed));
+}
+
+/// One connection, up to its end.
+async fn stay(nth: u32, address: SocketAddr, opened: Arc<AtomicU32>) {
+    if let Ok(mut stream) = silent(nth, address).await {
+        opened.fetch_add(1, Ordering::Relaxed);
+        while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+    }
+}
+
+const AT_ONCE: u32 = 256;
+
+/// One connection after the other. It does not wait for the end of any: where the queue of a
+/// listening socket overflows, some exist at this end only.
+async fn renew(mut nth: u32, address: SocketAddr, opened: Arc<AtomicU32>) {
+    // All of them together are twice as many as may be pending, so that the server gives up a
+    // connection before it is dropped here.
+    const HELD: u32 = 2 * CAP / ATTACKERS / AT_ONCE;
+    const SOON: Duration = Duration::from_millis(100);
+
+    let mut held = VecDeque::new();
+    loop {
+        // What was sent and got no answer is sent again after a second, which is too late here.
+        if let Ok(Ok(stream)) = timeout(SOON, silent(nth, address)).await {
+            opened.fetch_add(1, Ordering::Relaxed);
+            held.push_back(stream);
+        }
+        if held.len() > HELD as usize {
+            held.pop_front();
+        }
+        nth += 1;
+        yield_now().await;
+    }
 }
 
 /// Opens silent connections, says so once the server has greeted all of them, and keeps them.

@@ -1171,6 +1171,47 @@ fn a_unix_socket_is_listened_on_like_any_other() {
     }
 }
 
+/// Not with std alone: only tokio's sockets let the length of the queue be chosen.
+#[cfg(all(unix, feature = "tokio"))]
+#[test]
+fn a_listener_whose_queue_is_full_is_dropped_like_any_other() {
+    use std::os::unix::net::UnixStream;
+
+    let directory = crate::support::TempDir::new();
+    let path = directory.path().join("short.socket");
+    let socket = {
+        let _runtime = runtime().enter();
+        let socket = tokio::net::UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        socket.listen(1).unwrap().into_std().unwrap()
+    };
+    socket.set_nonblocking(false).unwrap();
+    let listener = Listener::with_options(socket, Server::new(ring()), options().max_ready(1));
+    let listener = listener.unwrap();
+    // After the second of these it does not accept any more.
+    let ready = [1, 2].map(|nth| {
+        let stream = UnixStream::connect(&path).unwrap();
+        let session = Client::new(worker(nth)).authenticate_within(&stream, LONG);
+        until(|| format!("{listener:?}").contains(&format!("ready: {nth},")));
+        (stream, session.unwrap())
+    });
+
+    let (connected, connections) = mpsc::channel();
+    for _ in 0..8 {
+        let (path, connected) = (path.clone(), connected.clone());
+        // Most of these wait until the listener is gone.
+        thread::spawn(move || connected.send(UnixStream::connect(path)));
+    }
+    let _queued = [(); 2].map(|()| connections.recv_timeout(LONG).unwrap().unwrap());
+    let (dropped, is_dropped) = mpsc::channel();
+    thread::spawn(move || {
+        drop(listener);
+        dropped.send(())
+    });
+    is_dropped.recv_timeout(LONG).expect("it is dropped");
+    drop(ready);
+}
+
 /// Who runs a whole handshake under one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {

@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use std::thread;
 
 use crate::endpoint::Server;
 use crate::error::Error;
@@ -115,7 +117,9 @@ impl Socket for UnixListener {
 
     fn wake(&self) {
         if let Ok(address) = self.local_addr() {
-            let _ = UnixStream::connect_addr(&address);
+            // Where the queue is full this waits for a place in it, or for the end of the socket.
+            let connect = move || UnixStream::connect_addr(&address);
+            let _ = thread::Builder::new().spawn(connect);
         }
     }
 
