@@ -336,8 +336,9 @@ impl Options {
     /// Called once for the outcome of each connection, and for each failure to accept one.
     ///
     /// It runs where the handshake ran, before the stream is given out: a slow hook delays this
-    /// one login, and a hook that panics loses it. A look-up of keys that panics loses its
-    /// connection too, and there is no event then.
+    /// one login, and under a flood one that blocks gathers threads or tasks without a limit, since
+    /// a handshake that has ended no longer counts as pending. A hook that panics loses the login.
+    /// A look-up of keys that panics loses its connection too, and there is no event then.
     ///
     /// ```
     /// # use countersign::ListenerOptions;
