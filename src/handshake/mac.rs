@@ -172,3 +172,6 @@ impl Drop for Tag {
         self.0.as_mut_slice().zeroize();
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests;
