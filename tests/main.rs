@@ -8,6 +8,8 @@
 )]
 mod after_the_end;
 mod allocations;
+#[cfg(feature = "multiprocessing")]
+mod attack_book;
 mod attacks;
 mod cookbook;
 mod deadline;
@@ -21,6 +23,7 @@ mod multiprocessing;
 #[cfg(feature = "multiprocessing")]
 mod multiprocessing_interop;
 mod over_tls;
+mod properties;
 #[cfg(feature = "multiprocessing")]
 mod pythons;
 mod records;

@@ -79,6 +79,29 @@ impl TryRng for Draws {
 
 impl TryCryptoRng for Draws {}
 
+/// A generator of this nonce.
+#[derive(Clone, Debug)]
+pub struct Nonce(pub [u8; 32]);
+
+impl TryRng for Nonce {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        unreachable!("a nonce is drawn in one piece")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        unreachable!("a nonce is drawn in one piece")
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+        dst.copy_from_slice(&self.0);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Nonce {}
+
 /// A generator that fails, as the operating system's may.
 #[derive(Debug)]
 pub struct NoEntropy;

@@ -5,7 +5,6 @@
 //! there unchecked; and against the crate, as far as a value can be seen from outside. The
 //! octets on the wire and the exporter's outputs belong to both, and tie the one to the other.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -13,10 +12,10 @@ use std::path::Path;
 use countersign::handshake::{Error, Mode, Prologue, Refusal, client, server};
 use countersign::record::{Opened, Opener};
 use countersign::{Binding, Key, Session};
+use rand::TryRng;
 use rand::rngs::SysRng;
-use rand::{TryCryptoRng, TryRng};
 
-use crate::support::{deliver, hmac, transcript};
+use crate::support::{Nonce, deliver, hmac, transcript};
 
 #[test]
 fn every_vector_agrees_with_a_computation_from_hmac_alone() {
@@ -620,28 +619,6 @@ fn random(len: usize) -> Vec<u8> {
     SysRng.try_fill_bytes(&mut octets).unwrap();
     octets
 }
-
-/// A generator of this nonce.
-struct Nonce([u8; 32]);
-
-impl TryRng for Nonce {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        dst.copy_from_slice(&self.0);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Nonce {}
 
 /// The vectors of all files, each without comments.
 fn vectors() -> Vec<String> {

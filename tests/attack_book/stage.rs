@@ -1,0 +1,371 @@
+//! Honest programs on three wires, with the attacker at the other end of each line.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use countersign::compat::cookbook;
+use countersign::compat::multiprocessing::{self, Connection};
+use countersign::{Binding, Client, Deadline, Error, Key, Keys, Server, Session};
+
+use crate::support::{secret, tcp_pair};
+
+/// Far more than a login takes, for a test that is about to fail.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// What an honest client asks for, one after the other, once it has logged in.
+pub const REQUESTS: [&[u8; 8]; 2] = [b"pay Ann;", b"pay Bob;"];
+
+/// What no honest client asks for.
+pub const FORGED: &[u8; 8] = b"pay me!!";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Recipe,
+    Multiprocessing,
+    /// In mode 0.
+    Native,
+    /// Native in mode 1.
+    Protected,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Client,
+    Server,
+}
+
+impl Wire {
+    /// Who sends how many octets, from the first to the last message of a login without a key id.
+    pub fn flights(self) -> &'static [(Role, usize)] {
+        use Role::{Client, Server};
+        match self {
+            Self::Recipe => &[(Server, 32), (Client, 32)],
+            Self::Multiprocessing => &[
+                (Server, 63),
+                (Client, 44),
+                (Server, 13),
+                (Client, 63),
+                (Server, 44),
+                (Client, 13),
+            ],
+            Self::Native | Self::Protected => &[(Server, 40), (Client, 73), (Server, 33)],
+        }
+    }
+
+    /// Passes a login on unchanged, and keeps a copy.
+    pub fn relay(self, client: &mut Honest, server: &mut Honest) -> Vec<Vec<u8>> {
+        let mut recorded = Vec::new();
+        for &(sender, len) in self.flights() {
+            let (from, to) = match sender {
+                Role::Client => (&mut *client, &mut *server),
+                Role::Server => (&mut *server, &mut *client),
+            };
+            let mut flight = from.says(len);
+            if let (Self::Native | Self::Protected, Role::Client, Some(&key_id_len)) =
+                (self, sender, flight.get(8))
+            {
+                flight.extend(from.says(key_id_len.into()));
+            }
+            to.hears(&flight);
+            recorded.push(flight);
+        }
+        recorded
+    }
+
+    /// Plays one role of a login from a recording, whatever the other says.
+    pub fn play(self, role: Role, recorded: &[Vec<u8>], honest: &mut Honest) {
+        for (&(sender, len), flight) in self.flights().iter().zip(recorded) {
+            if sender == role {
+                honest.hears(flight);
+            } else {
+                honest.says(len);
+            }
+        }
+    }
+
+    /// A request as it is sent after the login, by somebody who does not know its tag.
+    pub fn wrapped(self, request: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Recipe | Self::Native => request.to_vec(),
+            Self::Multiprocessing => framed(request),
+            Self::Protected => [&[0, 8], request, &[0; 16]].concat(),
+        }
+    }
+
+    /// What a client sends after its login: its requests, each as it is on the wire, and what
+    /// ends them.
+    pub fn requests_of(self, client: &mut Honest) -> [Vec<u8>; 3] {
+        let [request, end] = match self {
+            Self::Recipe | Self::Native => [8, 0],
+            Self::Multiprocessing => [12, 0],
+            Self::Protected => [26, 18],
+        };
+        [request, request, end].map(|len| client.says(len))
+    }
+}
+
+/// A message of `multiprocessing`, with its length before it.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let len = i32::try_from(message.len()).unwrap();
+    [&len.to_be_bytes(), message].concat()
+}
+
+/// A challenge of `multiprocessing`.
+pub fn challenge(digest: &str, random: &[u8]) -> Vec<u8> {
+    framed(&[b"#CHALLENGE#", digest.as_bytes(), random].concat())
+}
+
+/// An honest program, before it is started. All share one secret unless they are told another.
+#[derive(Clone)]
+pub struct Program {
+    pub wire: Wire,
+    pub secret: Vec<u8>,
+    pub key_id: &'static str,
+    pub service: &'static str,
+    /// What the channel beneath exports, where the login is to be bound to it.
+    pub channel: Option<[u8; 32]>,
+}
+
+impl Program {
+    pub fn on(wire: Wire) -> Self {
+        Self {
+            wire,
+            secret: secret("shared"),
+            key_id: "",
+            service: "",
+            channel: None,
+        }
+    }
+
+    pub fn named(self, service: &'static str) -> Self {
+        Self { service, ..self }
+    }
+
+    pub fn over(self, channel: [u8; 32]) -> Self {
+        Self {
+            channel: Some(channel),
+            ..self
+        }
+    }
+
+    pub fn knowing(self, secret: impl AsRef<[u8]>) -> Self {
+        Self {
+            secret: secret.as_ref().to_vec(),
+            ..self
+        }
+    }
+
+    pub fn called(self, key_id: &'static str) -> Self {
+        Self { key_id, ..self }
+    }
+
+    /// Logs in, and sends its requests.
+    pub fn client(&self) -> Honest {
+        let program = self.clone();
+        Honest::start(move |stream| program.run_client(stream))
+    }
+
+    /// Awaits a login, and receives until there is no more.
+    pub fn server(&self) -> Honest {
+        let program = self.clone();
+        Honest::start(move |stream| program.run_server(stream))
+    }
+
+    fn run_client(&self, stream: &mut Deadline<'_, TcpStream>) -> Result<Login, Error> {
+        let mut login = Login::default();
+        match self.wire {
+            Wire::Recipe => {
+                cookbook::client_authenticate(stream, &self.secret)?;
+                send(stream);
+            }
+            Wire::Multiprocessing => {
+                let knows = multiprocessing::client_authenticate(stream, &self.secret)?;
+                let mut connection = Connection::new(stream, knows);
+                // An attacker need not stay to hear them.
+                let _ = REQUESTS.map(|request| connection.send_bytes(request));
+            }
+            Wire::Native => {
+                let session = self.native_client().authenticate(stream)?;
+                login.exported = Some(exported(&session));
+                send(stream);
+            }
+            Wire::Protected => {
+                let mut stream = self.native_client().protect(stream)?;
+                login.exported = Some(exported(stream.session()));
+                send(&mut stream);
+                let _ = stream.close();
+            }
+        }
+        Ok(login)
+    }
+
+    fn run_server(&self, stream: &mut Deadline<'_, TcpStream>) -> Result<Login, Error> {
+        let mut login = Login::default();
+        match self.wire {
+            Wire::Recipe => {
+                let _knows = cookbook::server_authenticate(stream, &self.secret)?;
+                login.receive(stream);
+            }
+            Wire::Multiprocessing => {
+                let knows = multiprocessing::server_authenticate(stream, &self.secret)?;
+                login.receive_messages(&mut Connection::new(stream, knows));
+            }
+            Wire::Native | Wire::Protected => {
+                let key = self.key();
+                let server = Server::new(&key).service(self.service).unwrap();
+                match &self.channel {
+                    None => self.serve(&server, &mut login, stream)?,
+                    Some(exported) => {
+                        let server = server.bound(&Binding::tls_exporter(exported));
+                        self.serve(&server, &mut login, stream)?;
+                    }
+                }
+            }
+        }
+        Ok(login)
+    }
+
+    fn serve<K: Keys>(
+        &self,
+        server: &Server<K>,
+        login: &mut Login,
+        stream: &mut Deadline<'_, TcpStream>,
+    ) -> Result<(), Error> {
+        if self.wire == Wire::Protected {
+            let mut stream = server.protect(stream)?;
+            login.exported = Some(exported(stream.session()));
+            login.receive(&mut stream);
+        } else {
+            let session = server.authenticate(stream)?;
+            login.exported = Some(exported(&session));
+            login.receive(stream);
+        }
+        Ok(())
+    }
+
+    fn native_client(&self) -> Client {
+        let client = Client::new(self.key()).service(self.service).unwrap();
+        match &self.channel {
+            Some(exported) => client.bound(&Binding::tls_exporter(exported)),
+            None => client,
+        }
+    }
+
+    fn key(&self) -> Key {
+        let key = Key::new(&self.secret).unwrap();
+        key.with_id(self.key_id).unwrap()
+    }
+}
+
+fn send(stream: &mut impl Write) {
+    for request in REQUESTS {
+        // Each in a record of its own, and an attacker need not stay to hear it.
+        let _ = stream.write_all(request).and_then(|()| stream.flush());
+    }
+}
+
+fn exported(session: &Session) -> [u8; 32] {
+    let mut output = [0; 32];
+    session.export("the book", b"", &mut output).unwrap();
+    output
+}
+
+/// What became of a program that has accepted its peer.
+#[derive(Debug)]
+pub struct Login {
+    /// What the session exports, where there is one.
+    pub exported: Option<[u8; 32]>,
+    /// The requests that the application was given.
+    pub received: Vec<u8>,
+    /// How they ended.
+    pub end: io::Result<()>,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            exported: None,
+            received: Vec::new(),
+            end: Ok(()),
+        }
+    }
+}
+
+impl Login {
+    fn receive(&mut self, stream: &mut impl Read) {
+        self.end = stream.read_to_end(&mut self.received).map(drop);
+    }
+
+    fn receive_messages(&mut self, connection: &mut Connection<impl Read + Write>) {
+        self.end = loop {
+            match connection.recv_bytes(REQUESTS[0].len()) {
+                Ok(Some(message)) => self.received.extend(message),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+    }
+}
+
+/// An honest program in a thread of its own, and the attacker's end of its only connection.
+pub struct Honest {
+    line: TcpStream,
+    program: JoinHandle<Result<Login, Error>>,
+}
+
+impl Honest {
+    fn start(
+        program: impl FnOnce(&mut Deadline<'_, TcpStream>) -> Result<Login, Error> + Send + 'static,
+    ) -> Self {
+        let (line, stream) = tcp_pair();
+        line.set_read_timeout(Some(2 * LIMIT)).unwrap();
+        let program = move || program(&mut Deadline::new(&stream, LIMIT).unwrap());
+        Self {
+            line,
+            program: thread::spawn(program),
+        }
+    }
+
+    /// The next so many octets that it sends; fewer where it ends before.
+    pub fn says(&mut self, len: usize) -> Vec<u8> {
+        let mut octets = Vec::new();
+        let len = u64::try_from(len).unwrap();
+        match (&self.line).take(len).read_to_end(&mut octets) {
+            Ok(_) => {}
+            // It ended with something unheard.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("{error}"),
+        }
+        octets
+    }
+
+    /// Sends it these octets, whether or not it is still there to hear them.
+    pub fn hears(&mut self, octets: &[u8]) {
+        let _ = (&self.line).write_all(octets);
+    }
+
+    /// Ends its line, and gives what became of it.
+    pub fn ends(self) -> Result<Login, Error> {
+        // It may be gone already.
+        let _ = self.line.shutdown(Shutdown::Write);
+        self.program.join().unwrap()
+    }
+
+    /// Whether it took its peer for one of its own. Not having been told in time is no answer.
+    #[track_caller]
+    pub fn accepts(self) -> bool {
+        match self.ends() {
+            Ok(_) => true,
+            Err(
+                Error::Denied
+                | Error::ServerNotAuthentic
+                | Error::ClientNotAuthentic { .. }
+                | Error::Incompatible(_)
+                | Error::Multiprocessing(_),
+            ) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
