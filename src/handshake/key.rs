@@ -3,6 +3,7 @@
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::hint::black_box;
 
 use rand::TryCryptoRng;
 use zeroize::Zeroizing;
@@ -14,7 +15,7 @@ use super::message::append;
 /// `PRK`, `Kc`, `Ks` and `Kx`: the keys that both ends derive from one secret, with the key id
 /// under which a server knows it.
 ///
-/// The secret itself is forgotten: a `Key` holds four keyed HMAC states (about 650 octets), no
+/// The secret itself is forgotten: a `Key` holds four keyed HMAC states (about 400 octets), no
 /// heap memory, and is wiped when dropped. Wiping reaches the place where a value is dropped;
 /// *moving* a value or computing with it may leave a copy behind that nothing wipes, and so may
 /// swapping and core dumps. Where that matters, keep keys behind a reference.
@@ -439,7 +440,8 @@ fn all_equal(secret: &[u8]) -> bool {
 /// Two lower-case hexadecimal digits, without a branch or a table: the octet is secret.
 fn hex(octet: u8) -> [u8; 2] {
     [octet >> 4, octet & 0x0f].map(|nibble| {
-        let is_letter = 9_u8.wrapping_sub(nibble) >> 7;
+        // Without the barrier, an optimiser for size makes a branch of the multiplication.
+        let is_letter = black_box(9_u8.wrapping_sub(nibble) >> 7);
         b'0' + nibble + is_letter * (b'a' - b'0' - 10)
     })
 }

@@ -1,0 +1,583 @@
+//! No branch and no address depends on a secret, apart from the bits that are declared.
+//!
+//! In valgrind's memcheck the secret is marked as memory that nobody has written. The marks
+//! follow it, bit by bit, through everything that is computed from it: the derived keys, the
+//! expected tags, the session secret. Memcheck reports each conditional jump and each address
+//! that depends on a mark. What is sent loses its marks where it is sent, since from there on
+//! everybody may know it.
+//!
+//! An answer that the program acts on is a branch, so there have to be reports; [`Bit`] names all
+//! that there may be. Each phase declares those that it needs, and has to have just as many: not
+//! fewer either, since then something was not marked. That they are where they should be is for
+//! `run` to see, which holds the places of the reports against the file `declared`.
+
+mod leaky;
+mod line;
+mod memcheck;
+
+use std::env;
+use std::error::Error;
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::thread;
+
+use countersign::compat::{cookbook, multiprocessing};
+use countersign::handshake::{
+    self, Mode, Progress, Prologue, Receive, Refusal, Transcript, client, server,
+};
+use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX};
+use countersign::{Client, Key, Protected, Secret, Server, Session};
+use rand::rngs::SysRng;
+use rand::{TryCryptoRng, TryRng};
+
+use line::Line;
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    if !memcheck::is_running() {
+        println!("this does not run in valgrind: NOTHING WAS CHECKED");
+        return Ok(ExitCode::FAILURE);
+    }
+    let argument = env::args().nth(1);
+    match argument.as_deref() {
+        None | Some("native") => (),
+        Some("leaky-branch") => {
+            black_box(leaky::branch(&expected_tag()?));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some("leaky-index") => {
+            black_box(leaky::index(&expected_tag()?));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(_) => return Err("there are only native, leaky-branch and leaky-index".into()),
+    }
+
+    let mut check = Check::default();
+    // Valgrind shows programs a processor without them, and could not follow marks through them.
+    let portable = !is_x86_feature_detected!("sha");
+    check.require("a processor without SHA extensions", portable);
+    let shown = if portable { "none" } else { "some" };
+    println!("SHA extensions shown to this program: {shown}");
+    let ends = Ends::new(&mut check)?;
+    for mode in [Mode::Authenticate, Mode::Protect] {
+        handshakes(&mut check, &ends, mode)?;
+    }
+    sessions(&mut check, &ends)?;
+    drivers(&mut check, &ends)?;
+    if argument.is_none() {
+        other_wires(&mut check)?;
+    }
+    Ok(check.finish())
+}
+
+/// What may become known of a secret, and is acted on. The file `declared` has where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bit {
+    /// Whether all octets of a secret are equal.
+    ConstantSecret,
+    /// Whether a client's proof is right.
+    ClientsProof,
+    /// Whether a server's proof is right.
+    ServersProof,
+    /// Whether the tag of a record is right.
+    RecordsTag,
+    /// Whether all octets of a secret of the recipe are zero.
+    ZeroSecret,
+    /// Whether a digest of the recipe is right.
+    RecipesDigest,
+    /// Whether a digest of Python's is right.
+    PythonsDigest,
+    /// The same once more: which of two messages the peer is sent.
+    PythonsWelcome,
+}
+
+use Bit::{
+    ClientsProof, ConstantSecret, PythonsDigest, PythonsWelcome, RecipesDigest, RecordsTag,
+    ServersProof, ZeroSecret,
+};
+
+/// The keys of both ends. All of them are marked.
+struct Ends {
+    prologue: Prologue,
+    config: server::Config,
+    key: Key,
+    another: Key,
+}
+
+impl Ends {
+    fn new(check: &mut Check) -> Result<Self, Box<dyn Error>> {
+        let secret = check.phase("Secret::generate", [], || Secret::generate(&mut Marked))?;
+        check.marked("a secret drawn", secret.as_ref(), 64);
+        let master = check.phase("Key::new", [ConstantSecret], || Key::new(&secret))?;
+        check.marked_but_for_padding("its keys", &master, KEYED_STATES);
+        let child = check.phase("Key::child_secret", [], || master.child_secret(KEY_ID))?;
+        check.marked("a child's secret", child.as_ref(), 64);
+        let key = check.phase("Key::new", [ConstantSecret], || Key::new(&child))?;
+        check.marked_but_for_padding("its keys", &key, KEYED_STATES);
+        check.phase("Key::fingerprint", [], || {
+            black_box(key.fingerprint());
+        });
+
+        for len in [16, 17, 31, 32, 33, 63, 64, 65, 100, 1000] {
+            let mut secret = vec![0; len];
+            Marked.try_fill_bytes(&mut secret)?;
+            check.phase("Key::new, of 16 to 1000 octets", [ConstantSecret], || {
+                Key::new(&secret)
+            })?;
+            secret.fill(b'x');
+            memcheck::mark_undefined(&mut secret);
+            let refused = check.phase("Key::new, of equal octets", [ConstantSecret], || {
+                Key::new(&secret)
+            });
+            check.require("equal octets are refused", refused.is_err());
+        }
+
+        let prologue = Prologue::new("billing/2")?;
+        Ok(Self {
+            config: server::Config::new(prologue.clone()),
+            prologue,
+            key: key.with_id(KEY_ID)?,
+            another: master.with_id(KEY_ID)?,
+        })
+    }
+}
+
+const KEY_ID: &str = "worker-7";
+
+/// Four derived keys, each of them as the inner and the outer state of an HMAC, in octets.
+const KEYED_STATES: usize = 4 * 2 * 32;
+
+/// The key that a server finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Right,
+    Another,
+    Nothing,
+}
+
+/// What is altered on the way: one octet of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Altered {
+    Nothing,
+    ClientsProof(usize),
+    ServersProof(usize),
+}
+
+fn handshakes(check: &mut Check, ends: &Ends, mode: Mode) -> Result<(), Box<dyn Error>> {
+    for (found, altered) in [
+        (Found::Right, Altered::Nothing),
+        (Found::Another, Altered::Nothing),
+        (Found::Nothing, Altered::Nothing),
+    ] {
+        handshake(check, ends, mode, found, altered)?;
+    }
+    for at in 0..32 {
+        handshake(check, ends, mode, Found::Right, Altered::ClientsProof(at))?;
+        handshake(check, ends, mode, Found::Right, Altered::ServersProof(at))?;
+    }
+    Ok(())
+}
+
+/// One handshake in memory, to the sessions of the client and of the server where both accept.
+fn handshake(
+    check: &mut Check,
+    ends: &Ends,
+    mode: Mode,
+    found: Found,
+    altered: Altered,
+) -> Result<Option<(Session, Session)>, Box<dyn Error>> {
+    let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+    let (f1, await_response) = ends.config.start(&mut servers, mode, &mut SysRng)?;
+    let await_challenge =
+        client::start(&mut clients, &ends.prologue, mode, &ends.key, &mut SysRng)?;
+
+    let (f2, await_verdict) = check.phase("the client reads F1 and proves", [], || {
+        deliver(await_challenge, f1.as_ref())
+    })?;
+    check.marked("F2", f2.as_ref(), 32);
+    let mut f2 = sent(f2);
+    if let Altered::ClientsProof(at) = altered {
+        let tag = f2.len() - 32;
+        flip(&mut f2, tag + at);
+    }
+    let identified = check.phase("the server reads F2", [], || deliver(await_response, &f2))?;
+
+    let (name, bit, key) = match (found, altered) {
+        (Found::Nothing, _) => ("the server knows no such key", None, None),
+        (Found::Another, _) => (
+            "the server verifies under another key",
+            Some(ClientsProof),
+            Some(&ends.another),
+        ),
+        (Found::Right, Altered::ClientsProof(_)) => (
+            "the server verifies an altered proof",
+            Some(ClientsProof),
+            Some(&ends.key),
+        ),
+        (Found::Right, _) => (
+            "the server verifies a right proof",
+            Some(ClientsProof),
+            Some(&ends.key),
+        ),
+    };
+    let accepts = found == Found::Right && !matches!(altered, Altered::ClientsProof(_));
+    let (f3, server) = check.phase(name, bit.as_slice(), || identified.verify(key));
+    check.require(
+        name,
+        match &server {
+            Ok(_) => accepts,
+            Err(handshake::Error::ClientNotAuthentic { refusal, .. }) => {
+                !accepts && (*refusal == Refusal::UnknownKeyId) == (found == Found::Nothing)
+            }
+            Err(_) => false,
+        },
+    );
+    check.marked("F3", f3.as_ref(), if accepts { 32 } else { 0 });
+    let mut f3 = sent(f3);
+
+    let (name, bit) = match altered {
+        _ if !accepts => ("the client is denied", None),
+        Altered::ServersProof(at) => {
+            flip(&mut f3, 1 + at);
+            ("the client verifies an altered proof", Some(ServersProof))
+        }
+        _ => ("the client verifies a right proof", Some(ServersProof)),
+    };
+    let client = check.phase(name, bit.as_slice(), || deliver(await_verdict, &f3));
+    check.require(
+        name,
+        match (&client, altered) {
+            (Err(handshake::Error::Denied), _) => !accepts,
+            (Err(handshake::Error::ServerNotAuthentic), Altered::ServersProof(_))
+            | (Ok(_), Altered::Nothing) => accepts,
+            _ => false,
+        },
+    );
+    Ok(client.ok().zip(server.ok()))
+}
+
+/// What an accepted handshake leaves: the exporter, and records.
+fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
+    let pair = |check: &mut Check| {
+        handshake(check, ends, Mode::Protect, Found::Right, Altered::Nothing)?
+            .ok_or_else(|| Box::<dyn Error>::from("no session"))
+    };
+
+    let (client, server) = pair(check)?;
+    check.marked_but_for_padding("a session's secret", &client, 32);
+    let (mut ours, mut theirs) = ([0; 80], [0; 80]);
+    check.phase("Session::export", [], || {
+        client.export("a label", b"a context", &mut ours)?;
+        server.export("a label", b"a context", &mut theirs)
+    })?;
+    check.marked("what is exported", &ours, 80);
+    memcheck::mark_defined(&ours);
+    memcheck::mark_defined(&theirs);
+    check.require("both ends export the same", ours == theirs);
+
+    let (mut client, mut server) = pair(check)?;
+    let (clients, servers) = check.phase("Session::records", [], || {
+        (client.records(), server.records())
+    });
+    let (Some((mut sealer, _)), Some((_, mut opener))) = (clients, servers) else {
+        return Err("no records".into());
+    };
+    check.marked_but_for_padding("the key of a direction", &sealer, 2 * 32);
+    for len in [1, 100, PAYLOAD_MAX] {
+        let mut record = vec![b'x'; OVERHEAD + len];
+        check.phase("a record is sealed", [], || sealer.seal(&mut record))?;
+        check.marked("a record", record.as_slice(), 16);
+        memcheck::mark_defined(record.as_slice());
+        let outcome = check.phase("a right record is opened", [RecordsTag], || {
+            opener.open(&record)
+        });
+        check.require("a right record", matches!(outcome, Ok(Opened::Data(_))));
+    }
+    let end = check.phase("a close is sealed", [], || sealer.close())?;
+    check.marked("a record", &end, 16);
+    memcheck::mark_defined(&end);
+    let outcome = check.phase("a close is opened", [RecordsTag], || opener.open(&end));
+    check.require("a close", matches!(outcome, Ok(Opened::Close)));
+
+    // The first octet of the payload, and each of the tag.
+    for at in [2].into_iter().chain(7..23) {
+        let (mut client, mut server) = pair(check)?;
+        let (Some((_, mut opener)), Some((mut sealer, _))) = (client.records(), server.records())
+        else {
+            return Err("no records".into());
+        };
+        let mut record = [b'x'; OVERHEAD + 5];
+        check.phase("a record is sealed", [], || sealer.seal(&mut record))?;
+        memcheck::mark_defined(&record);
+        flip(&mut record, at);
+        let outcome = check.phase("an altered record is opened", [RecordsTag], || {
+            opener.open(&record)
+        });
+        check.require("an altered record", outcome == Err(record::Error::BadTag));
+    }
+    Ok(())
+}
+
+/// The same over a stream, as programs use it.
+fn drivers(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
+    let client = Client::new(ends.key.clone());
+    let server = Server::new(ends.key.clone());
+    let wrong = Server::new(ends.another.clone());
+
+    let [ours, theirs] = check.talk(
+        "authenticate",
+        &[ClientsProof, ServersProof],
+        |mut line| client.authenticate(&mut line).is_ok(),
+        |mut line| server.authenticate(&mut line).is_ok(),
+    )?;
+    check.require("authenticate", ours && theirs);
+
+    let [ours, theirs] = check.talk(
+        "authenticate, with another key",
+        &[ClientsProof],
+        |mut line| client.authenticate(&mut line).is_ok(),
+        |mut line| wrong.authenticate(&mut line).is_ok(),
+    )?;
+    check.require("authenticate, with another key", !ours && !theirs);
+
+    let talk = |stream: Result<Protected<Line>, countersign::Error>| {
+        let Ok(mut stream) = stream else { return false };
+        let mut heard = Vec::new();
+        stream.write_all(b"hello").is_ok()
+            && stream.close().is_ok()
+            && stream.read_to_end(&mut heard).is_ok()
+            && heard == b"hello"
+    };
+    let [ours, theirs] = check.talk(
+        "protect, and a record and a close from each end",
+        &[
+            ClientsProof,
+            ServersProof,
+            RecordsTag,
+            RecordsTag,
+            RecordsTag,
+            RecordsTag,
+        ],
+        |line| talk(client.protect(line)),
+        |line| talk(server.protect(line)),
+    )?;
+    check.require("protect", ours && theirs);
+    Ok(())
+}
+
+/// The wires of [`countersign::compat`].
+fn other_wires(check: &mut Check) -> Result<(), Box<dyn Error>> {
+    let (mut secret, mut another) = ([0; 40], [0; 40]);
+    Marked.try_fill_bytes(&mut secret)?;
+    Marked.try_fill_bytes(&mut another)?;
+
+    for (name, theirs, same) in [
+        ("the recipe, right", &secret, true),
+        ("the recipe, wrong", &another, false),
+    ] {
+        let [_, accepted] = check.talk(
+            name,
+            &[ZeroSecret, ZeroSecret, RecipesDigest],
+            |mut line| cookbook::client_authenticate(&mut line, &secret).is_ok(),
+            |mut line| cookbook::server_authenticate(&mut line, theirs).is_ok(),
+        )?;
+        check.require(name, accepted == same);
+    }
+    for (name, theirs, same, bits) in [
+        (
+            "Python's, right",
+            &secret,
+            true,
+            &[PythonsDigest, PythonsWelcome].repeat(2),
+        ),
+        (
+            "Python's, wrong",
+            &another,
+            false,
+            &vec![PythonsDigest, PythonsWelcome],
+        ),
+    ] {
+        let ends = check.talk(
+            name,
+            bits,
+            |mut line| multiprocessing::client_authenticate(&mut line, &secret).is_ok(),
+            |mut line| multiprocessing::server_authenticate(&mut line, theirs).is_ok(),
+        )?;
+        check.require(name, ends == [same; 2]);
+        let ends = check.talk(
+            name,
+            bits,
+            |mut line| multiprocessing::client_authenticate_md5(&mut line, &secret).is_ok(),
+            |mut line| multiprocessing::server_authenticate_md5(&mut line, theirs).is_ok(),
+        )?;
+        check.require(name, ends == [same; 2]);
+    }
+    Ok(())
+}
+
+/// A client's proof as it is before it is sent.
+fn expected_tag() -> Result<[u8; 32], Box<dyn Error>> {
+    let key = Key::new(Secret::generate(&mut Marked)?)?;
+    let (prologue, mode) = (Prologue::EMPTY, Mode::Authenticate);
+    let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+    let config = server::Config::new(prologue.clone());
+    let (f1, _) = config.start(&mut servers, mode, &mut SysRng)?;
+    let state = client::start(&mut clients, &prologue, mode, &key, &mut SysRng)?;
+    let (f2, _) = deliver(state, f1.as_ref())?;
+    Ok(*f2.as_ref().last_chunk().ok_or("F2 is too short")?)
+}
+
+/// Hands a flight over: from here on everybody may know it.
+fn sent(flight: impl AsRef<[u8]>) -> Vec<u8> {
+    memcheck::mark_defined(flight.as_ref());
+    flight.as_ref().to_vec()
+}
+
+fn flip(octets: &mut [u8], at: usize) {
+    if let Some(octet) = octets.get_mut(at) {
+        *octet ^= 1;
+    }
+}
+
+fn deliver<R: Receive>(mut state: R, mut flight: &[u8]) -> Result<R::Next, handshake::Error> {
+    loop {
+        let space = state.space();
+        let (piece, rest) = flight.split_at(space.len().min(flight.len()));
+        for (to, from) in space.iter_mut().zip(piece) {
+            *to = *from;
+        }
+        flight = rest;
+        match state.advance(piece.len())? {
+            Progress::More(same) => state = same,
+            Progress::Done(next) => return Ok(next),
+        }
+    }
+}
+
+/// The system's generator, of which nobody may know what it gave.
+struct Marked;
+
+impl TryRng for Marked {
+    type Error = <SysRng as TryRng>::Error;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut octets = [0; 4];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u32::from_ne_bytes(octets))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut octets = [0; 8];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u64::from_ne_bytes(octets))
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> {
+        SysRng.try_fill_bytes(dst)?;
+        memcheck::mark_undefined(dst);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Marked {}
+
+/// What was declared and what was found.
+#[derive(Default)]
+struct Check {
+    failed: bool,
+    /// Each finding, with how often it was made.
+    found: Vec<(String, usize)>,
+    declared: Vec<(Bit, usize)>,
+}
+
+impl Check {
+    /// Runs a part of the protocol, in which each of these bits is acted on once.
+    fn phase<T>(&mut self, name: &str, bits: impl AsRef<[Bit]>, routine: impl FnOnce() -> T) -> T {
+        let bits = bits.as_ref();
+        for bit in bits {
+            match self.declared.iter_mut().find(|(other, _)| other == bit) {
+                Some((_, times)) => *times += 1,
+                None => self.declared.push((*bit, 1)),
+            }
+        }
+        let before = memcheck::reports();
+        let value = routine();
+        let reported = memcheck::reports() - before;
+        self.line(
+            reported == bits.len(),
+            format!("{reported:>6} reports  {name} {bits:?}"),
+        );
+        value
+    }
+
+    /// A phase of two ends over a line, each of which tells how it ended.
+    fn talk(
+        &mut self,
+        name: &str,
+        bits: &[Bit],
+        client: impl FnOnce(Line) -> bool,
+        server: impl FnOnce(Line) -> bool + Send,
+    ) -> io::Result<[bool; 2]> {
+        let (clients, servers) = Line::pair()?;
+        Ok(self.phase(name, bits, || {
+            thread::scope(|scope| {
+                let server = scope.spawn(move || server(servers));
+                let ours = client(clients);
+                [ours, server.join().is_ok_and(|accepted| accepted)]
+            })
+        }))
+    }
+
+    /// That so many octets of a value, and no others, are marked.
+    fn marked<T: ?Sized>(&mut self, name: &str, value: &T, octets: usize) {
+        let marked = memcheck::undefined_octets(value);
+        let all = size_of_val(value);
+        self.line(
+            marked == octets,
+            format!("{marked:>6} marked   {name}, of {all} octets"),
+        );
+    }
+
+    /// The same of a value with padding, which nobody has written and which may be marked, too.
+    fn marked_but_for_padding<T>(&mut self, name: &str, value: &T, octets: usize) {
+        let marked = memcheck::undefined_octets(value);
+        let all = size_of_val(value);
+        self.line(
+            (octets..octets + align_of::<T>()).contains(&marked),
+            format!("{octets:>6} marked   {name}, of {all} octets"),
+        );
+    }
+
+    /// That a part of the protocol ended as it should.
+    fn require(&mut self, name: &str, holds: bool) {
+        if !holds {
+            self.failed = true;
+            println!("FAILED: {name}");
+        }
+    }
+
+    fn line(&mut self, passed: bool, line: String) {
+        if !passed {
+            self.failed = true;
+            println!("FAILED: {line}");
+        }
+        match self.found.iter_mut().find(|(other, _)| *other == line) {
+            Some((_, times)) => *times += 1,
+            None => self.found.push((line, 1)),
+        }
+    }
+
+    fn finish(self) -> ExitCode {
+        for (line, times) in self.found {
+            println!("{times:>4} times {line}");
+        }
+        for (bit, times) in self.declared {
+            println!("declared {times} {bit:?}");
+        }
+        if self.failed {
+            return ExitCode::FAILURE;
+        }
+        println!("passed");
+        ExitCode::SUCCESS
+    }
+}
