@@ -3,7 +3,6 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
-use std::vec;
 use std::vec::Vec;
 
 use rand::rngs::SysRng;
@@ -119,28 +118,20 @@ pub(crate) fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>
 }
 
 fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, KeyFileProblem> {
-    let mut file = File::open(path).map_err(KeyFileProblem::Io)?;
+    let file = File::open(path).map_err(KeyFileProblem::Io)?;
     let metadata = file.metadata().map_err(KeyFileProblem::Io)?;
     if metadata.is_dir() {
         return Err(KeyFileProblem::Io(io::ErrorKind::IsADirectory.into()));
     }
     check_mode(&metadata, readers)?;
 
-    // One buffer of full size: one that grows leaves copies behind that nothing wipes.
-    let mut buffer = Zeroizing::new(vec![0; MAX_LEN + 1]);
-    let mut len = 0;
-    loop {
-        match file.read(buffer.get_mut(len..).unwrap_or_default()) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(KeyFileProblem::Io(error)),
-        }
-    }
-    if len > MAX_LEN {
+    // A buffer that grows leaves copies behind that nothing wipes; this one has room for all that
+    // is read, and some to spare, in which the end is noticed.
+    let mut buffer = Zeroizing::new(Vec::with_capacity(MAX_LEN + 64));
+    (file.take(MAX_LEN as u64 + 1).read_to_end(&mut buffer)).map_err(KeyFileProblem::Io)?;
+    if buffer.len() > MAX_LEN {
         return Err(KeyFileProblem::TooLarge);
     }
-    buffer.truncate(len);
     Ok(buffer)
 }
 

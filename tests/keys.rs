@@ -298,6 +298,10 @@ fn a_key_id_is_escaped_wherever_it_is_shown() {
     for (octets, escaped) in rows {
         let id = KeyId::new(octets).unwrap();
         assert_eq!(id.to_string(), escaped);
+        for text in [escaped, "worker-8", "worker-", ""] {
+            assert_eq!(id == text, octets == text.as_bytes(), "{escaped}, {text}");
+            assert_eq!(id == *text, octets == text.as_bytes(), "{escaped}, {text}");
+        }
         assert_eq!(format!("{id:?}"), format!("\"{escaped}\""));
 
         // Where it is part of something else, too.

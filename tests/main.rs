@@ -13,6 +13,8 @@ mod attack_book;
 mod attacks;
 mod cookbook;
 mod deadline;
+mod errors;
+mod fuzz;
 mod hostile;
 mod interop;
 mod keyring;

@@ -3,13 +3,15 @@
 
 use countersign::handshake::{
     self, Challenge, Fingerprint, Flight, Hint, Incompatible, InvalidInput, Mode, Progress,
-    Prologue, Refusal, Response, Verdict, client, server,
+    Prologue, Refusal, Response, Transcript, Verdict, client, server,
 };
 use countersign::record::{self, Opened, Opener, Sealer};
 use countersign::{
     Binding, Client, Deadline, Error, Key, KeyFileProblem, KeyId, Phase, Protected,
     ProtectedListener, ReadHalf, Secret, Server, Session, WriteHalf,
 };
+
+use crate::support::{Draws, deliver, key, transcript};
 
 #[test]
 fn every_type_can_be_sent_and_shared() {
@@ -86,5 +88,59 @@ fn every_error_can_be_boxed_for_whoever_collects_errors() {
 #[test]
 fn a_key_has_no_more_than_its_four_hmac_states() {
     // A server may hold one for each of many clients.
-    assert!(size_of::<Key>() <= 700, "{} octets", size_of::<Key>());
+    assert!(size_of::<Key>() <= 400, "{} octets", size_of::<Key>());
+}
+
+#[test]
+fn a_transcript_has_room_for_the_longest_handshake_and_for_no_more() {
+    let longest = 1 + 255 + 1 + 45 + 40 + 137 + 1;
+    let size = size_of::<Transcript>();
+    assert!((longest..longest + 32).contains(&size), "{size} octets");
+}
+
+#[test]
+fn debug_tells_of_each_state_what_it_is() {
+    let key = key("a").with_id("worker-7").unwrap();
+    let mode = Mode::Protect;
+    let config = server::Config::new(Prologue::new("billing/2").unwrap());
+    let rng = &mut Draws::from(0);
+    let (challenge, at_server) = config.start(transcript(), mode, rng).unwrap();
+    let prologue = Prologue::new("billing/2").unwrap();
+    let at_client = client::start(transcript(), &prologue, mode, &key, rng).unwrap();
+    let mut shown = vec![
+        format!("{config:?}"),
+        format!("{at_server:?}"),
+        format!("{at_client:?}"),
+    ];
+    let (response, at_client) = deliver(at_client, &challenge).unwrap();
+    shown.extend([
+        format!("{challenge:?} {response:?}"),
+        format!("{at_client:?}"),
+    ]);
+    let identified = deliver(at_server, response).unwrap();
+    shown.push(format!("{identified:?}"));
+    let (verdict, session) = identified.verify(Some(&key));
+    let mut session = session.unwrap();
+    shown.extend([format!("{verdict:?}"), format!("{session:?}")]);
+    let (mut sealer, opener) = session.records().unwrap();
+    sealer.close().unwrap();
+    shown.extend([format!("{sealer:?}"), format!("{opener:?}")]);
+    shown.extend([format!("{key:?}"), format!("{:?}", Transcript::new())]);
+    assert_eq!(
+        shown,
+        [
+            r#"Config { prologue: Prologue { service: "billing/2", bound: false }, .. }"#,
+            "AwaitResponse { mode: Protect, .. }",
+            r#"AwaitChallenge { key: Key { id: "worker-7", .. }, mode: Protect, .. }"#,
+            "Challenge(40 octets) Response(81 octets)",
+            r#"AwaitVerdict { key: Key { id: "worker-7", .. }, .. }"#,
+            r#"Identified { key_id: "worker-7", .. }"#,
+            "Verdict(33 octets)",
+            r#"Session { key_id: "worker-7", .. }"#,
+            "Sealer { seq: 1, .. }",
+            "Opener { seq: 0, .. }",
+            r#"Key { id: "worker-7", .. }"#,
+            "Transcript(0 octets)",
+        ]
+    );
 }

@@ -124,6 +124,44 @@ fn the_keys_of_rfc_5869_are_extracted_and_expanded() {
     }
 }
 
+/// The first two test cases of RFC 4231 and of RFC 2202, section 2.
+#[cfg(feature = "multiprocessing-md5")]
+#[test]
+fn the_digests_of_other_wires_are_those_of_their_standards() {
+    let cases: [(&[u8], &[u8], &str); 2] = [
+        (
+            &[0x0b; 20],
+            b"Hi There",
+            "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59c\
+             faea9ea9076ede7f4af152e8b2fa9cb6",
+        ),
+        (
+            b"Jefe",
+            b"what do ya want for nothing?",
+            "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e\
+             8e2240ca5e69e2c78b3239ecfab21649",
+        ),
+    ];
+    for (key, message, digest) in cases {
+        assert_eq!(hmac_sha384(key, message).as_slice(), octets(digest));
+    }
+    let cases: [(&[u8], &[u8], &str); 2] = [
+        (&[0x0b; 16], b"Hi There", "9294727a3638bb1c13f48ef8158bfc9d"),
+        (
+            b"Jefe",
+            b"what do ya want for nothing?",
+            "750c783e6ab0b503eaa86e310a5db738",
+        ),
+    ];
+    for (key, message, digest) in cases {
+        assert_eq!(hmac_md5(key, message).as_slice(), octets(digest));
+    }
+    assert!(bool::from(octets_equal(b"ab", b"ab")));
+    for other in [&b"aa"[..], b"bb", b"a", b"abb", b""] {
+        assert!(!bool::from(octets_equal(b"ab", other)));
+    }
+}
+
 /// Around the 64 octets of a block and the 56 that leave room for the length of the message.
 #[test]
 fn keys_and_messages_of_every_length_up_to_four_blocks_give_what_hmac_gives() {

@@ -1,0 +1,6 @@
+#![no_main]
+#![doc = "The target `client`."]
+
+use fuzz::{client::body, harness::run};
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| run(body, octets));

@@ -1,0 +1,6 @@
+#![no_main]
+#![doc = "The target `cookbook`."]
+
+use fuzz::{cookbook::body, harness::run};
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| run(body, octets));

@@ -1,0 +1,6 @@
+#![no_main]
+#![doc = "The target `record`."]
+
+use fuzz::{harness::run, record::body};
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| run(body, octets));

@@ -1,0 +1,6 @@
+#![no_main]
+#![doc = "The target `two_cores`."]
+
+use fuzz::{harness::run, two_cores::body};
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| run(body, octets));

@@ -1,0 +1,62 @@
+//! Both ends of the recipe's wire, whose peer sends arbitrary octets.
+
+use countersign::compat::cookbook::{client_authenticate, server_authenticate};
+use countersign::handshake::{Flight, Hint, Incompatible};
+use countersign::{Error, Phase};
+
+use super::harness::{Options, Wire, without_allocating};
+
+const SECRET: &[u8] = b"peekaboo";
+
+/// Options: bit 3 is the side.
+pub fn body(input: &[u8]) {
+    let Some((options, says)) = Options::split(input) else {
+        return;
+    };
+    let mut wire = Wire::new(says, options);
+    if options.bit(3) {
+        server(&mut wire);
+    } else {
+        client(&mut wire);
+    }
+    assert!(wire.read().len() <= 32, "what is behind is not read");
+}
+
+fn server(wire: &mut Wire<'_>) {
+    let error = without_allocating(|| server_authenticate(wire, SECRET))
+        .expect_err("no success without the secret");
+    // The challenge, and no answer to what came.
+    assert_eq!(wire.written().len(), 32);
+    match error {
+        Error::ClientNotAuthentic { .. } => assert_eq!(wire.read().len(), 32),
+        Error::Closed(Phase::Awaiting(Flight::CompatDigest)) => assert!(wire.read().len() < 32),
+        error => panic!("{error}"),
+    }
+}
+
+/// The client answers whoever asks; the wire leaves it no choice.
+fn client(wire: &mut Wire<'_>) {
+    let outcome = without_allocating(|| client_authenticate(wire, SECRET));
+    let asked = wire.read();
+    let signed = match outcome {
+        Ok(_) => 32,
+        Err(Error::Incompatible(Incompatible::Foreign { hint, .. })) => {
+            assert!(match hint {
+                Some(Hint::Multiprocessing) => asked.starts_with(b"{sha256}"),
+                Some(Hint::Native) => asked.starts_with(b"CSIGN1"),
+                _ => false,
+            });
+            0
+        }
+        Err(Error::Closed(Phase::Awaiting(Flight::CompatChallenge))) => {
+            assert!(asked.len() < 32);
+            0
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(wire.written().len(), signed);
+    if signed > 0 {
+        assert_eq!(asked.len(), 32);
+        assert!(!asked.starts_with(b"{sha256}") && !asked.starts_with(b"CSIGN1"));
+    }
+}

@@ -1,0 +1,50 @@
+//! Arbitrary octets as a secret, a key id and a service.
+
+use std::fmt::Write as _;
+
+use countersign::handshake::Prologue;
+use countersign::{Key, KeyId};
+
+use super::harness::without_allocating;
+
+/// The input is all three.
+pub fn body(octets: &[u8]) {
+    without_allocating(|| {
+        let constant = octets.windows(2).all(|pair| pair[0] == pair[1]);
+        let key = Key::new(octets);
+        assert_eq!(key.is_ok(), octets.len() >= 16 && !constant);
+        assert_eq!(Prologue::new(octets).is_ok(), octets.len() <= 255);
+
+        let id = KeyId::new(octets);
+        assert_eq!(id.is_ok(), octets.len() <= 64);
+        let Ok(id) = id else { return };
+        assert_eq!(id.as_bytes(), octets);
+        write!(Printable, "{id} {id:?}").unwrap();
+
+        let Ok(key) = key else { return };
+        let child = key.child_secret(octets).unwrap();
+        let digits = child.as_ref();
+        assert_eq!(digits.len(), 64);
+        assert!(
+            digits
+                .iter()
+                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        );
+        assert_ne!(
+            Key::new(digits).unwrap().fingerprint(),
+            key.fingerprint(),
+            "a child is another secret"
+        );
+        assert_eq!(*key.with_id(octets).unwrap().id(), id);
+    });
+}
+
+/// Takes what can stand in one line of a log.
+struct Printable;
+
+impl std::fmt::Write for Printable {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        assert!(text.bytes().all(|octet| matches!(octet, b' '..=b'~')));
+        Ok(())
+    }
+}

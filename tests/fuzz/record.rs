@@ -1,0 +1,326 @@
+//! Records that are altered, moved, repeated, cut off and forged on their way, opened by the core
+//! and read from a protected stream.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::sync::LazyLock;
+
+use arbitrary::{Result, Unstructured};
+use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
+use countersign::handshake::{Mode, Prologue, Transcript, client};
+use countersign::record::{self, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
+use countersign::{Key, Server};
+
+use super::harness::{Draws, deliver, key, sessions, without_allocating};
+
+static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
+
+/// What the sender sends, and what becomes of it.
+///
+/// An input is the number of records and whether the end follows; their lengths; and then, up to
+/// its end, what is done to the line.
+pub fn body(input: &[u8]) {
+    // An input that ends early has no such plan.
+    if let Ok(plan) = Plan::from(&mut Unstructured::new(input)) {
+        core(&plan, &mut Draws::of(input));
+        stream(&plan, &mut Draws::of(input));
+    }
+}
+
+fn core(plan: &Plan, draws: &mut Draws) {
+    let [mut client, mut server] = sessions(&KEY, draws);
+    let (sealer, _) = client.records().unwrap();
+    let (back, mut opener) = server.records().unwrap();
+    let line = plan.carry_out(sealer, back, draws);
+
+    let (mut rest, mut delivered) = (&line.octets[..], &line.delivered[..]);
+    let end = loop {
+        let Some(header) = rest.first_chunk() else {
+            break End::Cut;
+        };
+        let outcome = match Opener::len_of(*header) {
+            Ok(len) if len > rest.len() => break End::Cut,
+            Ok(len) => {
+                let (record, behind) = rest.split_at(len);
+                rest = behind;
+                without_allocating(|| opener.open(record))
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(Opened::Data(payload)) => {
+                let (expected, more) = delivered.split_at(payload.len());
+                assert!(payload == expected, "another payload");
+                delivered = more;
+            }
+            Ok(Opened::Close) => break End::Closed,
+            Err(_) => {
+                // Not even what would have been next is opened any more.
+                let next = line.sent.iter().find(|record| rest.starts_with(record));
+                let next = next.map_or(rest, |record| &record[..]);
+                assert!(opener.open(next).is_err());
+                break End::NotAuthentic;
+            }
+        }
+    };
+    assert_eq!(end, line.end);
+    assert_eq!(delivered, b"", "what is authentic is delivered");
+}
+
+fn stream(plan: &Plan, draws: &mut Draws) {
+    let mut transcript = Transcript::new();
+    let await_challenge = client::start(
+        &mut transcript,
+        &Prologue::EMPTY,
+        Mode::Protect,
+        &KEY,
+        draws,
+    )
+    .unwrap();
+    let peer = RefCell::new(Peer {
+        state: State::AwaitsChallenge(await_challenge),
+        plan,
+        draws: Draws::of(&[]),
+        says: io::Cursor::default(),
+        line: None,
+        written: 0,
+    });
+    let server = Server::new(&*KEY);
+    let mut protected = server.protect(AtPeer(&peer)).unwrap();
+
+    let mut delivered = Vec::new();
+    let read = protected.read_to_end(&mut delivered).map(drop);
+    let end = match read.as_ref().map_err(below) {
+        Ok(()) => End::Closed,
+        Err(record::Error::Truncated) => End::Cut,
+        Err(_) => End::NotAuthentic,
+    };
+    {
+        let peer = peer.borrow();
+        let line = peer.line.as_ref().unwrap();
+        assert_eq!(end, line.end);
+        assert!(delivered == line.delivered, "another payload");
+    }
+
+    // The end is the same each time, and one for good ends the other direction as well.
+    let again = protected.read(&mut [0]);
+    assert_eq!(
+        again.as_ref().map_err(below),
+        read.as_ref().map(|()| &0).map_err(below)
+    );
+    let written = protected.write_all(b"x").and_then(|()| protected.flush());
+    assert_eq!(written.is_ok(), end != End::NotAuthentic);
+    let sent = if written.is_ok() { 1 + OVERHEAD } else { 0 };
+    assert_eq!(peer.borrow().written, sent);
+}
+
+fn below(error: &io::Error) -> record::Error {
+    let below = error.get_ref().and_then(|below| below.downcast_ref());
+    *below.unwrap_or_else(|| panic!("{error}"))
+}
+
+struct Plan {
+    piece: usize,
+    lens: Vec<usize>,
+    closes: bool,
+    steps: Vec<Step>,
+}
+
+/// What is put at the end of the line, or done to what is on it.
+enum Step {
+    /// The next record that the sender sends.
+    Next,
+    /// One of all records there are: the sender's, one of the other direction, one of another
+    /// session.
+    Any(usize),
+    Raw(Vec<u8>),
+    Alter(usize, u8),
+    /// So many octets less.
+    Cut(usize),
+}
+
+impl Plan {
+    fn from(choices: &mut Unstructured<'_>) -> Result<Self> {
+        let first: u8 = choices.arbitrary()?;
+        let count = usize::from(first & 7);
+        // Only the first can be of the greatest length: many would make every input slow.
+        let lens = (0..count).map(|n| {
+            Ok(match choices.arbitrary()? {
+                len @ 0_u8..=251 => usize::from(len) + 1,
+                253 if n == 0 => PAYLOAD_MAX - 1,
+                254.. if n == 0 => PAYLOAD_MAX,
+                _ => 1000,
+            })
+        });
+        let lens = lens.collect::<Result<_>>()?;
+        let mut steps = Vec::new();
+        while !choices.is_empty() && steps.len() < 24 {
+            steps.push(match choices.arbitrary::<u8>()? % 8 {
+                0 => Step::Any(choices.arbitrary::<u8>()?.into()),
+                1 => {
+                    let len = choices.arbitrary::<u8>()?;
+                    let len = usize::from(len).min(choices.len());
+                    Step::Raw(choices.bytes(len)?.to_vec())
+                }
+                2 => Step::Alter(choices.arbitrary::<u16>()?.into(), choices.arbitrary()?),
+                3 => Step::Cut(choices.arbitrary::<u8>()?.into()),
+                _ => Step::Next,
+            });
+        }
+        Ok(Self {
+            piece: [usize::MAX, 1, 7, 100][usize::from(first >> 4 & 3)],
+            lens,
+            closes: first & 8 != 0,
+            steps,
+        })
+    }
+
+    fn carry_out(&self, mut sealer: Sealer, mut back: Sealer, draws: &mut Draws) -> Line {
+        let mut count = 0_u8;
+        let mut sent: Vec<Vec<u8>> = (self.lens.iter())
+            .map(|&len| {
+                count += 1;
+                sealed(&mut sealer, len, count)
+            })
+            .collect();
+        if self.closes {
+            sent.push(sealer.close().unwrap().to_vec());
+        }
+        let [mut another, _] = sessions(&KEY, draws);
+        let (mut another, _) = another.records().unwrap();
+        let len = self.lens.last().copied().unwrap_or(1);
+        let others = [sealed(&mut back, len, 1), sealed(&mut another, len, 1)];
+
+        let mut octets = Vec::new();
+        let mut next = sent.iter();
+        for step in &self.steps {
+            match step {
+                Step::Next => octets.extend(next.next().into_iter().flatten()),
+                Step::Any(n) => {
+                    let mut all = sent.iter().chain(&others);
+                    octets.extend(all.nth(n % (sent.len() + others.len())).unwrap());
+                }
+                Step::Raw(raw) => octets.extend(raw),
+                Step::Alter(at, bits) if !octets.is_empty() => {
+                    let at = at % octets.len();
+                    octets[at] ^= bits;
+                }
+                Step::Alter(..) => {}
+                Step::Cut(len) => octets.truncate(octets.len().saturating_sub(*len)),
+            }
+        }
+        let (delivered, end) = authentic(&octets, &sent);
+        Line {
+            octets,
+            sent,
+            delivered,
+            end,
+        }
+    }
+}
+
+fn sealed(sealer: &mut Sealer, len: usize, fill: u8) -> Vec<u8> {
+    let mut record = vec![fill; len + OVERHEAD];
+    sealer.seal(&mut record).unwrap();
+    record
+}
+
+/// What arrives, and what is to become of it.
+struct Line {
+    octets: Vec<u8>,
+    sent: Vec<Vec<u8>>,
+    delivered: Vec<u8>,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// The sender's own.
+    Closed,
+    /// The line ended first.
+    Cut,
+    NotAuthentic,
+}
+
+/// Where the line has the records that were sent, in order and whole, what is in them; and how
+/// it ends where it no longer has.
+fn authentic(line: &[u8], sent: &[Vec<u8>]) -> (Vec<u8>, End) {
+    let (mut rest, mut delivered) = (line, Vec::new());
+    for record in sent {
+        let Some(behind) = rest.strip_prefix(&record[..]) else {
+            break;
+        };
+        rest = behind;
+        if record.len() == OVERHEAD {
+            return (delivered, End::Closed);
+        }
+        delivered.extend(&record[2..record.len() - 16]);
+    }
+    let Some(header) = rest.first_chunk() else {
+        return (delivered, End::Cut);
+    };
+    let len = usize::from(u16::from_be_bytes(*header));
+    if len <= PAYLOAD_MAX && len + OVERHEAD > rest.len() {
+        return (delivered, End::Cut);
+    }
+    (delivered, End::NotAuthentic)
+}
+
+/// An honest client in the handshake, whose records then arrive as the plan has it.
+struct Peer<'a> {
+    state: State<'a>,
+    plan: &'a Plan,
+    draws: Draws,
+    says: io::Cursor<Vec<u8>>,
+    line: Option<Line>,
+    /// How many octets were written after the handshake.
+    written: usize,
+}
+
+enum State<'a> {
+    AwaitsChallenge(AwaitChallenge<'a>),
+    AwaitsVerdict(AwaitVerdict<'a>),
+    Done,
+}
+
+/// The stream to it.
+struct AtPeer<'c, 'a>(&'c RefCell<Peer<'a>>);
+
+impl Read for AtPeer<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut peer = self.0.borrow_mut();
+        let room = buf.len().min(peer.plan.piece);
+        peer.says.read(&mut buf[..room])
+    }
+}
+
+impl Write for AtPeer<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let peer = &mut *self.0.borrow_mut();
+        peer.state = match std::mem::replace(&mut peer.state, State::Done) {
+            State::AwaitsChallenge(state) => {
+                let (response, state) = deliver(state, buf);
+                peer.says.get_mut().extend(response.as_ref());
+                State::AwaitsVerdict(state)
+            }
+            State::AwaitsVerdict(state) => {
+                let (sealer, _) = deliver(state, buf).records().unwrap();
+                let [_, mut another] = sessions(&KEY, &mut peer.draws);
+                let (back, _) = another.records().unwrap();
+                let line = peer.plan.carry_out(sealer, back, &mut peer.draws);
+                peer.says.get_mut().extend(&line.octets);
+                peer.line = Some(line);
+                State::Done
+            }
+            State::Done => {
+                peer.written += buf.len();
+                State::Done
+            }
+        };
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

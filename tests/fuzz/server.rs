@@ -1,0 +1,110 @@
+//! A server, its core and its blocking driver, whose peer sends arbitrary octets.
+
+use std::sync::LazyLock;
+
+use countersign::handshake::{self, Flight, Mode, Prologue, Transcript, server};
+use countersign::{Error, Key, Phase, Server, keys_fn};
+
+use super::harness::{
+    Draws, Fed, Options, Wire, assert_speaks_of, fault, feed, key, without_allocating,
+};
+
+static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
+
+/// What the server is to make of what arrived.
+#[derive(Debug, PartialEq)]
+enum Fate {
+    /// It waits for more.
+    Incomplete,
+    /// The octet at this offset ends it.
+    Fault(usize),
+    /// It denies, after this many octets.
+    Denied(usize),
+}
+
+/// Options: bit 3 is the mode, bit 4 whether there is a key for whatever id is claimed.
+pub fn body(input: &[u8]) {
+    let Some((options, says)) = Options::split(input) else {
+        return;
+    };
+    let known = options.bit(4).then_some(&*KEY);
+    core(input, options, says, known);
+    driver(options, says, known);
+}
+
+fn core(input: &[u8], options: Options, says: &[u8], known: Option<&Key>) {
+    let config = server::Config::new(Prologue::EMPTY);
+    let mut transcript = Transcript::new();
+    let fate = fate(says, options.mode());
+    without_allocating(|| {
+        let started = config.start(&mut transcript, options.mode(), &mut Draws::of(input));
+        let (f1, state) = started.unwrap();
+        assert_is_challenge(f1.as_ref(), options.mode());
+        match feed(state, says, options.piece()) {
+            Ok(Fed::Waiting(_)) => assert_eq!(fate, Fate::Incomplete),
+            Err(handshake::Error::Incompatible(incompatible)) => {
+                let Fate::Fault(at) = fate else {
+                    panic!("{incompatible:?} instead of {fate:?}");
+                };
+                assert_speaks_of(incompatible, at, says);
+            }
+            Err(error) => panic!("{error:?}"),
+            Ok(Fed::Done(identified, rest)) => {
+                assert_eq!(fate, Fate::Denied(says.len() - rest.len()));
+                let claimed = usize::from(says[8]);
+                assert_eq!(identified.key_id().as_bytes(), &says[9..9 + claimed]);
+                let (verdict, outcome) = identified.verify(known);
+                assert_is_denial(verdict.as_ref());
+                outcome.expect_err("no session without the secret");
+            }
+        }
+    });
+}
+
+fn driver(options: Options, says: &[u8], known: Option<&Key>) {
+    let server = Server::new(keys_fn(|_| known.cloned()));
+    let mut wire = Wire::new(says, options);
+    let error = without_allocating(|| match options.mode() {
+        Mode::Authenticate => server.authenticate(&mut wire).map(drop),
+        Mode::Protect => server.protect(&mut wire).map(drop),
+    })
+    .expect_err("no session without the secret");
+
+    let (f1, f3) = wire.written().split_at(40);
+    assert_is_challenge(f1, options.mode());
+    match (error, fate(wire.read(), options.mode())) {
+        (Error::Closed(Phase::Awaiting(Flight::Response)), Fate::Incomplete) => assert_eq!(f3, b""),
+        (Error::Incompatible(incompatible), Fate::Fault(at)) => {
+            assert_speaks_of(incompatible, at, wire.read());
+            assert_eq!(f3, b"");
+        }
+        (Error::ClientNotAuthentic { .. }, Fate::Denied(len)) => {
+            assert_eq!(wire.read().len(), len, "what is behind F2 is not read");
+            assert_is_denial(f3);
+        }
+        (error, fate) => panic!("{error} instead of {fate:?}"),
+    }
+}
+
+fn fate(received: &[u8], mode: Mode) -> Fate {
+    if let Some(at) = fault(received, b'C', mode) {
+        return Fate::Fault(at);
+    }
+    let id_len = received.get(8).map_or(0, |&len| usize::from(len));
+    if id_len > 64 {
+        return Fate::Fault(8);
+    }
+    if received.len() < 73 + id_len {
+        return Fate::Incomplete;
+    }
+    Fate::Denied(73 + id_len)
+}
+
+fn assert_is_challenge(f1: &[u8], mode: Mode) {
+    assert_eq!(f1.len(), 40);
+    assert_eq!(fault(f1, b'S', mode), None);
+}
+
+fn assert_is_denial(f3: &[u8]) {
+    assert_eq!(f3.split_first(), Some((&b'D', &[0; 32][..])));
+}

@@ -1,0 +1,303 @@
+//! Two clients and two servers, all of them honest, and whoever carries their flights.
+//!
+//! The server finishes first, so what holds is not the same for both ends:
+//!
+//! - A server succeeds if and only if one client, with the same secret, key id, prologue and
+//!   mode, received exactly that server's F1, and the server received exactly that client's F2.
+//!   What becomes of F3 it does not learn.
+//! - A client succeeds if and only if one server succeeded with its F2, and the client received
+//!   exactly that server's F3. The two then have the same exporter outputs.
+//!
+//! Every octet that was altered, left out, put in or brought from elsewhere is therefore fatal to
+//! the end that receives it, and a mere cut of flights into pieces is fatal to none.
+
+use std::sync::LazyLock;
+
+use arbitrary::{Result, Unstructured};
+use countersign::handshake::{Mode, Progress, Prologue, Receive, Transcript, client, server};
+use countersign::{Binding, Key, Session};
+
+use super::harness::{Draws, mode};
+
+const SECRETS: usize = 3;
+const IDS: [&str; 3] = ["", "worker-7", "worker-8"];
+
+/// Each secret under each id.
+static KEYS: LazyLock<[[Key; IDS.len()]; SECRETS]> = LazyLock::new(|| {
+    ["ours", "theirs", "another"].map(|name| IDS.map(|id| super::harness::key(name, id)))
+});
+
+/// The input is the settings of the four, five octets, and then what is delivered to whom.
+pub fn body(input: &[u8]) {
+    // An input that ends within a delivery ends before it.
+    let _ = run(&mut Unstructured::new(input), &mut Draws::of(input));
+}
+
+fn run(choices: &mut Unstructured<'_>, draws: &mut Draws) -> Result<()> {
+    let settings = [
+        Settings::from(choices)?,
+        Settings::from(choices)?,
+        Settings::from(choices)?,
+        Settings::from(choices)?,
+    ];
+    let [a, b, c, d] = &settings;
+    let configs = [c, d].map(|server| server::Config::new(server.prologue()));
+    let [ta, tb, tc, td] = &mut [const { Transcript::new() }; 4];
+
+    let mut flights: Vec<Vec<u8>> = Vec::new();
+    let mut ends = [
+        End::client(a, ta, draws),
+        End::client(b, tb, draws),
+        End::server(c, &configs[0], tc, draws, &mut flights),
+        End::server(d, &configs[1], td, draws, &mut flights),
+    ];
+    let mut deliveries = 0;
+    while !choices.is_empty() && deliveries < 64 {
+        deliveries += 1;
+        let Ok(Delivery { to, octets, piece }) = Delivery::from(choices, &flights) else {
+            break;
+        };
+        for piece in octets.chunks(piece) {
+            ends[to].receive(piece, &mut flights);
+        }
+    }
+    judge(&settings, &ends);
+    Ok(())
+}
+
+/// Octets on their way to one of the four.
+struct Delivery {
+    to: usize,
+    octets: Vec<u8>,
+    piece: usize,
+}
+
+impl Delivery {
+    fn from(choices: &mut Unstructured<'_>, flights: &[Vec<u8>]) -> Result<Self> {
+        let first: u8 = choices.arbitrary()?;
+        let flight = |choices: &mut Unstructured<'_>| -> Result<Vec<u8>> {
+            let n = usize::from(choices.arbitrary::<u8>()?) % flights.len();
+            Ok(flights[n].clone())
+        };
+        let octets = match first >> 3 & 7 {
+            // A part of a flight.
+            0 => {
+                let flight = flight(choices)?;
+                let start = usize::from(choices.arbitrary::<u8>()?).min(flight.len());
+                let len = usize::from(choices.arbitrary::<u8>()?).min(flight.len() - start);
+                flight[start..start + len].to_vec()
+            }
+            // A flight in which one octet is another.
+            1 => {
+                let mut flight = flight(choices)?;
+                let at = usize::from(choices.arbitrary::<u8>()?) % flight.len();
+                flight[at] ^= choices.arbitrary::<u8>()?;
+                flight
+            }
+            // What was never sent.
+            2 => {
+                let len = usize::from(choices.arbitrary::<u8>()?).min(choices.len());
+                choices.bytes(len)?.to_vec()
+            }
+            // Two flights in one delivery.
+            3 => [flight(choices)?, flight(choices)?].concat(),
+            _ => flight(choices)?,
+        };
+        Ok(Self {
+            to: usize::from(first & 3),
+            octets,
+            piece: if first & 4 == 0 { usize::MAX } else { 1 },
+        })
+    }
+}
+
+/// What an end is set to.
+struct Settings {
+    secret: usize,
+    id: usize,
+    service: usize,
+    bound: bool,
+    mode: Mode,
+}
+
+impl Settings {
+    /// By one octet. A server has its secret for one id, and for no other any.
+    fn from(choices: &mut Unstructured<'_>) -> Result<Self> {
+        let octet = usize::from(choices.arbitrary::<u8>()?);
+        Ok(Self {
+            secret: octet % SECRETS,
+            id: octet / 3 % IDS.len(),
+            service: octet / 9 % 3,
+            bound: octet / 27 % 2 == 1,
+            mode: mode(octet / 54 % 2 == 1),
+        })
+    }
+
+    fn key(&self) -> &'static Key {
+        &KEYS[self.secret][self.id]
+    }
+
+    fn prologue(&self) -> Prologue {
+        let prologue = Prologue::new(["", "billing/2", "billing/3"][self.service]).unwrap();
+        if self.bound {
+            prologue.bound(&Binding::tls_exporter(&[7; 32]))
+        } else {
+            prologue
+        }
+    }
+
+    fn agree(&self, other: &Self) -> bool {
+        let parts = |s: &Self| (s.secret, s.id, s.service, s.bound, s.mode as u8);
+        parts(self) == parts(other)
+    }
+}
+
+/// One of the four, and what crossed its wire.
+struct End<'h> {
+    state: State<'h>,
+    key: &'static Key,
+    /// The octets of each flight that it took, the last of them perhaps not whole.
+    received: Vec<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
+}
+
+enum State<'h> {
+    AwaitsChallenge(client::AwaitChallenge<'h>),
+    AwaitsVerdict(client::AwaitVerdict<'h>),
+    AwaitsResponse(server::AwaitResponse<'h>),
+    Succeeded(Session),
+    Failed,
+}
+
+impl<'h> End<'h> {
+    fn client(settings: &Settings, transcript: &'h mut Transcript, draws: &mut Draws) -> Self {
+        let (key, prologue) = (settings.key(), settings.prologue());
+        let state = client::start(transcript, &prologue, settings.mode, key, draws).unwrap();
+        Self {
+            state: State::AwaitsChallenge(state),
+            key,
+            received: vec![Vec::new()],
+            sent: Vec::new(),
+        }
+    }
+
+    fn server(
+        settings: &Settings,
+        config: &'h server::Config,
+        transcript: &'h mut Transcript,
+        draws: &mut Draws,
+        flights: &mut Vec<Vec<u8>>,
+    ) -> Self {
+        let (f1, state) = config.start(transcript, settings.mode, draws).unwrap();
+        let mut server = Self {
+            state: State::AwaitsResponse(state),
+            key: settings.key(),
+            received: vec![Vec::new()],
+            sent: Vec::new(),
+        };
+        server.send(f1.as_ref(), flights);
+        server
+    }
+
+    fn send(&mut self, flight: &[u8], flights: &mut Vec<Vec<u8>>) {
+        self.sent.push(flight.to_vec());
+        flights.push(flight.to_vec());
+    }
+
+    /// Takes of these octets what belongs to the handshake.
+    fn receive(&mut self, mut octets: &[u8], flights: &mut Vec<Vec<u8>>) {
+        while !octets.is_empty() {
+            self.state = match std::mem::replace(&mut self.state, State::Failed) {
+                State::AwaitsChallenge(state) => match self.step(state, &mut octets) {
+                    None => State::Failed,
+                    Some(Progress::More(state)) => State::AwaitsChallenge(state),
+                    Some(Progress::Done((f2, state))) => {
+                        self.send(f2.as_ref(), flights);
+                        self.received.push(Vec::new());
+                        State::AwaitsVerdict(state)
+                    }
+                },
+                State::AwaitsVerdict(state) => match self.step(state, &mut octets) {
+                    None => State::Failed,
+                    Some(Progress::More(state)) => State::AwaitsVerdict(state),
+                    Some(Progress::Done(session)) => State::Succeeded(session),
+                },
+                State::AwaitsResponse(state) => match self.step(state, &mut octets) {
+                    None => State::Failed,
+                    Some(Progress::More(state)) => State::AwaitsResponse(state),
+                    Some(Progress::Done(identified)) => {
+                        let found = (identified.key_id() == self.key.id()).then_some(self.key);
+                        let (f3, outcome) = identified.verify(found);
+                        self.send(f3.as_ref(), flights);
+                        outcome.map_or(State::Failed, State::Succeeded)
+                    }
+                },
+                // What comes now is the application's, or nobody's.
+                end @ (State::Succeeded(_) | State::Failed) => {
+                    self.state = end;
+                    return;
+                }
+            };
+        }
+    }
+
+    fn step<R: Receive>(&mut self, mut state: R, octets: &mut &[u8]) -> Option<Progress<R>> {
+        let space = state.space();
+        let (taken, rest) = octets.split_at(space.len().min(octets.len()));
+        space[..taken.len()].copy_from_slice(taken);
+        *octets = rest;
+        self.received.last_mut().unwrap().extend(taken);
+        state.advance(taken.len()).ok()
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::Succeeded(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+fn judge(settings: &[Settings; 4], ends: &[End<'_>; 4]) {
+    let (clients, servers) = ends.split_at(2);
+    let (client_settings, server_settings) = settings.split_at(2);
+    let mut partners = Vec::new();
+    for (server, server_settings) in servers.iter().zip(server_settings) {
+        let mut heard = clients.iter().zip(client_settings).enumerate().filter(
+            |(_, (client, client_settings))| {
+                client_settings.agree(server_settings)
+                    && client.received[0] == server.sent[0]
+                    && client.sent.first() == server.received.first()
+            },
+        );
+        let partner = heard.next();
+        assert!(heard.next().is_none(), "two clients have sent one F2");
+        assert_eq!(server.session().is_some(), partner.is_some(), "server");
+        partners.push(partner.map(|(n, _)| n));
+    }
+    assert!(
+        partners[0].is_none() || partners[0] != partners[1],
+        "one F2 was accepted twice"
+    );
+
+    for (n, client) in clients.iter().enumerate() {
+        let partner = partners.iter().position(|&partner| partner == Some(n));
+        let heard = partner.map(|partner| &servers[partner]);
+        let heard = heard.filter(|server| client.received.get(1) == server.sent.get(1));
+        assert_eq!(client.session().is_some(), heard.is_some(), "client");
+        if let (Some(client), Some(server)) = (client.session(), heard.and_then(End::session)) {
+            assert_eq!(client.key_id(), server.key_id());
+            assert_eq!(exported(client), exported(server));
+        }
+    }
+    // Two handshakes have nothing in common.
+    if let [Some(a), Some(b)] = [&servers[0], &servers[1]].map(End::session) {
+        assert_ne!(exported(a), exported(b));
+    }
+}
+
+fn exported(session: &Session) -> [u8; 32] {
+    let mut out = [0; 32];
+    session.export("fuzz", b"", &mut out).unwrap();
+    out
+}
