@@ -8,7 +8,7 @@ use rand::rngs::SysRng;
 
 use crate::deadline::{Deadline, Timeouts};
 use crate::driver::{flushed, received, sent};
-use crate::endpoint::{Client, Server};
+use crate::endpoint::{Client, NO_OPTIONS, Server};
 use crate::error::{Error, Phase};
 #[cfg(feature = "multiprocessing")]
 use crate::handshake::InvalidInput;
@@ -94,8 +94,7 @@ where
     S: Read + Write + ?Sized,
     K: Keys + ?Sized,
 {
-    let config = server::Config::new(Prologue::EMPTY);
-    run_server(stream, &config, Mode::Authenticate, keys, &mut SysRng)
+    run_server(stream, &NO_OPTIONS, Mode::Authenticate, keys, &mut SysRng)
 }
 
 impl Client {

@@ -1,6 +1,7 @@
 //! The options of a client and of a server, which serve many connections.
 
 use core::fmt;
+use std::sync::LazyLock;
 
 use crate::handshake::{Binding, InvalidInput, Key, Prologue, server};
 use crate::keys::Keys;
@@ -161,3 +162,8 @@ impl<K> fmt::Debug for Server<K> {
             .finish_non_exhaustive()
     }
 }
+
+/// What `server_authenticate` brings to each handshake: made once, since keying the dummy costs
+/// nearly as much as a proof.
+pub(crate) static NO_OPTIONS: LazyLock<server::Config> =
+    LazyLock::new(|| server::Config::new(Prologue::EMPTY));

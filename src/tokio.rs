@@ -27,6 +27,7 @@ pub use self::listener::{Listener, ProtectedListener, Socket};
 pub use self::protected::{Protected, ReadHalf, WriteHalf};
 
 use crate::driver::{flushed, received, sent};
+use crate::endpoint::NO_OPTIONS;
 use crate::error::{Error, Phase};
 use crate::handshake::{
     Binding, Flight, InvalidInput, Key, Mode, Progress, Prologue, Receive, Session, Transcript,
@@ -89,8 +90,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     K: Keys + ?Sized,
 {
-    let config = server::Config::new(Prologue::EMPTY);
-    run_server(stream, &config, Mode::Authenticate, keys, Time::unlimited()).await
+    run_server(
+        stream,
+        &NO_OPTIONS,
+        Mode::Authenticate,
+        keys,
+        Time::unlimited(),
+    )
+    .await
 }
 
 /// [`countersign::Client`](crate::Client) with `await`.

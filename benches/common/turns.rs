@@ -14,14 +14,19 @@ pub fn rounds(under_cargo_bench: usize) -> usize {
     }
 }
 
-/// Runs all of `routines` in each of so many rounds. Each says itself how long it took.
+/// Runs all of `routines` in each of so many rounds, forth in one and back in the next, since each
+/// finds the caches as its neighbour has left them. Each says itself how long it took.
 pub fn in_turn<const N: usize>(
     rounds: usize,
     mut routines: [&mut dyn FnMut() -> Duration; N],
 ) -> [Times; N] {
     let mut times = [const { Times(Vec::new()) }; N];
-    for _ in 0..rounds {
-        for (times, routine) in times.iter_mut().zip(&mut routines) {
+    for round in 0..rounds {
+        let mut turns: Vec<_> = times.iter_mut().zip(&mut routines).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (times, routine) in turns {
             times.0.push(routine().as_secs_f64());
         }
     }

@@ -1,0 +1,105 @@
+//! Counts what a thread allocates, whoever does it: Rust's own allocator and the C libraries under
+//! some of the peers all end in the C library's.
+
+use std::cell::Cell;
+use std::ops::{AddAssign, Sub};
+
+thread_local! {
+    // Neither is dropped nor made at its first use, so that the allocator may use them at any time.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static OCTETS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many there were, and of how many octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allocations {
+    pub count: u64,
+    pub octets: u64,
+}
+
+impl Allocations {
+    /// All of this thread so far.
+    pub fn now() -> Self {
+        Self {
+            count: COUNT.get(),
+            octets: OCTETS.get(),
+        }
+    }
+}
+
+impl AddAssign for Allocations {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.octets += other.octets;
+    }
+}
+
+impl Sub for Allocations {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            count: self.count - other.count,
+            octets: self.octets - other.octets,
+        }
+    }
+}
+
+/// Whether they are counted on this system.
+pub const COUNTED: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
+
+/// Heap in use, in octets, that of C libraries included.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn in_use() -> u64 {
+    // SAFETY: it takes no arguments and only reads the allocator's own state, under its locks.
+    let info = unsafe { libc::mallinfo2() };
+    u64::try_from(info.uordblks + info.hblkhd).unwrap_or_default()
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn in_use() -> u64 {
+    0
+}
+
+/// Functions that take the places of glibc's and hand on to them, which glibc allows for.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod interposed {
+    use std::ffi::c_void;
+
+    use super::{COUNT, OCTETS};
+
+    unsafe extern "C" {
+        fn __libc_malloc(size: usize) -> *mut c_void;
+        fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
+        fn __libc_realloc(old: *mut c_void, size: usize) -> *mut c_void;
+    }
+
+    fn count(size: usize) {
+        COUNT.set(COUNT.get() + 1);
+        OCTETS.set(OCTETS.get() + size as u64);
+    }
+
+    // SAFETY: nothing else defines this name but the function that it replaces.
+    #[unsafe(no_mangle)]
+    extern "C" fn malloc(size: usize) -> *mut c_void {
+        count(size);
+        // SAFETY: it takes any size.
+        unsafe { __libc_malloc(size) }
+    }
+
+    // SAFETY: as for `malloc`.
+    #[unsafe(no_mangle)]
+    extern "C" fn calloc(number: usize, size: usize) -> *mut c_void {
+        count(number.saturating_mul(size));
+        // SAFETY: it takes any number and size.
+        unsafe { __libc_calloc(number, size) }
+    }
+
+    // SAFETY: as for `malloc`.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn realloc(old: *mut c_void, size: usize) -> *mut c_void {
+        count(size);
+        // SAFETY: what the caller warrants for `realloc`.
+        unsafe { __libc_realloc(old, size) }
+    }
+}

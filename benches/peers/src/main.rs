@@ -1,0 +1,78 @@
+//! Compares countersign with what one would take instead of it: in one run, on this machine, each
+//! login beside its neighbours of the other kinds.
+//!
+//! ```text
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --report    # all of it, in minutes
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick     # whether it runs
+//! ```
+//!
+//! The first writes `BENCHMARKS.md` into the root of the repository, and two pictures beside this
+//! program; the second prints the same tables from a few rounds, without any builds, and writes
+//! nothing.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a bench that panics has measured nothing"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use lexopt::{Arg, Parser};
+
+mod allocations;
+mod builds;
+mod core;
+mod crowd;
+mod logins;
+mod machine;
+mod memory;
+mod peers;
+mod pictures;
+mod python;
+mod records;
+mod report;
+mod results;
+mod sample;
+
+use results::{Extent, Results};
+
+fn main() -> Result<()> {
+    let mut extent = None;
+    let mut parser = Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        extent = Some(match argument {
+            Arg::Long("report") => Extent::REPORT,
+            Arg::Long("quick") => Extent::QUICK,
+            other => return Err(other.unexpected().into()),
+        });
+    }
+    let Some(extent) = extent else {
+        bail!("one of --report and --quick is needed");
+    };
+    let bar = ProgressBar::new(extent.steps());
+    bar.set_style(ProgressStyle::with_template(
+        "{elapsed_precise} [{bar:40}] {percent:>3} % {msg}",
+    )?);
+    let results = Results::measure(&extent, &bar)?;
+    bar.finish_with_message("done");
+
+    let report = report::of(&results);
+    if !extent.writes {
+        println!("{report}");
+        return Ok(());
+    }
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pictures = own.join("pictures");
+    fs::create_dir_all(&pictures)?;
+    fs::write(pictures.join("login.svg"), pictures::login(&results)?)?;
+    fs::write(
+        pictures.join("concurrency.svg"),
+        pictures::concurrency(&results)?,
+    )?;
+    fs::write(own.join("../../BENCHMARKS.md"), report)?;
+    println!("BENCHMARKS.md and two pictures are written.");
+    Ok(())
+}

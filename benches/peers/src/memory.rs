@@ -1,0 +1,142 @@
+//! A login in memory, both ends in one thread: what each costs without any socket, what it
+//! allocates, and what goes over the wire.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::allocations::Allocations;
+use crate::peers::Peer;
+
+/// Of a login, the client first wherever there are two.
+pub struct Costs {
+    pub times: [Duration; 2],
+    pub allocations: [Allocations; 2],
+    pub octets: usize,
+    pub flights: usize,
+}
+
+/// No login takes more turns than this.
+const TURNS_MAX: usize = 64;
+
+pub fn login(peer: &dyn Peer) -> Result<Costs> {
+    let wire = Arc::new(Mutex::new(Wire::new()));
+    let end = |side| End {
+        wire: wire.clone(),
+        side,
+    };
+    let (mut near, mut far) = (end(0), end(1));
+    let mut logins = [peer.connect_async(&mut near), peer.accept_async(&mut far)];
+    let mut ended = [false; 2];
+    let mut times = [Duration::ZERO; 2];
+    let mut allocations = [Allocations::default(); 2];
+    let mut context = Context::from_waker(Waker::noop());
+    for side in (0..TURNS_MAX).map(|turn| turn % 2) {
+        if ended[side] {
+            continue;
+        }
+        let before = Allocations::now();
+        let start = Instant::now();
+        let polled = logins[side].as_mut().poll(&mut context);
+        times[side] += start.elapsed();
+        allocations[side] += Allocations::now() - before;
+        if let Poll::Ready(outcome) = polled {
+            outcome?;
+            ended[side] = true;
+        }
+        if ended == [true; 2] {
+            let wire = wire.lock().unwrap_or_else(|_| unreachable!());
+            return Ok(Costs {
+                times,
+                allocations,
+                octets: wire.octets,
+                flights: wire.flights,
+            });
+        }
+    }
+    bail!("the two ends wait for each other")
+}
+
+/// The median of what both ends together take.
+pub fn median_time(peer: &dyn Peer, rounds: usize) -> Result<Duration> {
+    let mut times = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        times.push(login(peer)?.times.iter().sum::<Duration>());
+    }
+    times.sort();
+    Ok(times[rounds / 2])
+}
+
+struct Wire {
+    /// On their way to the client, and to the server.
+    queues: [Vec<u8>; 2],
+    octets: usize,
+    flights: usize,
+    last_writer: Option<usize>,
+}
+
+impl Wire {
+    fn new() -> Self {
+        // Room enough that no end pays for more of it.
+        let queue = || Vec::with_capacity(1 << 14);
+        Self {
+            queues: [queue(), queue()],
+            octets: 0,
+            flights: 0,
+            last_writer: None,
+        }
+    }
+}
+
+struct End {
+    wire: Arc<Mutex<Wire>>,
+    side: usize,
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut wire = self.wire.lock().unwrap_or_else(|_| unreachable!());
+        let queue = &mut wire.queues[self.side];
+        if queue.is_empty() {
+            // It is polled again when the other end has had its turn.
+            return Poll::Pending;
+        }
+        let len = queue.len().min(buffer.remaining());
+        buffer.put_slice(&queue[..len]);
+        queue.drain(..len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut wire = self.wire.lock().unwrap_or_else(|_| unreachable!());
+        wire.queues[1 - self.side].extend_from_slice(octets);
+        wire.octets += octets.len();
+        if wire.last_writer.replace(self.side) != Some(self.side) {
+            wire.flights += 1;
+        }
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

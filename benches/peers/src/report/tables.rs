@@ -1,0 +1,272 @@
+//! A table for each measurement. Whoever did not run has no numbers in it, and is named.
+
+use std::fmt::Write;
+
+use crate::allocations::COUNTED;
+use crate::core::BATCH;
+use crate::peers::Id;
+use crate::records::{Kind, MEBIBYTES};
+use crate::results::Results;
+use crate::sample::{Quartiles, Sample};
+
+pub fn logins(results: &Results) -> String {
+    let mut text = "\
+## One login
+
+From before `connect` until both ends are satisfied.
+
+| | median | p99 | times the floor (quartiles) | messages | octets |
+|---|---:|---:|---|---:|---:|
+"
+    .to_owned();
+    let floor = results.login(Id::Floor);
+    for (id, times) in &results.logins {
+        let Ok(times) = times else {
+            let _ = writeln!(text, "| {} | not run | | | | |", id.name());
+            continue;
+        };
+        let against = floor.map(|floor| times.turns.against(floor));
+        let (flights, octets) = on_the_wire(results, *id);
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} µs | {:.1} µs | {} | {flights} | {octets} |",
+            emphasised(*id),
+            1e6 * times.each.median(),
+            1e6 * times.each.quantile(0.99),
+            against.map_or_else(String::new, ratio)
+        );
+    }
+    text
+}
+
+fn on_the_wire(results: &Results, id: Id) -> (String, String) {
+    let own = match id {
+        // The recipe's wire, and the octet that tells the client.
+        Id::PythonRecipe => return ("3".to_owned(), "65".to_owned()),
+        Id::PythonMultiprocessing => Id::Multiprocessing,
+        id => id,
+    };
+    results
+        .in_memory(own)
+        .map_or_else(Default::default, |costs| {
+            (costs.flights.to_string(), costs.octets.to_string())
+        })
+}
+
+pub fn in_memory(results: &Results) -> String {
+    let mut text = "\
+## What each side does, without a socket
+
+CPU time and heap allocations of a login in memory, random numbers included.
+
+| | client | server | client's allocations | server's allocations |
+|---|---:|---:|---:|---:|
+"
+    .to_owned();
+    for (id, costs) in &results.memory {
+        let Ok(costs) = costs else {
+            let _ = writeln!(text, "| {} | not run | | | |", id.name());
+            continue;
+        };
+        let [client, server] = costs.times.each_ref().map(|times| 1e6 * times.median());
+        let [clients, servers] = costs.allocations.map(|allocations| {
+            if !COUNTED {
+                return "not counted".to_owned();
+            }
+            match allocations.count {
+                0 => "none".to_owned(),
+                count => format!("{count}, {} octets", thousands(allocations.octets)),
+            }
+        });
+        let _ = writeln!(
+            text,
+            "| {} | {client:.1} µs | {server:.1} µs | {clients} | {servers} |",
+            emphasised(*id)
+        );
+    }
+    text
+}
+
+pub fn core(results: &Results) -> String {
+    let core = &results.core;
+    let mut text = "\
+## countersign's core beside bare SHA-256
+
+The nine compressions that three tags need, and either side of the core with nonces that are given to it.
+
+| | | times nine in one call | times nine cut for three tags |
+|---|---:|---|---|
+"
+    .to_owned();
+    for (name, times) in [
+        ("nine compressions in one call", &core.one_call),
+        ("nine compressions cut for three tags", &core.three_tags),
+        ("client", &core.client),
+        ("server", &core.server),
+    ] {
+        let _ = writeln!(
+            text,
+            "| {name} | {:.0} ns | {} | {} |",
+            1e9 * times.median() / f64::from(BATCH),
+            ratio(times.against(&core.one_call)),
+            ratio(times.against(&core.three_tags))
+        );
+    }
+    text
+}
+
+pub fn crowd(results: &Results) -> String {
+    let mut text = "\
+## Many clients at once
+
+Logins a second over tokio, both ends and the kernel on one core, connecting and closing included; and what
+one costs in CPU.
+
+| | 1 client | 100 clients | 1,000 clients | CPU at 1 | CPU at 100 | CPU at 1,000 | 1,000 beside 1 |
+|---|---:|---:|---:|---:|---:|---:|---:|
+"
+    .to_owned();
+    for (id, rates) in &results.crowd {
+        let Ok(rates) = rates else {
+            let _ = writeln!(text, "| {} | not run | | | | | | |", id.name());
+            continue;
+        };
+        let [one, hundred, thousand] =
+            (rates.wall.each_ref()).map(|sample| grouped(1.0 / sample.median()));
+        let [at_one, at_hundred, at_thousand] =
+            (rates.cpu.each_ref()).map(|sample| format!("{:.0} µs", 1e6 * sample.median()));
+        let flat = rates.cpu[2].against(&rates.cpu[0]).median;
+        let _ = writeln!(
+            text,
+            "| {} | {one} | {hundred} | {thousand} | {at_one} | {at_hundred} | {at_thousand} | {flat:.2} |",
+            emphasised(*id)
+        );
+    }
+    text
+}
+
+pub fn pending(results: &Results) -> String {
+    let mut text = "\
+## A pending login
+
+Octets of heap that the server's end holds with its task under tokio: while the client has said nothing, and
+while it still owes its proof, having said all it can without.
+
+| | silent | without its proof |
+|---|---:|---:|
+"
+    .to_owned();
+    for (id, pending) in &results.pending {
+        let _ = match pending {
+            Ok(pending) => writeln!(
+                text,
+                "| {} | {} | {} |",
+                emphasised(*id),
+                grouped(pending.silent),
+                grouped(pending.unproven)
+            ),
+            Err(_) => writeln!(text, "| {} | not run | |", id.name()),
+        };
+    }
+    text
+}
+
+pub fn records(results: &Results) -> String {
+    let mut text = "\
+## Records
+
+16 KiB each over loopback, both ends on one core.
+
+| | throughput | times the speed of mode 1 (quartiles) |
+|---|---:|---|
+"
+    .to_owned();
+    let protected = results.records(Kind::Protected);
+    for (kind, times) in &results.records {
+        let Ok(times) = times else {
+            let _ = writeln!(text, "| {} | not run | |", kind.name());
+            continue;
+        };
+        let speed = protected.map(|protected| protected.against(times));
+        let _ = writeln!(
+            text,
+            "| {} | {} MiB/s | {} |",
+            kind.name(),
+            grouped(MEBIBYTES / times.median()),
+            speed.map_or_else(String::new, ratio)
+        );
+    }
+    text
+}
+
+pub fn builds(results: &Results) -> String {
+    if results.builds.is_empty() {
+        return String::new();
+    }
+    let mut text = "\
+## Building the smallest program
+
+`cargo build --release` from nothing, downloads not counted; all crates that are compiled, the program included.
+
+| | time | crates | times the first |
+|---|---:|---:|---:|
+"
+    .to_owned();
+    let first = results
+        .builds
+        .first()
+        .and_then(|(_, build)| build.as_ref().ok());
+    for (name, build) in &results.builds {
+        let Ok(build) = build else {
+            let _ = writeln!(text, "| {name} | not run | | |");
+            continue;
+        };
+        let beside = |first: &Sample| build.times.median() / first.median();
+        let _ = writeln!(
+            text,
+            "| {name} | {:.1} s | {} | {} |",
+            build.times.median(),
+            build.crates,
+            first.map_or_else(String::new, |first| format!("{:.2}", beside(&first.times)))
+        );
+    }
+    text
+}
+
+/// countersign's native wire stands out.
+fn emphasised(id: Id) -> String {
+    match id {
+        Id::Native => format!("**{}**", id.name()),
+        _ => id.name().to_owned(),
+    }
+}
+
+fn ratio(ratio: Quartiles) -> String {
+    let Quartiles {
+        lower,
+        median,
+        upper,
+    } = ratio;
+    format!("{median:.2} ({lower:.2} to {upper:.2})")
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "some thousands, or millions at most"
+)]
+fn grouped(number: f64) -> String {
+    thousands(number.round() as u64)
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
