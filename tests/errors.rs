@@ -89,6 +89,10 @@ fn incompatible() -> impl Iterator<Item = Incompatible> {
         Incompatible::Role(b'S'),
         Incompatible::Role(b'C'),
         Incompatible::Role(b'X'),
+        Incompatible::Mode {
+            ours: Mode::Protect,
+            theirs: 0,
+        },
         Incompatible::Mode { ours, theirs: 1 },
         Incompatible::Mode { ours, theirs: 2 },
         Incompatible::KeyIdLength(65),

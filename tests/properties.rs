@@ -120,6 +120,42 @@ proptest! {
     }
 }
 
+#[test]
+fn the_longest_handshake_is_covered_whole() {
+    let longest = Covered {
+        service: vec![b's'; 255],
+        exported: Some([7; 32]),
+        mode: Mode::Protect,
+        server_nonce: [0x50; 32],
+        key_id: vec![b'k'; 64],
+        client_nonce: [0xc0; 32],
+    };
+    let kc = client_key_of(&secret("a"));
+    assert_eq!(longest.proof(), hmac(&kc, &longest.encode()));
+    // With its end, which the server's proof covers too.
+    let key = Key::new(secret("a")).unwrap().with_id(&longest.key_id);
+    let prologue = Prologue::new(&longest.service).unwrap();
+    let prologue = prologue.bound(&Binding::tls_exporter(&[7; 32]));
+    let run = Pair {
+        client_prologue: prologue.clone(),
+        server_prologue: prologue,
+        ..Pair::of(&key.unwrap())
+    }
+    .run();
+    let ks = hmac(
+        &hmac(b"countersign/1", &secret("a")),
+        b"countersign/1 server proof\x01",
+    );
+    let lv = |octets: &[u8]| [&[u8::try_from(octets.len()).unwrap()], octets].concat();
+    let binding = [&b"tls-exporter:"[..], &[7; 32]].concat();
+    let [f1, f2, f3] = &run.sent[..] else {
+        panic!("{run:?}");
+    };
+    let covered = [&lv(&longest.service), &lv(&binding), f1, f2, &b"A"[..]].concat();
+    assert_eq!(f3[1..], hmac(&ks, &covered));
+    assert!(run.client.is_accepted());
+}
+
 /// What a client's proof covers, apart from the names of the protocol.
 #[derive(Clone, Debug, PartialEq)]
 struct Covered {

@@ -107,7 +107,9 @@ fn debug_tells_of_each_state_what_it_is() {
     let (challenge, at_server) = config.start(transcript(), mode, rng).unwrap();
     let prologue = Prologue::new("billing/2").unwrap();
     let at_client = client::start(transcript(), &prologue, mode, &key, rng).unwrap();
+    let bound = prologue.bound(&Binding::tls_exporter(&[7; 32]));
     let mut shown = vec![
+        format!("{bound:?}"),
         format!("{config:?}"),
         format!("{at_server:?}"),
         format!("{at_client:?}"),
@@ -129,6 +131,7 @@ fn debug_tells_of_each_state_what_it_is() {
     assert_eq!(
         shown,
         [
+            r#"Prologue { service: "billing/2", bound: true }"#,
             r#"Config { prologue: Prologue { service: "billing/2", bound: false }, .. }"#,
             "AwaitResponse { mode: Protect, .. }",
             r#"AwaitChallenge { key: Key { id: "worker-7", .. }, mode: Protect, .. }"#,
