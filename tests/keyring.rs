@@ -1119,6 +1119,25 @@ mod mounted {
     }
 
     #[test]
+    fn a_data_link_that_leads_nowhere_but_to_itself_is_an_error_and_no_plain_directory() {
+        let directory = TempDir::new();
+        write(directory.path().join("worker-7"), secret("ours"));
+        assert!(Keyring::from_dir(directory.path()).is_ok());
+        symlink("..data", directory.path().join("..data")).unwrap();
+        let error = Keyring::from_dir(directory.path()).unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                Error::KeyFile {
+                    problem: KeyFileProblem::Io(_),
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+
+    #[test]
     fn swaps_during_loads_never_give_a_part_of_a_version() {
         const SWAPS: usize = 500;
 
