@@ -369,7 +369,7 @@ where
     send(stream, Flight::Challenge, challenge.as_ref())?;
     let identified = receive(stream, await_response)?;
     let key = keys.find(identified.key_id().as_bytes());
-    let (verdict, outcome) = identified.verify(key.as_ref());
+    let (verdict, outcome) = identified.verify(key.as_deref());
     let sent = send(stream, Flight::Verdict, verdict.as_ref());
     // Why a client was refused says more than that it did not stay to hear so.
     let session = outcome?;

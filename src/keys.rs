@@ -4,6 +4,7 @@ mod directory;
 mod keyring;
 
 use core::fmt;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::handshake::Key;
@@ -33,23 +34,38 @@ pub trait Keys {
     /// It must not block for long, since the drivers call it where they are: an asynchronous one
     /// on its runtime's thread. A look-up that has to *wait*, for a database say, goes between
     /// two states of the [`handshake`](crate::handshake) core.
-    fn find(&self, id: &[u8]) -> Option<Key>;
+    ///
+    /// A store that has the key lends it: a copy is one more place where a key was.
+    ///
+    /// ```
+    /// use countersign::{Key, Keys};
+    /// use std::{borrow::Cow, collections::HashMap};
+    ///
+    /// struct Store(HashMap<Vec<u8>, Key>);
+    ///
+    /// impl Keys for Store {
+    ///     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
+    ///         self.0.get(id).map(Cow::Borrowed)
+    ///     }
+    /// }
+    /// ```
+    fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>>;
 }
 
 impl Keys for Key {
-    fn find(&self, id: &[u8]) -> Option<Key> {
-        (self.id().as_bytes() == id).then(|| self.clone())
+    fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
+        (self.id().as_bytes() == id).then_some(Cow::Borrowed(self))
     }
 }
 
 impl<K: Keys + ?Sized> Keys for &K {
-    fn find(&self, id: &[u8]) -> Option<Key> {
+    fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
         (**self).find(id)
     }
 }
 
 impl<K: Keys + ?Sized> Keys for Arc<K> {
-    fn find(&self, id: &[u8]) -> Option<Key> {
+    fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
         (**self).find(id)
     }
 }
@@ -78,8 +94,8 @@ impl<F> Keys for KeysFn<F>
 where
     F: Fn(&[u8]) -> Option<Key>,
 {
-    fn find(&self, id: &[u8]) -> Option<Key> {
-        (self.0)(id)
+    fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
+        (self.0)(id).map(Cow::Owned)
     }
 }
 

@@ -524,7 +524,7 @@ where
     let identified = receive(stream, await_response, time).await?;
     let (verdict, outcome) = {
         let key = keys.find(identified.key_id().as_bytes());
-        identified.verify(key.as_ref())
+        identified.verify(key.as_deref())
     };
     let sent = send(stream, Flight::Verdict, verdict.as_ref(), time).await;
     // Why a client was refused says more than that it did not stay to hear so.

@@ -388,7 +388,7 @@ impl Peer for HonestServer {
         };
         written.drain(..octets.len() - rest);
         let key = self.key.find(identified.key_id().as_bytes());
-        let (verdict, outcome): (Verdict, _) = identified.verify(key.as_ref());
+        let (verdict, outcome): (Verdict, _) = identified.verify(key.as_deref());
         self.session = outcome.ok();
         [verdict.as_ref(), &self.tail].concat()
     }

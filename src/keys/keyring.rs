@@ -1,6 +1,7 @@
 //! Many keys by their ids, changed while servers use them.
 
 use core::fmt;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -294,19 +295,20 @@ impl Keyring {
 }
 
 impl Keys for Keyring {
-    fn find(&self, id: &[u8]) -> Option<Key> {
+    fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
         let ring = self.read();
         // Most rings have neither of the two that can make an id more than a look-up.
         if !ring.revoked.is_empty() && ring.revoked.contains(id) {
             return None;
         }
         if let Some(key) = ring.keys.get(id) {
-            return Some(Key::clone(key));
+            return Some(Cow::Owned(Key::clone(key)));
         }
         let (_, master) =
             (ring.masters.iter()).find(|(prefix, _)| id.starts_with(prefix.as_bytes()))?;
         let secret = master.child_secret(id).ok()?;
-        Key::new(secret).and_then(|child| child.with_id(id)).ok()
+        let child = Key::new(secret).and_then(|child| child.with_id(id));
+        child.ok().map(Cow::Owned)
     }
 }
 
