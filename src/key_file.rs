@@ -128,7 +128,9 @@ fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, KeyFileProb
     // A buffer that grows leaves copies behind that nothing wipes; this one has room for all that
     // is read, and some to spare, in which the end is noticed.
     let mut buffer = Zeroizing::new(Vec::with_capacity(MAX_LEN + 64));
+    let room = buffer.capacity();
     (file.take(MAX_LEN as u64 + 1).read_to_end(&mut buffer)).map_err(KeyFileProblem::Io)?;
+    debug_assert!(buffer.capacity() == room, "the buffer has grown");
     if buffer.len() > MAX_LEN {
         return Err(KeyFileProblem::TooLarge);
     }

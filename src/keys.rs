@@ -35,7 +35,8 @@ pub trait Keys {
     /// on its runtime's thread. A look-up that has to *wait*, for a database say, goes between
     /// two states of the [`handshake`](crate::handshake) core.
     ///
-    /// A store that has the key lends it: a copy is one more place where a key was.
+    /// A store that keeps the key in place may lend it: a copy is one more place where a key was.
+    /// A [`Keyring`] gives copies, since it may change meanwhile.
     ///
     /// ```
     /// use countersign::{Key, Keys};

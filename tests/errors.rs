@@ -1,5 +1,5 @@
-//! What errors say, word for word: `tests/expected/errors.txt` has every sentence, for whoever
-//! wants to judge them side by side.
+//! What errors say, word for word: `tests/expected/errors.txt` has the sentences of the native wire,
+//! of key files and of records, for whoever wants to judge them side by side.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use countersign::{Error, KeyFileProblem, KeyId, Phase, record};
 const EXPECTED: &str = include_str!("expected/errors.txt");
 
 #[test]
-fn every_error_says_what_was_wrong_in_these_words() {
+fn errors_say_what_was_wrong_in_these_words() {
     let said: Vec<String> = (sentences().into_iter())
         .map(|sentence| sentence + "\n")
         .collect();

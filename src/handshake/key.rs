@@ -440,7 +440,8 @@ fn all_equal(secret: &[u8]) -> bool {
 /// Two lower-case hexadecimal digits, without a branch or a table: the octet is secret.
 fn hex(octet: u8) -> [u8; 2] {
     [octet >> 4, octet & 0x0f].map(|nibble| {
-        // Without the barrier, an optimiser for size makes a branch of the multiplication.
+        // Without the barrier, an optimiser for size makes a branch of the multiplication; whether
+        // it holds with a compiler is what checks/constant_time finds out.
         let is_letter = black_box(9_u8.wrapping_sub(nibble) >> 7);
         b'0' + nibble + is_letter * (b'a' - b'0' - 10)
     })

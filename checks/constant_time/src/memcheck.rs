@@ -30,7 +30,7 @@ pub fn mark_defined<T: ?Sized>(value: &T) {
 /// How many octets of a value are marked in all their bits. Padding may be among them.
 pub fn undefined_octets<T: ?Sized>(value: &T) -> usize {
     let mut bits = vec![0_u8; size_of_val(value)];
-    let (value, into) = (address(value), address(bits.as_mut_slice()));
+    let (value, into) = (address(value), bits.as_mut_ptr().expose_provenance());
     request([GET_BITS, value, into, bits.len(), 0, 0]);
     bits.into_iter().filter(|bits| *bits == u8::MAX).count()
 }

@@ -12,8 +12,8 @@
 //! the compiler must not drop a path because it knows that *these* octets do not take it. Feature
 //! `planted` adds a panic that one octet of a flight leads to, and has to break the link.
 //!
-//! Only `main` comes from the C library. The exit status is 0, or that of the first step that
-//! failed.
+//! From the C library come only what calls `main` and the functions on memory that the compiler
+//! calls. The exit status is 0, or that of the first step that failed.
 
 #![no_std]
 #![no_main]
@@ -88,6 +88,7 @@ fn check() -> Result<(), Step> {
     limits()?;
     for mode in [Mode::Authenticate, Mode::Protect] {
         let mode = opaque(mode);
+        overrun(&ours, mode)?;
         accepted(&ours, mode)?;
         let why = Refusal::WrongProof;
         refused(&ours, Some(&another), mode, why, Step::WrongSecret)?;
@@ -117,6 +118,24 @@ fn limits() -> Result<(), Step> {
     }
     let id = KeyId::new(opaque(&octets[..64])).map_err(|_| Step::Limits)?;
     shown(&id)
+}
+
+/// A caller that reports more than there was room for, and a fingerprint.
+fn overrun(key: &Key, mode: Mode) -> Result<(), Step> {
+    shown(&key.fingerprint())?;
+    let mut rng = Sequence(opaque(7));
+    let (mut clients, mut servers) = (Transcript::default(), Transcript::new());
+    let config = server::Config::new(Prologue::EMPTY).service(opaque("billing/2"));
+    let config = config.map_err(|_| Step::Limits)?;
+    let started = config.start(&mut servers, mode, &mut rng);
+    let (_, at_server) = started.map_err(|_| Step::Limits)?;
+    let started = client::start(&mut clients, &Prologue::EMPTY, mode, key, &mut rng);
+    let at_client = started.map_err(|_| Step::Limits)?;
+    let n = opaque(usize::MAX);
+    match (at_server.advance(n), at_client.advance(n)) {
+        (Err(server), Err(client)) => shown(&server).and(shown(&client)),
+        _ => Err(Step::Limits),
+    }
 }
 
 /// Both ends hold the secret, export the same octets and, in mode 1, open each other's records.
