@@ -1,16 +1,17 @@
-//! The attack book: known attacks under their own names, each really carried out on three wires
-//! side by side.
+//! The attack book: known attacks under their own names, each carried out on three wires side by
+//! side.
 //!
 //! `ATTACKS.md` tells who falls and who stands, and what each attack is. Here each attack is one
 //! function that finds out, and a test that compares what came with what is told. Honest programs
 //! run in threads of their own, on the other end of a line that the attacker holds; the attacker
-//! is what stands in the function. An attack *succeeds* where the attacker got what it is for.
+//! is what stands in the function. An attack *succeeds* where the attacker got what it is for. Two
+//! need a server with a broken generator, which the first two wires cannot be given: what such a
+//! server would compare is computed by hand there, and the book says so.
 
 mod by_hand;
 mod stage;
 mod table;
 
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -22,11 +23,10 @@ use countersign::record::Opened;
 use countersign::{
     Client, Deadline, Listener, ListenerOptions, Server, Session, server_authenticate,
 };
-use rand::{TryCryptoRng, TryRng};
 
 use self::stage::{FORGED, Honest, LIMIT, Program, REQUESTS, Role, Wire, challenge, framed};
 use self::table::{Fates, compare, explained, fate, rows};
-use crate::support::{End, Pair, deliver, hmac, key, secret, transcript};
+use crate::support::{End, Nonce, Pair, deliver, hmac, key, secret, transcript};
 
 /// Makes the table of contents: one test for each attack, and the names of all.
 macro_rules! contents {
@@ -100,21 +100,76 @@ fn replay() -> Fates {
 
 /// Somebody without the secret listens where the server should.
 fn rogue_server() -> Fates {
-    Fates::of(|wire| {
-        let mut client = Program::on(wire).client();
-        match wire {
-            Wire::Recipe => client.hears(&[7; 32]),
-            Wire::Multiprocessing => {
-                let (its_own_digest, _) = digest_and_challenge(&mut client);
-                client.hears(&its_own_digest);
-            }
-            Wire::Native | Wire::Protected => {
-                answer_to(&mut client, &[7; 32]);
-                client.hears(&[b"A", &[7; 32][..]].concat());
-            }
+    Fates::of(|wire| match wire {
+        Wire::Recipe => {
+            let mut client = Program::on(wire).client();
+            client.hears(&[7; 32]);
+            client.accepts()
         }
-        client.accepts()
+        Wire::Multiprocessing => {
+            let genuine = genuine_last_word(wire, 4);
+            let attempts: [&Forgery<'_>; 5] = [
+                &|_, _| framed(&[&b"{sha256}"[..], &[0; 32]].concat()),
+                &|its_own_digest, _| its_own_digest.to_vec(),
+                &|_, _| genuine.clone(),
+                &|_, challenge| {
+                    let digest = hmac(&secret("other"), &challenge[15..]);
+                    framed(&[b"{sha256}", &digest[..]].concat())
+                },
+                &|_, _| framed(b"#WELCOME#"),
+            ];
+            attempts.into_iter().any(|forgery| {
+                let mut client = Program::on(wire).client();
+                let (digest, challenge) = digest_and_challenge(&mut client);
+                client.hears(&forgery(&digest, &challenge));
+                client.accepts()
+            })
+        }
+        Wire::Native | Wire::Protected => {
+            let genuine = genuine_last_word(wire, 2);
+            let accepting = |tag: &[u8]| [b"A", tag].concat();
+            let attempts: [&Forgery<'_>; 6] = [
+                &|_, _| accepting(&[0; 32]),
+                &|_, f2| accepting(&f2[41..]),
+                &|_, _| genuine.clone(),
+                &|_, f2| accepting(&denial_of(f2)[1..]),
+                &|f1, f2| {
+                    let kc =
+                        by_hand::expand(&by_hand::prk(&secret("other")), by_hand::CLIENT_PROOF);
+                    accepting(&by_hand::client_proof(&kc, f1, &f2[..41]))
+                },
+                &|f1, f2| by_hand::acceptance(&secret("other"), f1, f2),
+            ];
+            attempts.into_iter().any(|forgery| {
+                let mut client = Program::on(wire).client();
+                let f2 = answer_to(&mut client, &[7; 32]);
+                client.hears(&forgery(&by_hand::f1(&[7; 32]), &f2));
+                client.accepts()
+            })
+        }
     })
+}
+
+/// What a server is to prove itself with, made of the last two messages before it.
+type Forgery<'a> = dyn Fn(&[u8], &[u8]) -> Vec<u8> + 'a;
+
+/// With what a server that knows the secret has proved itself to another client.
+fn genuine_last_word(wire: Wire, flight: usize) -> Vec<u8> {
+    let program = Program::on(wire);
+    let (mut client, mut server) = (program.client(), program.server());
+    let recorded = wire.relay(&mut client, &mut server);
+    assert!(client.accepts() && server.accepts());
+    recorded[flight].clone()
+}
+
+/// What a server that knows the secret answers to an F2 that was meant for another.
+fn denial_of(f2: &[u8]) -> Vec<u8> {
+    let mut server = Program::on(Wire::Native).server();
+    server.says(40);
+    server.hears(f2);
+    let denial = server.says(33);
+    assert_eq!(denial[0], b'D');
+    denial
 }
 
 /// What has to be proved to one program, another is made to prove.
@@ -520,17 +575,26 @@ fn blocks(time: Option<Duration>, login: &Login) -> bool {
     })
 }
 
-/// Whether an honest client is kept out by one that is slow and has much time.
+/// Whether an honest client is kept out by more silent ones than may be pending, which have much
+/// time.
 fn blocks_a_listener() -> bool {
+    const MAX_PENDING: usize = 4;
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let mut slow = TcpStream::connect(address).unwrap();
-    slow.write_all(b"C").unwrap();
-    let options = ListenerOptions::new().deadline(2 * LIMIT);
+    let connect = || TcpStream::connect(address).unwrap();
+    let silent: Vec<_> = (0..2 * MAX_PENDING).map(|_| connect()).collect();
+    let options = ListenerOptions::new()
+        .deadline(2 * LIMIT)
+        .max_pending(MAX_PENDING);
     let server = Server::new(key("shared"));
     let _listener = Listener::with_options(socket, server, options).unwrap();
-    let honest = TcpStream::connect(address).unwrap();
+    let honest = connect();
     let login = Client::new(key("shared")).authenticate_within(&honest, LIMIT);
+
+    // The cap was reached: the oldest was given up.
+    let mut oldest = &silent[0];
+    oldest.set_read_timeout(Some(LIMIT)).unwrap();
+    oldest.read_to_end(&mut Vec::new()).unwrap();
     login.is_err()
 }
 
@@ -616,11 +680,7 @@ fn secret_learnt_later() -> Fates {
         let x = by_hand::session(&program.secret, &recorded[0], &recorded[1]);
         let output = by_hand::expand(&x, b"countersign/1 export\x08the book\0\0\0\x20");
         output == exported
-            && (wire == Wire::Native || {
-                let (data, tag) = request.split_at(10);
-                let krc = by_hand::expand(&x, b"countersign/1 record client");
-                hmac(&krc, &[&[0; 8], data].concat())[..16] == *tag
-            })
+            && (wire == Wire::Native || by_hand::first_record(&x, REQUESTS[0]) == request)
     };
     Fates::of_native(computed(Wire::Native)).with("in mode 1", computed(Wire::Protected))
 }
@@ -658,7 +718,7 @@ const FORESEEN: u8 = 0x50;
 
 /// A client is asked today what a server will ask tomorrow, and is not there when it does.
 fn pre_play() -> Fates {
-    let tomorrow = |wire: Wire| {
+    let today = |wire: Wire| {
         let asked = match wire {
             Wire::Recipe => vec![FORESEEN; 32],
             Wire::Multiprocessing => challenge("{sha256}", &[FORESEEN; 40]),
@@ -668,9 +728,30 @@ fn pre_play() -> Fates {
         let mut client = Program::on(wire).client();
         client.hears(&asked);
         let (_, len) = wire.flights()[1];
-        is_content(wire, &asked, &client.says(len))
+        let answered = client.says(len);
+        (asked, answered)
     };
-    Fates::of(tomorrow).with("in mode 1", tomorrow(Wire::Protected))
+    let (f1, f2) = today(Wire::Protected);
+    let logged_in = session_of_server(&f1, &f2).is_some();
+    if logged_in {
+        let of_another = by_hand::session(&secret("other"), &f1, &f2);
+        for record in [
+            Wire::Protected.wrapped(FORGED),
+            [&[0, 8], &FORGED[..], &f2[41..57]].concat(),
+            by_hand::first_record(&of_another, FORGED),
+        ] {
+            assert!(!is_opened(&f1, &f2, &record, FORGED));
+        }
+        let known = by_hand::session(&secret("shared"), &f1, &f2);
+        let record = by_hand::first_record(&known, FORGED);
+        assert!(is_opened(&f1, &f2, &record, FORGED));
+    }
+    Fates::of(|wire| {
+        let (asked, answered) = today(wire);
+        is_content(wire, &asked, &answered)
+    })
+    .computed()
+    .with("in mode 1", logged_in)
 }
 
 /// A server asks again what it has asked before, and is told what it was told before.
@@ -685,21 +766,18 @@ fn reset() -> Fates {
         let (flights, _) = recorded(wire);
         is_content(wire, &flights[0], &flights[1])
     })
+    .computed()
     .with("in mode 1", {
         let (flights, [request, ..]) = recorded(Wire::Protected);
-        let session = session_of_server(&flights[0], &flights[1]);
-        session.is_some_and(|mut session| {
-            let (_, mut opener) = session.records().unwrap();
-            opener.open(&request) == Ok(Opened::Data(REQUESTS[0]))
-        })
+        is_opened(&flights[0], &flights[1], &request, REQUESTS[0])
     })
 }
 
-/// Whether a server that came to ask this is content with that answer.
+/// Whether a server that came to ask this is content with that answer: a native one by its own
+/// judgement, the others by what they would compare.
 fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
     let secret = secret("shared");
     match wire {
-        // Their servers do no more than this, and their generator cannot be replaced.
         Wire::Recipe => answered == hmac(&secret, asked),
         Wire::Multiprocessing => {
             let digest = hmac(&secret, &asked[15..]);
@@ -707,6 +785,14 @@ fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
         }
         Wire::Native | Wire::Protected => session_of_server(asked, answered).is_some(),
     }
+}
+
+/// Whether such a native server, once it accepts, takes this record for the first request.
+fn is_opened(f1: &[u8], f2: &[u8], record: &[u8], request: &[u8]) -> bool {
+    session_of_server(f1, f2).is_some_and(|mut session| {
+        let (_, mut opener) = session.records().unwrap();
+        opener.open(record) == Ok(Opened::Data(request))
+    })
 }
 
 /// The session of a native server whose generator gave it the nonce of this F1.
@@ -717,31 +803,9 @@ fn session_of_server(f1: &[u8], f2: &[u8]) -> Option<Session> {
     } else {
         Mode::Protect
     };
-    let generator = &mut Gives(f1[8..].to_vec());
+    let generator = &mut Nonce(f1[8..].try_into().unwrap());
     let (challenge, state) = config.start(transcript(), mode, generator).unwrap();
     assert_eq!(challenge.as_ref(), f1);
     let (_, outcome) = deliver(state, f2).unwrap().verify(Some(&key("shared")));
     outcome.ok()
 }
-
-/// A broken generator.
-struct Gives(Vec<u8>);
-
-impl TryRng for Gives {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
-    }
-
-    fn try_fill_bytes(&mut self, octets: &mut [u8]) -> Result<(), Infallible> {
-        octets.copy_from_slice(&self.0);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Gives {}

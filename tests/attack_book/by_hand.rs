@@ -46,3 +46,12 @@ pub fn session(secret: &[u8], f1: &[u8], f2: &[u8]) -> [u8; 32] {
     let kx = expand(&prk(secret), SESSION);
     hmac(&kx, &[PROLOGUE, f1, f2, b"A"].concat())
 }
+
+/// The first record of the client of the session X.
+pub fn first_record(x: &[u8], request: &[u8]) -> Vec<u8> {
+    let krc = expand(x, b"countersign/1 record client");
+    let len = u16::try_from(request.len()).unwrap();
+    let data = [&len.to_be_bytes(), request].concat();
+    let tag = hmac(&krc, &[&[0; 8], &data[..]].concat());
+    [&data[..], &tag[..16]].concat()
+}

@@ -60,6 +60,14 @@ impl Fates {
             .push(format!("{} {circumstances}", fate(succeeds)));
         self
     }
+
+    /// Marks what was found out on the first two wires without a server of theirs.
+    pub fn computed(mut self) -> Self {
+        for fate in [&mut self.recipe, &mut self.multiprocessing] {
+            fate.push_str(" (computed)");
+        }
+        self
+    }
 }
 
 pub fn fate(succeeded: bool) -> String {
