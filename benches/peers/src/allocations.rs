@@ -1,5 +1,6 @@
 //! Counts what a thread allocates, whoever does it: Rust's own allocator and the C libraries under
-//! some of the peers all end in the C library's.
+//! some of the peers all end in the C library's. Those of a stricter alignment than `malloc` gives
+//! are not counted.
 
 use std::cell::Cell;
 use std::ops::{AddAssign, Sub};
@@ -61,7 +62,12 @@ pub fn in_use() -> u64 {
     0
 }
 
-/// Functions that take the places of glibc's and hand on to them, which glibc allows for.
+/// Functions that take the places of glibc's and hand each call on to them.
+///
+/// The manual of glibc asks whoever replaces `malloc` to supply `free` and the rest as well. That is
+/// for another allocator's sake: here every block is still of glibc's own, by its own entry points,
+/// and so may go to the functions that are left as they are. Of these `posix_memalign` and
+/// `aligned_alloc` allocate too, and are not counted.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod interposed {
     use std::ffi::c_void;
@@ -79,7 +85,8 @@ mod interposed {
         OCTETS.set(OCTETS.get() + size as u64);
     }
 
-    // SAFETY: nothing else defines this name but the function that it replaces.
+    // SAFETY: nothing else defines this name but the function that it replaces; its arguments are
+    // the same, and what it returns is what that function's own entry point does.
     #[unsafe(no_mangle)]
     extern "C" fn malloc(size: usize) -> *mut c_void {
         count(size);

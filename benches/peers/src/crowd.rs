@@ -53,18 +53,14 @@ pub fn measure(
             (entry.id, peer.map(|peer| (peer, Rates::default())))
         })
         .collect();
-    for round in 0..=extent.crowd {
-        for (crowd, clients) in CROWDS.into_iter().enumerate() {
-            for (id, rates) in &mut all {
+    let mut crowds: Vec<_> = CROWDS.into_iter().enumerate().collect();
+    for _ in 0..extent.crowd {
+        for &(crowd, clients) in &crowds {
+            // All peers the same number: enough that it takes long enough for the clock.
+            let times = (extent.crowd_logins / clients).max(1);
+            for (_, rates) in &mut all {
                 let Ok((peer, lane)) = rates else { continue };
-                match log_in(
-                    &runtime,
-                    peer,
-                    clients,
-                    times(*id, clients, extent.crowd_logins),
-                ) {
-                    // The first round warms up.
-                    Ok(_) if round == 0 => {}
+                match take_turn(&runtime, peer, clients, times) {
                     Ok([wall, cpu]) => {
                         lane.wall[crowd].push(wall);
                         lane.cpu[crowd].push(cpu);
@@ -73,21 +69,27 @@ pub fn measure(
                 }
             }
         }
+        crowds.reverse();
+        all.reverse();
         bar.inc(1);
     }
+    all.sort_by_key(|(id, _)| *id);
     Ok(all
         .into_iter()
         .map(|(id, rates)| (id, rates.map(|(_, rates)| rates)))
         .collect())
 }
 
-/// How often each client logs in: so that all of it takes long enough for the clock.
-fn times(id: Id, clients: usize, most: usize) -> usize {
-    let logins = match id {
-        Id::Floor | Id::Native | Id::Cookbook | Id::Multiprocessing | Id::ScramCached => most,
-        _ => most / 5,
-    };
-    (logins / clients).max(1)
+/// A login of each client before those that count, which finds the caches as the neighbour has left
+/// them.
+fn take_turn(
+    runtime: &Runtime,
+    peer: &Arc<dyn Peer>,
+    clients: usize,
+    times: usize,
+) -> Result<[f64; 2]> {
+    log_in(runtime, peer, clients, 1)?;
+    log_in(runtime, peer, clients, times)
 }
 
 fn runtime() -> Result<Runtime> {
@@ -177,8 +179,8 @@ fn allow_descriptors(count: usize) -> Result<()> {
 pub struct Pending {
     /// Its client has connected and says nothing.
     pub silent: f64,
-    /// Its client has said all that it can without the secret's proof, and then nothing more.
-    pub unproven: f64,
+    /// Its client has said what it says before it hears anything, and then nothing more.
+    pub opened: f64,
 }
 
 /// Each with its task and its socket's registration, as the mean of so many.
@@ -189,7 +191,7 @@ pub fn pending(peer: &Arc<dyn Peer>) -> Result<Pending> {
     );
     Ok(Pending {
         silent: heap_of_each(peer, &[])?,
-        unproven: heap_of_each(peer, &first_words(peer)?)?,
+        opened: heap_of_each(peer, &first_words(peer)?)?,
     })
 }
 

@@ -30,7 +30,11 @@ impl Machine {
             date: OffsetDateTime::now_utc().date(),
             cpu: cpu().unwrap_or_else(|| text(uname.machine())),
             cores: available_parallelism().map_or(1, Into::into),
-            kernel: format!("{} {}", text(uname.sysname()), text(uname.release())),
+            kernel: format!(
+                "{} {}",
+                text(uname.sysname()),
+                major_and_minor(&text(uname.release()))
+            ),
             load: load.and_then(|load| Some(load.split(' ').next()?.to_owned())),
             rustc: rustc().unwrap_or_else(|| "unknown".to_owned()),
             openssl: psk::version(),
@@ -46,6 +50,15 @@ impl Machine {
             .last()
             .is_some_and(|&core| core_affinity::set_for_current(core));
     }
+}
+
+/// What follows says more of whose machine it is than of what it measures.
+fn major_and_minor(release: &str) -> String {
+    let numbers: Vec<_> = release
+        .split(|character: char| !character.is_ascii_digit())
+        .take(2)
+        .collect();
+    numbers.join(".")
 }
 
 fn cpu() -> Option<String> {

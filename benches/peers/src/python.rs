@@ -1,5 +1,5 @@
 //! Peers in Python: a process for the listener and one for the client, each of which lasts for the
-//! whole run. The clock is the client's own.
+//! whole run. They take the time themselves.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};

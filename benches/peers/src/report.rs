@@ -5,10 +5,9 @@ use std::fmt::Write;
 use anyhow::Result;
 
 use crate::machine::version_of;
-use crate::peers::Id;
-use crate::records::Kind;
 use crate::results::Results;
 
+mod faster;
 mod goals;
 mod tables;
 
@@ -24,7 +23,7 @@ pub fn of(results: &Results) -> String {
         tables::records(results),
         tables::builds(results),
         what_peers_give(),
-        where_peers_are_faster(results),
+        faster::of(results),
         method(results),
         versions(results),
         not_run(results),
@@ -55,7 +54,7 @@ Written by one command, which runs all of it anew on your machine in less than t
 {COMMAND}
 ```
 
-{date}, on {cpu}, {cores} cores, {kernel}{load}; {pinned}.
+{date}, on {cpu}, {cores} cores, {kernel}{load}; {pinned}; took {took:.1} min.
 Absolute times hold for this machine; ratios are made of neighbours in the same round, and hold better.
 
 ![Time of one login as a multiple of the bare exchange of three messages](benches/peers/pictures/login.svg)
@@ -70,6 +69,7 @@ faster](#where-a-peer-is-faster).
         cpu = machine.cpu,
         cores = machine.cores,
         kernel = machine.kernel,
+        took = results.took.as_secs_f64() / 60.0,
     )
 }
 
@@ -93,48 +93,6 @@ countersign's mode 0 does; its mode 1 adds integrity, and under TLS a channel bi
     .to_owned()
 }
 
-fn where_peers_are_faster(results: &Results) -> String {
-    let mut text = "## Where a peer is faster\n\n".to_owned();
-    if let (Some(floor), Some(native)) = (results.login(Id::Floor), results.login(Id::Native)) {
-        let ours = native.against(floor).median;
-        let faster: Vec<_> = (results.logins.iter())
-            .filter(|(id, _)| !matches!(id, Id::Floor | Id::Native))
-            .filter_map(|(id, times)| Some((*id, times.as_ref().ok()?.turns.against(floor).median)))
-            .filter(|(_, ratio)| *ratio < ours)
-            .collect();
-        for (id, ratio) in &faster {
-            let _ = writeln!(
-                text,
-                "- A login by {} takes {ratio:.2} times as long as the floor, countersign's {ours:.2}.",
-                id.name()
-            );
-        }
-        if faster.is_empty() {
-            text += "- No peer's login is faster.\n";
-        }
-    }
-    if let Some(protected) = results.records(Kind::Protected) {
-        for kind in [Kind::TlsAwsLc, Kind::TlsRing] {
-            let Some(tls) = results.records(kind) else {
-                continue;
-            };
-            let ratio = protected.against(tls).median;
-            let verb = if ratio > 1.0 { "faster" } else { "slower" };
-            let times = ratio.max(1.0 / ratio);
-            let _ = writeln!(
-                text,
-                "- {}: {times:.2} times {verb} than countersign's mode 1, and encrypted.",
-                kind.name()
-            );
-        }
-    }
-    text += "\
-- Where the CPU has no SHA extensions, all that is made of SHA-256 is slower, and what is made of AES is not.
-- A peer that resumes sessions saves what it has done before; here each login stands for itself.
-";
-    text
-}
-
 fn method(results: &Results) -> String {
     let mut text = format!(
         "\
@@ -144,10 +102,16 @@ fn method(results: &Results) -> String {
   so that none always has the same neighbour before it. The first of a turn does not count, since it finds the caches
   as its neighbour left them. Ratios are made of the turns' medians, round by round, so that what disturbs the
   machine disturbs both; their median and quartiles are given.
+- Whatever else has rounds goes forth and back in the same way, and discards the first of each turn: a batch of the core,
+  a login in memory, four mebibytes of records, and with many clients one login of each. There the sizes of the crowd
+  go forth and back too, and all peers log in equally often: {crowd_logins} times in a turn that counts, each client at
+  least once.
 - The floor is the three flights of countersign's native wire, 40, 73 and 33 octets, as constants.
 - A login begins before `connect` and ends when the end that is satisfied last is. Closing is not in it, except in
-  logins a second. Both ends, the kernel's share included, have one core in common.
-- Every socket has `TCP_NODELAY` and a timeout of five seconds for reading; whatever outlives a login, such as
+  logins a second: the next begins when the server has closed. Both ends, the kernel's share included, have one core
+  in common. In Rust they are two threads of one process, in Python two processes, so that a switch between these
+  costs more.
+- In Rust every socket has `TCP_NODELAY` and a timeout of five seconds for reading; whatever outlives a login, such as
   keys, contexts and certificates, is made before. Peers in Rust without sockets of their own make one call to write
   and one to read for each flight.
 - *Told*: TLS and Noise let a client finish before the server has judged its last message. So in the rows that are
@@ -155,13 +119,15 @@ fn method(results: &Results) -> String {
   message tells the client, but its first can be an old one: the judged row has a third message of one octet
   by which the server learns that the client is alive. The rows beside them are without it, and for Noise with a
   fourth that answers it.
-- The recipe in CPython has one octet more too, by which the client learns that it was accepted: its clock is the
-  client's. CPython's `multiprocessing` ends with the client told by itself; it does not set `TCP_NODELAY`, and its
-  messages alternate, so that this costs nothing.
-- Of each peer's configurations the one is taken whose login costs the least on this machine:
+- In Python too the end that is satisfied last stops the clock, which is the same for both processes: on either wire that
+  is the listener, and what it says of the time is sent after the login. CPython's `multiprocessing` does not set
+  `TCP_NODELAY`, and its messages alternate, so that this costs nothing; no timeout is set in Python.
+- Of each peer's configurations the one is taken whose login in memory costs the least on this machine, chosen once, after
+  rounds that warm up, with the candidates in turn. The rows beside it have the same:
 
 ",
         rounds = results.rounds,
+        crowd_logins = results.crowd_logins,
     );
     for (id, choice) in &results.choices {
         let _ = writeln!(text, "  - {}: {choice}", id.name());
@@ -173,12 +139,14 @@ fn method(results: &Results) -> String {
 - SCRAM is the four messages of RFC 5802 in frames with a length, its cryptography by pbkdf2, hmac and sha2 with 4,096
   iterations. The server has stored keys, and the client hashes its password each time, or has kept what came of it.
 - In memory both ends are futures that one thread polls in turn; what a poll takes and allocates is that end's.
-  Allocations are counted at the C library, so that those of OpenSSL and AWS-LC are among them.
+  Allocations are counted at the C library, so that those of OpenSSL and AWS-LC are among them; `posix_memalign` and
+  `aligned_alloc`, for a stricter alignment than usual, are not counted.
 - Logins at once are tasks of tokio on one thread, all clients and the server's ends together; CPU is that thread's,
   with the kernel's share. Peers without sockets of their own are driven by one future for each, which is less than
   `tokio-rustls` or `tokio-openssl` do.
-- Builds are of projects of their own from nothing, with the versions below, downloads not counted; the first two are
-  built three times in turn, and the median counts.
+- Builds are of projects of their own from nothing, with the versions below, without flags or wrappers of the compiler from
+  the environment, downloads not counted; the first two are built three times in turn, and the median counts, the
+  others once.
 ";
     text
 }

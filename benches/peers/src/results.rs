@@ -23,7 +23,7 @@ pub struct Extent {
     pub core: usize,
     pub memory: usize,
     pub crowd: usize,
-    /// The fewest logins of a cheap peer in one of them.
+    /// The logins of a peer in one of them, or one for each client where these are more.
     pub crowd_logins: usize,
     pub records: usize,
     pub builds: bool,
@@ -35,7 +35,7 @@ impl Extent {
         logins: 1000,
         core: 1000,
         memory: 1000,
-        crowd: 7,
+        crowd: 5,
         crowd_logins: 2000,
         records: 200,
         builds: true,
@@ -55,7 +55,7 @@ impl Extent {
 
     /// What the bar counts.
     pub fn steps(&self) -> u64 {
-        let rounds = self.logins + self.core + self.memory + self.crowd + 1 + self.records + 1;
+        let rounds = self.logins + self.core + self.memory + self.crowd + self.records;
         (rounds + if self.builds { builds::STEPS } else { 0 }) as u64
     }
 }
@@ -63,6 +63,7 @@ impl Extent {
 pub struct Results {
     pub machine: Machine,
     pub rounds: usize,
+    pub crowd_logins: usize,
     /// The fastest configuration of each peer that has several.
     pub choices: Vec<(Id, String)>,
     pub logins: Vec<(Id, Result<Times>)>,
@@ -72,6 +73,7 @@ pub struct Results {
     pub pending: Vec<(Id, Result<Pending>)>,
     pub records: Vec<(Kind, Result<Sample>)>,
     pub builds: Vec<(&'static str, Result<Build>)>,
+    pub took: Duration,
 }
 
 /// The client first wherever there are two.
@@ -127,6 +129,7 @@ impl Results {
         Ok(Self {
             machine,
             rounds: extent.logins,
+            crowd_logins: extent.crowd_logins,
             choices: (entries.into_iter())
                 .map(|entry| (entry.id, entry.choice))
                 .filter(|(id, choice)| !choice.is_empty() && !id.is_beside())
@@ -138,6 +141,7 @@ impl Results {
             pending,
             records,
             builds,
+            took: bar.elapsed(),
         })
     }
 
@@ -171,7 +175,7 @@ fn in_memory(entries: &[Entry], rounds: usize, bar: &ProgressBar) -> Vec<(Id, Re
     for _ in 0..rounds {
         for (entry, costs) in &mut all {
             let Ok(so_far) = costs else { continue };
-            match entry.peer().and_then(|peer| memory::login(&*peer)) {
+            match entry.peer().and_then(|peer| memory::second_login(&*peer)) {
                 Ok(login) => {
                     for (sample, time) in so_far.times.iter_mut().zip(login.times) {
                         sample.push_time(time);
@@ -182,8 +186,10 @@ fn in_memory(entries: &[Entry], rounds: usize, bar: &ProgressBar) -> Vec<(Id, Re
                 Err(error) => *costs = Err(anyhow!("{error:#}")),
             }
         }
+        all.reverse();
         bar.inc(1);
     }
+    all.sort_by_key(|(entry, _)| entry.id);
     all.into_iter()
         .map(|(entry, costs)| (entry.id, costs))
         .collect()

@@ -11,9 +11,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ServerConfig, ServerConnection, WebPkiClientVerifier};
 use rustls::{CipherSuite, NamedGroup, RootCertStore};
 
-use super::{Outbox, Peer, Side, Sides, fastest_of};
+use super::{Candidates, Outbox, Side, Sides, candidate};
 
-pub fn fastest(told: bool) -> Result<(Arc<dyn Peer>, String)> {
+pub fn candidates(told: bool) -> Candidates {
     let mut candidates = Vec::new();
     for (library, provider) in [
         ("aws-lc-rs", aws_lc_rs::default_provider()),
@@ -29,11 +29,11 @@ pub fn fastest(told: bool) -> Result<(Arc<dyn Peer>, String)> {
             ] {
                 let name = format!("{library}, {signature} certificates, {exchange} exchange");
                 let peer = Mutual::new(provider.clone(), algorithm, group, told);
-                candidates.push((name, peer.map(|peer| -> Arc<dyn Peer> { Arc::new(peer) })));
+                candidates.push(candidate(name, peer));
             }
         }
     }
-    fastest_of(candidates)
+    candidates
 }
 
 /// Both ends' configurations, for [`records`](crate::records) too.

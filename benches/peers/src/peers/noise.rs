@@ -5,15 +5,13 @@
 //! of the pattern leave the server in doubt, three leave nobody in doubt, and with a fourth
 //! the client is told in so many words.
 
-use std::sync::Arc;
-
 use anyhow::{Result, bail, ensure};
 use snow::params::NoiseParams;
 use snow::resolvers::{BoxedCryptoResolver, DefaultResolver, FallbackResolver, RingResolver};
 use snow::{Builder, HandshakeState, TransportState};
 
 use super::framed::Inbox;
-use super::{Outbox, Peer, SECRET, Side, Sides, fastest_of};
+use super::{Candidates, Outbox, SECRET, Side, Sides, candidate};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Messages {
@@ -22,20 +20,19 @@ pub enum Messages {
     Four,
 }
 
-pub fn fastest(messages: Messages) -> Result<(Arc<dyn Peer>, String)> {
+pub fn candidates(messages: Messages) -> Candidates {
     let suites = ["25519_ChaChaPoly_BLAKE2s", "25519_AESGCM_SHA256"];
     let resolvers = [
         ("snow's own resolver", false),
         ("its resolver by ring", true),
     ];
-    let candidates = suites.into_iter().flat_map(|suite| {
+    let all = suites.into_iter().flat_map(|suite| {
         resolvers.into_iter().map(move |(resolver, by_ring)| {
             let peer = Noise::new(suite, by_ring, messages);
-            let peer = peer.map(|peer| -> Arc<dyn Peer> { Arc::new(peer) });
-            (format!("{suite}, {resolver}"), peer)
+            candidate(format!("{suite}, {resolver}"), peer)
         })
     });
-    fastest_of(candidates.collect())
+    all.collect()
 }
 
 struct Noise {

@@ -1,14 +1,13 @@
 //! TLS 1.3 with an external PSK, by OpenSSL.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslStream, SslVersion,
 };
 
-use super::{Outbox, Peer, SECRET, Side, Sides, fastest_of};
+use super::{Candidates, Outbox, SECRET, Side, Sides, candidate};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Exchange {
@@ -22,23 +21,22 @@ pub fn version() -> String {
     openssl::version::version().to_owned()
 }
 
-pub fn fastest(exchange: Exchange, told: bool) -> Result<(Arc<dyn Peer>, String)> {
+pub fn candidates(exchange: Exchange, told: bool) -> Candidates {
     // The server's groups beside the client's. OpenSSL does without an exchange only where there
     // is no group in common; its client makes a key share all the same.
     let groups: &[(&str, &str)] = match exchange {
         Exchange::None => &[("P-256", "X25519"), ("X25519", "P-256")],
         Exchange::Ephemeral => &[("P-256", "P-256"), ("X25519", "X25519")],
     };
-    let candidates = groups.iter().map(|(client, server)| {
+    let all = groups.iter().map(|(client, server)| {
         let peer = Psk::new(exchange, client, server, told);
-        let peer = peer.map(|peer| -> Arc<dyn Peer> { Arc::new(peer) });
         let verb = match exchange {
             Exchange::None => "share nobody takes",
             Exchange::Ephemeral => "exchange",
         };
-        (format!("AES-128-GCM, {client} {verb}"), peer)
+        candidate(format!("AES-128-GCM, {client} {verb}"), peer)
     });
-    fastest_of(candidates.collect())
+    all.collect()
 }
 
 struct Psk {
