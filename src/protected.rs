@@ -141,6 +141,9 @@ impl<S> Protected<S> {
 }
 
 /// The two directions of a session in mode 1.
+///
+/// A stream of either driver is made only of a session that its own handshake in mode 1 has just
+/// returned, and nobody has asked that one for its records.
 pub(crate) fn buffers(records: Option<(Sealer, Opener)>) -> (Incoming, Outgoing) {
     let (sealer, opener) = records.expect("a handshake in mode 1 has its records still");
     let dead = Dead::default();

@@ -405,12 +405,13 @@ fn outcome<R: Receive>(
 
 type Inputs = (Vec<u8>, Vec<u8>, usize);
 
-/// Two sets of inputs that are alike: equal, of another length, or with the border between label
-/// and context at another place; or two that have nothing to do with each other.
+/// Two sets of inputs that are alike: equal, of another length, with the border between label and
+/// context at another place, or of the same octets but for the length of the label; or two that
+/// have nothing to do with each other.
 fn exports() -> impl Strategy<Value = (Inputs, Inputs)> {
     let len = || 16..200_usize;
     let inputs = (vec(any::<u8>(), 1..40), vec(any::<u8>(), 0..40), len());
-    (inputs.clone(), inputs, len(), any::<Index>(), 0..4).prop_map(
+    (inputs.clone(), inputs, len(), any::<Index>(), 0..5).prop_map(
         |(one, another, len, border, kind)| {
             let (label, context, _) = &one;
             let other = match kind {
@@ -420,6 +421,18 @@ fn exports() -> impl Strategy<Value = (Inputs, Inputs)> {
                     let octets = [&label[..], context].concat();
                     let (label, context) = octets.split_at(1 + border.index(octets.len()));
                     (label.to_vec(), context.to_vec(), one.2)
+                }
+                3 => {
+                    let counted = |octets: &[u8]| {
+                        let len = u16::try_from(octets.len()).unwrap().to_be_bytes();
+                        [&len, octets].concat()
+                    };
+                    let (middle, rest, _) = another;
+                    let longer = [middle.clone(), counted(&rest)].concat();
+                    let mut label_too = [&label[..], &counted(&longer)].concat();
+                    label_too.truncate(label.len() + 2 + middle.len());
+                    let other = (label_too, rest, one.2);
+                    return ((label.clone(), longer, one.2), other);
                 }
                 _ => another,
             };
