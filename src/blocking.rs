@@ -1,35 +1,45 @@
-//! The drivers over blocking streams: they move octets and decide nothing.
+//! The driver over blocking streams. It moves bytes and decides nothing.
 
-use core::time::Duration;
+pub mod cookbook;
+mod deadline;
+mod endpoint;
+mod listener;
+#[cfg(feature = "multiprocessing")]
+pub mod multiprocessing;
+mod protected;
+mod socket;
+
 use std::io::{Read, Write};
+use std::sync::LazyLock;
 
 use rand::TryCryptoRng;
 use rand::rngs::SysRng;
 
-use crate::deadline::{Deadline, Timeouts};
-use crate::driver::{flushed, received, sent};
-use crate::endpoint::{Client, NO_OPTIONS, Server};
 use crate::error::{Error, Phase};
-#[cfg(feature = "multiprocessing")]
-use crate::handshake::InvalidInput;
+use crate::handshake::server::{self, Dummy};
 use crate::handshake::{
-    Flight, Key, Mode, Progress, Prologue, Receive, Session, Transcript, client, server,
+    Authenticate, Message, Mode, Prologue, Receive, Session, Transcript, client,
 };
-use crate::keys::Keys;
-use crate::protected::Protected;
+use crate::key::Key;
+use crate::keys::KeyLookup;
 
-/// Authenticates this end as the client of a server that holds the same key, and the server to
-/// it.
+pub use self::deadline::{Deadline, Timeouts};
+pub use self::endpoint::{Blocking, Client, Server};
+pub use self::listener::Listener;
+pub use self::protected::{Protected, ReadHalf, WriteHalf};
+pub use self::socket::Socket;
+
+/// Authenticates this end as the client of a server that holds the same key, and the server to it.
 ///
-/// After success the stream stands at the first octet of the application. Send nothing on it
-/// before. For a service name or a channel binding use [`Client`].
+/// After success the next byte read is application data. Send nothing on the stream before. For a
+/// service or a channel binding use [`Client`].
 ///
-/// It sets no deadline: a silent peer blocks it for as long as the stream does. Over a socket,
-/// wrap that in a [`Deadline`](crate::Deadline).
+/// This function has no timeout: it blocks for as long as the stream does. Wrap a socket in
+/// [`Deadline`] to bound the whole handshake.
 ///
 /// # Errors
 ///
-/// Every [`Error`] but those of key files. The stream is then to be dropped.
+/// Returns every [`Error`] except those of key files. The stream must then be dropped.
 ///
 /// ```
 /// use countersign::{Deadline, Key, client_authenticate, generate_secret, server_authenticate};
@@ -53,22 +63,20 @@ pub fn client_authenticate<S>(stream: &mut S, key: &Key) -> Result<Session, Erro
 where
     S: Read + Write + ?Sized,
 {
-    let mode = Mode::Authenticate;
-    run_client(stream, &Prologue::EMPTY, mode, key, &mut SysRng)
+    run_client(stream, key, &Prologue::EMPTY, Authenticate, &mut SysRng)
 }
 
-/// Authenticates this end as the server of a client whose key is in `keys`, and the client to
-/// it.
+/// Authenticates this end as the server of a client whose key is in `keys`, and the client to it.
 ///
-/// After success the stream stands at the first octet of the application. For a service name
-/// or a channel binding use [`Server`].
+/// After success the next byte read is application data. For a service or a channel binding use
+/// [`Server`].
 ///
-/// It sets no deadline: a silent peer blocks it for as long as the stream does. Over a socket,
-/// wrap that in a [`Deadline`](crate::Deadline).
+/// This function has no timeout: it blocks for as long as the stream does. Wrap a socket in
+/// [`Deadline`] to bound the whole handshake.
 ///
 /// # Errors
 ///
-/// Every [`Error`] but those of key files. The stream is then to be dropped.
+/// Returns every [`Error`] except those of key files. The stream must then be dropped.
 ///
 /// ```
 /// use countersign::{Deadline, Key, client_authenticate, generate_secret, server_authenticate};
@@ -92,330 +100,93 @@ where
 pub fn server_authenticate<S, K>(stream: &mut S, keys: &K) -> Result<Session, Error>
 where
     S: Read + Write + ?Sized,
-    K: Keys + ?Sized,
+    K: KeyLookup + ?Sized,
 {
-    run_server(stream, &NO_OPTIONS, Mode::Authenticate, keys, &mut SysRng)
+    run_server(
+        stream,
+        keys,
+        &DUMMY,
+        &Prologue::EMPTY,
+        Authenticate,
+        &mut SysRng,
+    )
 }
 
-impl Client {
-    /// [`client_authenticate`] with the options of this client.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`client_authenticate`].
-    ///
-    /// ```no_run
-    /// # use countersign::{Client, Key};
-    /// # use std::net::TcpStream;
-    /// # let client = Client::new(Key::from_file("secret.key")?);
-    /// let mut stream = TcpStream::connect("127.0.0.1:7000")?;
-    /// let session = client.authenticate(&mut stream)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn authenticate<S>(&self, stream: &mut S) -> Result<Session, Error>
-    where
-        S: Read + Write + ?Sized,
-    {
-        self.run(stream, Mode::Authenticate)
-    }
+/// Keyed once, because keying it costs nearly as much as a proof.
+pub(crate) static DUMMY: LazyLock<Dummy> = LazyLock::new(Dummy::new);
 
-    /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`client_authenticate`]; [`Error::TimedOut`] once the time is over.
-    ///
-    /// ```no_run
-    /// # use countersign::{Client, Key};
-    /// # use std::{net::TcpStream, time::Duration};
-    /// # let client = Client::new(Key::from_file("secret.key")?);
-    /// let stream = TcpStream::connect("127.0.0.1:7000")?;
-    /// let session = client.authenticate_within(&stream, Duration::from_secs(5))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn authenticate_within<S>(&self, socket: &S, time: Duration) -> Result<Session, Error>
-    where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-    {
-        self.run_within(socket, Mode::Authenticate, time)
-    }
-
-    /// Authenticates in mode 1, and protects what follows.
-    ///
-    /// Like [`authenticate`](Self::authenticate) it sets no deadline. The server is to do the
-    /// same: each end refuses the other's mode.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`client_authenticate`]. The stream is then dropped.
-    ///
-    /// ```no_run
-    /// # use countersign::{Client, Key};
-    /// # use std::{io::Write, net::TcpStream};
-    /// # let client = Client::new(Key::from_file("secret.key")?);
-    /// let mut stream = client.protect(TcpStream::connect("127.0.0.1:7000")?)?;
-    /// stream.write_all(b"hello")?;
-    /// stream.close()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn protect<S>(&self, mut stream: S) -> Result<Protected<S>, Error>
-    where
-        S: Read + Write,
-    {
-        let session = self.run(&mut stream, Mode::Protect)?;
-        Ok(Protected::new(stream, session))
-    }
-
-    /// [`protect`](Self::protect) with so much time for the handshake, and none of it for what
-    /// follows.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`client_authenticate`]; [`Error::TimedOut`] once the time is over. The socket
-    /// is then dropped.
-    ///
-    /// ```no_run
-    /// # use countersign::{Client, Key};
-    /// # use std::{net::TcpStream, time::Duration};
-    /// # let client = Client::new(Key::from_file("secret.key")?);
-    /// let socket = TcpStream::connect("127.0.0.1:7000")?;
-    /// let stream = client.protect_within(socket, Duration::from_secs(5))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn protect_within<S>(&self, socket: S, time: Duration) -> Result<Protected<S>, Error>
-    where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-    {
-        let session = self.run_within(&socket, Mode::Protect, time)?;
-        Ok(Protected::new(socket, session))
-    }
-
-    fn run_within<S>(&self, socket: &S, mode: Mode, time: Duration) -> Result<Session, Error>
-    where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-    {
-        let phase = Phase::Awaiting(Flight::Challenge);
-        self.run(&mut deadline(socket, time, phase)?, mode)
-    }
-
-    fn run<S>(&self, stream: &mut S, mode: Mode) -> Result<Session, Error>
-    where
-        S: Read + Write + ?Sized,
-    {
-        run_client(stream, &self.prologue, mode, &self.key, &mut SysRng)
-    }
-}
-
-impl<K: Keys> Server<K> {
-    /// [`server_authenticate`] with the options of this server.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`server_authenticate`].
-    ///
-    /// ```no_run
-    /// # use countersign::{Key, Server};
-    /// # use std::net::TcpListener;
-    /// # let server = Server::new(Key::from_file("secret.key")?);
-    /// let (mut stream, _) = TcpListener::bind("127.0.0.1:7000")?.accept()?;
-    /// let session = server.authenticate(&mut stream)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn authenticate<S>(&self, stream: &mut S) -> Result<Session, Error>
-    where
-        S: Read + Write + ?Sized,
-    {
-        self.run(stream, Mode::Authenticate)
-    }
-
-    /// [`authenticate`](Self::authenticate) over a [`Deadline`] of so much time.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`server_authenticate`]; [`Error::TimedOut`] once the time is over.
-    ///
-    /// ```no_run
-    /// # use countersign::{Key, Server};
-    /// # use std::{net::TcpListener, time::Duration};
-    /// # let server = Server::new(Key::from_file("secret.key")?);
-    /// let (stream, _) = TcpListener::bind("127.0.0.1:7000")?.accept()?;
-    /// let session = server.authenticate_within(&stream, Duration::from_secs(5))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn authenticate_within<S>(&self, socket: &S, time: Duration) -> Result<Session, Error>
-    where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-    {
-        self.run_within(socket, Mode::Authenticate, time)
-    }
-
-    /// Authenticates in mode 1, and protects what follows.
-    ///
-    /// Like [`authenticate`](Self::authenticate) it sets no deadline. The client is to do the
-    /// same: each end refuses the other's mode.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`server_authenticate`]. The stream is then dropped.
-    ///
-    /// ```no_run
-    /// # use countersign::{Key, Server};
-    /// # use std::{io::Read, net::TcpListener};
-    /// # let server = Server::new(Key::from_file("secret.key")?);
-    /// let mut stream = server.protect(TcpListener::bind("127.0.0.1:7000")?.accept()?.0)?;
-    /// let mut received = String::new();
-    /// stream.read_to_string(&mut received)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn protect<S>(&self, mut stream: S) -> Result<Protected<S>, Error>
-    where
-        S: Read + Write,
-    {
-        let session = self.run(&mut stream, Mode::Protect)?;
-        Ok(Protected::new(stream, session))
-    }
-
-    /// [`protect`](Self::protect) with so much time for the handshake, and none of it for what
-    /// follows.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`server_authenticate`]; [`Error::TimedOut`] once the time is over. The socket
-    /// is then dropped.
-    ///
-    /// ```no_run
-    /// # use countersign::{Key, Server};
-    /// # use std::{net::TcpListener, time::Duration};
-    /// # let server = Server::new(Key::from_file("secret.key")?);
-    /// let (socket, _) = TcpListener::bind("127.0.0.1:7000")?.accept()?;
-    /// let stream = server.protect_within(socket, Duration::from_secs(5))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn protect_within<S>(&self, socket: S, time: Duration) -> Result<Protected<S>, Error>
-    where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-    {
-        let session = self.run_within(&socket, Mode::Protect, time)?;
-        Ok(Protected::new(socket, session))
-    }
-
-    pub(crate) fn run_within<S>(
-        &self,
-        socket: &S,
-        mode: Mode,
-        time: Duration,
-    ) -> Result<Session, Error>
-    where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-    {
-        let phase = Phase::Sending(Flight::Challenge);
-        self.run(&mut deadline(socket, time, phase)?, mode)
-    }
-
-    fn run<S>(&self, stream: &mut S, mode: Mode) -> Result<Session, Error>
-    where
-        S: Read + Write + ?Sized,
-    {
-        run_server(stream, &self.config, mode, &self.keys, &mut SysRng)
-    }
-}
-
-fn deadline<S: Timeouts>(
-    socket: &S,
-    time: Duration,
-    phase: Phase,
-) -> Result<Deadline<'_, S>, Error> {
-    Deadline::new(socket, time).map_err(|error| Error::transport(phase, error))
-}
-
-fn run_client<S, R>(
+fn run_client<S, M, R>(
     stream: &mut S,
-    prologue: &Prologue,
-    mode: Mode,
     key: &Key,
+    prologue: &Prologue,
+    mode: M,
     rng: &mut R,
-) -> Result<Session, Error>
+) -> Result<M::Established, Error>
 where
     S: Read + Write + ?Sized,
+    M: Mode,
     R: TryCryptoRng + ?Sized,
 {
     let mut transcript = Transcript::new();
-    let await_challenge = client::start(&mut transcript, prologue, mode, key, rng)?;
+    let await_challenge = client::start(&mut transcript, key, prologue, mode, rng)?;
     let (response, await_verdict) = receive(stream, await_challenge)?;
-    send(stream, Flight::Response, response.as_ref())?;
-    receive(stream, await_verdict)
+    send(stream, Message::RESPONSE, response.as_ref())?;
+    receive(stream, await_verdict).map_err(|error| error.or_denial(key.id(), prologue))
 }
 
-fn run_server<S, K, R>(
+fn run_server<S, K, M, R>(
     stream: &mut S,
-    config: &server::Config,
-    mode: Mode,
     keys: &K,
+    dummy: &Dummy,
+    prologue: &Prologue,
+    mode: M,
     rng: &mut R,
-) -> Result<Session, Error>
+) -> Result<M::Established, Error>
 where
     S: Read + Write + ?Sized,
-    K: Keys + ?Sized,
+    K: KeyLookup + ?Sized,
+    M: Mode,
     R: TryCryptoRng + ?Sized,
 {
     let mut transcript = Transcript::new();
-    let (challenge, await_response) = config.start(&mut transcript, mode, rng)?;
-    send(stream, Flight::Challenge, challenge.as_ref())?;
+    let (challenge, await_response) = server::start(&mut transcript, dummy, prologue, mode, rng)?;
+    send(stream, Message::CHALLENGE, challenge.as_ref())?;
     let identified = receive(stream, await_response)?;
     let key = keys.find(identified.key_id().as_bytes());
     let (verdict, outcome) = identified.verify(key.as_deref());
-    let sent = send(stream, Flight::Verdict, verdict.as_ref());
-    // Why a client was refused says more than that it did not stay to hear so.
-    let session = outcome?;
+    let sent = send(stream, Message::VERDICT, verdict.as_ref());
+    // Why a client was refused says more than that it did not wait for the verdict.
+    let established = outcome?;
     sent?;
-    Ok(session)
+    Ok(established)
 }
 
-pub(crate) fn receive<S, R>(stream: &mut S, mut state: R) -> Result<R::Next, Error>
+fn receive<S, R>(stream: &mut S, state: R) -> Result<R::Next, Error>
 where
     S: Read + ?Sized,
     R: Receive,
+    Error: From<R::Error>,
 {
-    let phase = Phase::Awaiting(R::FLIGHT);
-    loop {
-        let n = received(phase, stream.read(state.space()))?;
-        match state.advance(n)? {
-            Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(next),
+    let phase = Phase::Awaiting(state.message());
+    state.read(|space| {
+        loop {
+            if let Some(n) = phase.received(stream.read(space))? {
+                return Ok(n);
+            }
         }
-    }
+    })
 }
 
-/// Reads so many octets, for a wire whose messages say how many there are.
-#[cfg(feature = "multiprocessing")]
-pub(crate) fn fill<S>(stream: &mut S, phase: Phase, mut buf: &mut [u8]) -> Result<(), Error>
-where
-    S: Read + ?Sized,
-{
-    while !buf.is_empty() {
-        let len = received(phase, stream.read(buf))?;
-        let room = buf.len();
-        buf = (buf.get_mut(len..)).ok_or(InvalidInput::Overrun { room, len })?;
-    }
-    Ok(())
-}
-
-/// One write and one flush, as far as the stream lets it be one.
-pub(crate) fn send<S>(stream: &mut S, flight: Flight, mut octets: &[u8]) -> Result<(), Error>
+/// Sends a message in one write and one flush, if the stream takes it in one.
+fn send<S>(stream: &mut S, message: Message, mut bytes: &[u8]) -> Result<(), Error>
 where
     S: Write + ?Sized,
 {
-    let phase = Phase::Sending(flight);
-    while !octets.is_empty() {
-        octets = sent(phase, octets, stream.write(octets))?;
+    let phase = Phase::Sending(message);
+    while !bytes.is_empty() {
+        bytes = phase.sent(bytes, stream.write(bytes))?;
     }
-    while !flushed(phase, stream.flush())? {}
+    while !phase.flushed(stream.flush())? {}
     Ok(())
 }
 
@@ -449,7 +220,7 @@ mod tests {
 
     impl TryCryptoRng for NoEntropy {}
 
-    /// How often it was called.
+    /// Counts the calls.
     #[derive(Default)]
     struct Calls(usize);
 
@@ -474,15 +245,22 @@ mod tests {
 
     #[test]
     fn without_randomness_the_stream_is_not_touched() -> Result<(), Error> {
+        use crate::handshake::Error::NoRandomness;
+
         let key = Key::new("0123456789abcdef")?;
-        let (prologue, mode) = (Prologue::EMPTY, Mode::Authenticate);
+        let (prologue, rng) = (Prologue::EMPTY, &mut NoEntropy);
         let mut stream = Calls::default();
 
-        let client = run_client(&mut stream, &prologue, mode, &key, &mut NoEntropy);
-        assert!(matches!(client, Err(Error::NoRandomness)), "{client:?}");
-        let config = server::Config::new(prologue);
-        let server = run_server(&mut stream, &config, mode, &key, &mut NoEntropy);
-        assert!(matches!(server, Err(Error::NoRandomness)), "{server:?}");
+        let client = run_client(&mut stream, &key, &prologue, Authenticate, rng);
+        assert!(
+            matches!(client, Err(Error::Handshake(NoRandomness))),
+            "{client:?}"
+        );
+        let server = run_server(&mut stream, &key, &DUMMY, &prologue, Authenticate, rng);
+        assert!(
+            matches!(server, Err(Error::Handshake(NoRandomness))),
+            "{server:?}"
+        );
         assert_eq!(stream.0, 0);
         Ok(())
     }

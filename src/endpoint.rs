@@ -1,58 +1,108 @@
-//! The options of a client and of a server, which serve many connections.
+//! What [`Client`](crate::Client) and [`Server`](crate::Server) are: one type for both roles and for
+//! both drivers.
+//!
+//! An [`Endpoint`] holds what a client or a server brings to each handshake. Its options are
+//! defined here, once. The verbs, `authenticate` and `protect`, are defined once for each driver.
 
 use core::fmt;
-use std::sync::LazyLock;
+use core::marker::PhantomData;
+use std::sync::Arc;
 
-use crate::handshake::{Binding, InvalidInput, Key, Prologue, server};
-use crate::keys::Keys;
+use crate::handshake::server::Dummy;
+use crate::handshake::{Binding, Prologue};
+use crate::invalid_input::InvalidInput;
+use crate::key::Key;
+use crate::keys::KeyLookup;
 
-/// A client and its options; one serves many connections.
+/// A client or a server (`R`) over the streams of a driver (`D`). One serves many connections, and
+/// its clones share its keys.
 ///
-/// ```no_run
-/// use countersign::{Client, Deadline, Key};
-/// use std::{net::TcpStream, time::Duration};
-///
-/// let client = Client::new(Key::from_file("secret.key")?).service("billing/2")?;
-/// let stream = TcpStream::connect("127.0.0.1:7000")?;
-/// let session = client.authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Client {
+/// Use it by its names: [`Client`](crate::Client), [`Server`](crate::Server) and, with feature
+/// `tokio`, `tokio::Client` and `tokio::Server`.
+pub struct Endpoint<R, D> {
     pub(crate) prologue: Prologue,
-    pub(crate) key: Key,
+    pub(crate) role: Arc<R>,
+    driver: PhantomData<fn() -> D>,
 }
 
-impl Client {
-    /// A client that authenticates with `key`, under its key id.
-    ///
-    /// ```
-    /// # use countersign::{Client, Key, generate_secret};
-    /// let client = Client::new(Key::new(generate_secret()?)?.with_id("worker-7")?);
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
+/// The role of a client: it authenticates with one key.
+pub struct ClientRole {
+    key: Key,
+}
+
+/// The role of a server: it accepts the clients whose keys it finds.
+pub struct ServerRole<K> {
+    keys: K,
+    dummy: Dummy,
+}
+
+/// [`ClientRole`] or [`ServerRole`].
+pub trait Role {
+    #[doc(hidden)]
+    type Keys: KeyLookup;
+
+    #[doc(hidden)]
+    fn get(&self) -> Which<'_, Self::Keys>;
+}
+
+/// A role, for a driver to run.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Which<'e, K> {
+    Client(&'e Key),
+    Server(&'e K, &'e Dummy),
+}
+
+impl Role for ClientRole {
+    type Keys = Key;
+
+    fn get(&self) -> Which<'_, Key> {
+        Which::Client(&self.key)
+    }
+}
+
+impl<K: KeyLookup> Role for ServerRole<K> {
+    type Keys = K;
+
+    fn get(&self) -> Which<'_, K> {
+        Which::Server(&self.keys, &self.dummy)
+    }
+}
+
+impl<D> Endpoint<ClientRole, D> {
+    /// Makes a client that authenticates with `key`, under its key id.
     #[must_use]
     pub fn new(key: Key) -> Self {
+        Self::of(ClientRole { key })
+    }
+}
+
+impl<K: KeyLookup, D> Endpoint<ServerRole<K>, D> {
+    /// Makes a server that accepts the clients whose keys are found in `keys`.
+    #[must_use]
+    pub fn new(keys: K) -> Self {
+        let dummy = Dummy::new();
+        Self::of(ServerRole { keys, dummy })
+    }
+}
+
+impl<R, D> Endpoint<R, D> {
+    fn of(role: R) -> Self {
         Self {
             prologue: Prologue::EMPTY,
-            key,
+            role: Arc::new(role),
+            driver: PhantomData,
         }
     }
 
-    /// Names the service that this client means to reach: 0 to 255 octets, empty by default.
+    /// Names the service, of 0 to 255 bytes: the one that a client means to reach, and the one that
+    /// a server is. It is empty by default.
     ///
-    /// A server under another name denies it; [`Prologue::new`] says when that matters.
+    /// Two ends with different services deny each other. [`Prologue::new`] says when that matters.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput::ServiceTooLong`].
-    ///
-    /// ```
-    /// # use countersign::{Client, Key, generate_secret};
-    /// # let key = Key::new(generate_secret()?)?;
-    /// assert!(Client::new(key).service([b'x'; 256]).is_err());
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
+    /// Returns [`InvalidInput::ServiceTooLong`] for more than 255 bytes.
     pub fn service(self, name: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
         Ok(Self {
             prologue: self.prologue.service(name)?,
@@ -60,110 +110,49 @@ impl Client {
         })
     }
 
-    /// The same client for one connection, bound to the channel under it.
+    /// Returns the same client or server for one connection, bound to the channel below it, or
+    /// bound to none.
     ///
-    /// A binding belongs to one connection: on another the handshake is denied.
+    /// A binding belongs to one connection. On another one the handshake is denied.
     ///
     /// ```
     /// # use countersign::{Binding, Client, Key, generate_secret};
     /// # let client = Client::new(Key::new(generate_secret()?)?);
-    /// # let exported = [7; 32];
-    /// let bound = client.bound(&Binding::tls_exporter(&exported));
+    /// # let exported = Some([7; 32]); // from the TLS connection, if there is one
+    /// let binding = exported.as_ref().map(Binding::tls_exporter);
+    /// let client = client.bound(binding.as_ref());
     /// # Ok::<(), countersign::Error>(())
     /// ```
     #[must_use]
-    pub fn bound(&self, binding: &Binding) -> Self {
+    pub fn bound(&self, binding: Option<&Binding>) -> Self {
+        let endpoint = self.clone();
         Self {
-            prologue: self.prologue.bound(binding),
-            key: self.key.clone(),
+            prologue: endpoint.prologue.bound(binding),
+            ..endpoint
+        }
+    }
+
+    /// Returns the same client or server for another driver.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn driven<E>(self) -> Endpoint<R, E> {
+        Endpoint {
+            prologue: self.prologue,
+            role: self.role,
+            driver: PhantomData,
         }
     }
 }
 
-/// A server and its options; one serves many connections.
-///
-/// ```no_run
-/// use countersign::{Deadline, Key, Server};
-/// use std::{net::TcpListener, time::Duration};
-///
-/// let server = Server::new(Key::from_file("secret.key")?).service("billing/2")?;
-/// let (stream, _) = TcpListener::bind("127.0.0.1:7000")?.accept()?;
-/// let session = server.authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct Server<K> {
-    pub(crate) config: server::Config,
-    pub(crate) keys: K,
-}
-
-impl<K: Keys> Server<K> {
-    /// A server that accepts the clients whose keys are in `keys`.
-    ///
-    /// ```
-    /// # use countersign::{Key, Server, generate_secret};
-    /// let server = Server::new(Key::new(generate_secret()?)?);
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
-    #[must_use]
-    pub fn new(keys: K) -> Self {
+impl<R, D> Clone for Endpoint<R, D> {
+    fn clone(&self) -> Self {
         Self {
-            config: server::Config::new(Prologue::EMPTY),
-            keys,
-        }
-    }
-
-    /// Names the service that this server is: 0 to 255 octets, empty by default.
-    ///
-    /// A client that means another is denied; [`Prologue::new`] says when that matters.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput::ServiceTooLong`].
-    ///
-    /// ```
-    /// # use countersign::{Key, Server, generate_secret};
-    /// # let key = Key::new(generate_secret()?)?;
-    /// assert!(Server::new(key).service([b'x'; 256]).is_err());
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
-    pub fn service(self, name: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
-        Ok(Self {
-            config: self.config.service(name)?,
-            ..self
-        })
-    }
-
-    /// The same server for one connection, bound to the channel under it.
-    ///
-    /// A binding belongs to one connection: on another the handshake is denied.
-    ///
-    /// ```
-    /// # use countersign::{Binding, Key, Server, generate_secret};
-    /// # let server = Server::new(Key::new(generate_secret()?)?);
-    /// # let exported = [7; 32];
-    /// let bound = server.bound(&Binding::tls_exporter(&exported));
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
-    #[must_use]
-    pub fn bound(&self, binding: &Binding) -> Server<&K> {
-        Server {
-            config: self.config.bound(binding),
-            keys: &self.keys,
+            prologue: self.prologue.clone(),
+            role: Arc::clone(&self.role),
+            driver: PhantomData,
         }
     }
 }
 
-/// The options alone: the keys may be many.
-impl<K> fmt::Debug for Server<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What `server_authenticate` brings to each handshake: made once, since keying the dummy costs
-/// nearly as much as a proof.
-pub(crate) static NO_OPTIONS: LazyLock<server::Config> =
-    LazyLock::new(|| server::Config::new(Prologue::EMPTY));
+opaque_debug!([R: fmt::Debug, D] Endpoint<R, D> { role, prologue });
+opaque_debug!(ClientRole { key });
+opaque_debug!([K] ServerRole<K> {});

@@ -1,50 +1,56 @@
-//! Where a server finds the key for the id that a client names.
+//! Where a server finds the key for the id that a client claims.
 
 mod directory;
+mod file;
 mod keyring;
 
-use core::fmt;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::handshake::Key;
+use rand::rngs::SysRng;
 
+use crate::key::{Key, Secret};
+use crate::random::NoRandomness;
+
+pub use self::file::{secret_from_file, secret_from_shared_file};
 pub use self::keyring::Keyring;
 
-/// The look-up of a server's drivers.
+/// A look-up of keys by their ids.
 ///
-/// A [`Key`] answers exactly its own id, the empty one being an id like any other; a [`Keyring`]
-/// answers many, and [`keys_fn`] makes a look-up of a closure.
+/// A [`Key`] answers for its own id only (the empty id is an id like any other), and a [`Keyring`]
+/// for many. A closure that takes the id and returns an `Option<Key>` is a look-up too.
 ///
 /// ```
-/// use countersign::{Key, Keys, generate_secret};
+/// use countersign::{Key, KeyLookup, Server, generate_secret};
 ///
 /// let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
 /// assert!(key.find(b"worker-7").is_some());
 /// assert!(key.find(b"").is_none());
+///
+/// let server = Server::new(move |id: &[u8]| id.starts_with(b"worker-").then(|| key.clone()));
 /// # Ok::<(), countersign::Error>(())
 /// ```
-pub trait Keys {
-    /// The key for this id, or `None` if there is none, or no longer.
+pub trait KeyLookup {
+    /// Returns the key for this id, or `None` if there is none, or no longer.
     ///
-    /// The id is the peer's choice: 0 to 64 octets of any value. A client is denied in the same
-    /// octets and after the same cryptographic work whether its id was found or not; the time
-    /// of the look-up itself is the implementation's.
+    /// The id is the peer's choice: 0 to 64 bytes of any value. A client is denied with the same
+    /// bytes and after the same cryptographic work whether its id was found or not. The time of the
+    /// look-up itself depends on the implementation.
     ///
-    /// It must not block for long, since the drivers call it where they are: an asynchronous one
-    /// on its runtime's thread. A look-up that has to *wait*, for a database say, goes between
-    /// two states of the [`handshake`](crate::handshake) core.
+    /// It must not block for long: the drivers call it where they are, an asynchronous one on its
+    /// runtime's thread. A look-up that has to *wait*, for a database say, belongs between two
+    /// states of the [`handshake`](crate::handshake) core.
     ///
-    /// A store that keeps the key in place may lend it: a copy is one more place where a key was.
-    /// A [`Keyring`] gives copies, since it may change meanwhile.
+    /// A store that keeps its keys in place may lend them, because every copy is one more place in
+    /// memory. A [`Keyring`] returns copies because it may change meanwhile.
     ///
     /// ```
-    /// use countersign::{Key, Keys};
+    /// use countersign::{Key, KeyLookup};
     /// use std::{borrow::Cow, collections::HashMap};
     ///
     /// struct Store(HashMap<Vec<u8>, Key>);
     ///
-    /// impl Keys for Store {
+    /// impl KeyLookup for Store {
     ///     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
     ///         self.0.get(id).map(Cow::Borrowed)
     ///     }
@@ -53,55 +59,44 @@ pub trait Keys {
     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>>;
 }
 
-impl Keys for Key {
+impl KeyLookup for Key {
     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
         (self.id().as_bytes() == id).then_some(Cow::Borrowed(self))
     }
 }
 
-impl<K: Keys + ?Sized> Keys for &K {
+impl<K: KeyLookup + ?Sized> KeyLookup for Arc<K> {
     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
         (**self).find(id)
     }
 }
 
-impl<K: Keys + ?Sized> Keys for Arc<K> {
+impl<F> KeyLookup for F
+where
+    F: Fn(&[u8]) -> Option<Key>,
+{
     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
-        (**self).find(id)
+        self(id).map(Cow::Owned)
     }
 }
 
-/// A look-up that is a closure.
+/// Generates a secret of 256 bits with the operating system's generator, as 64 hexadecimal digits:
+/// for [`Key::new`] or for a key file.
+///
+/// A [`Key`] does not keep its secret, so write the secret where both ends find it *before* making
+/// the key.
+///
+/// # Errors
+///
+/// Returns [`NoRandomness`] if the generator fails.
 ///
 /// ```
-/// use countersign::{Key, Keys, Server, generate_secret, keys_fn};
+/// use countersign::{Key, generate_secret};
 ///
-/// let key = Key::new(generate_secret()?)?;
-/// let server = Server::new(keys_fn(move |id| id.starts_with(b"worker-").then(|| key.clone())));
+/// let secret = generate_secret()?;
+/// let key = Key::new(&secret)?;
 /// # Ok::<(), countersign::Error>(())
 /// ```
-pub fn keys_fn<F>(find: F) -> KeysFn<F>
-where
-    F: Fn(&[u8]) -> Option<Key>,
-{
-    KeysFn(find)
-}
-
-/// The look-up that [`keys_fn`] makes.
-#[derive(Clone, Copy)]
-pub struct KeysFn<F>(F);
-
-impl<F> Keys for KeysFn<F>
-where
-    F: Fn(&[u8]) -> Option<Key>,
-{
-    fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
-        (self.0)(id).map(Cow::Owned)
-    }
-}
-
-impl<F> fmt::Debug for KeysFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeysFn(..)")
-    }
+pub fn generate_secret() -> Result<Secret, NoRandomness> {
+    Secret::generate(&mut SysRng)
 }

@@ -1,13 +1,81 @@
-#![doc = include_str!("../README.md")]
+//! Mutual authentication with a shared secret, over any byte stream.
+//!
+//! Two programs that share one secret prove it to each other over a TCP or Unix socket, TLS or a
+//! pipe. One call at each end and three small messages authenticate *both* ends. The secret never
+//! crosses the wire, and there are no certificates, no clock and no server to ask.
+//!
+//! ```
+//! use countersign::{Client, Key, Server, generate_secret};
+//! use std::{net::{TcpListener, TcpStream}, thread, time::Duration};
+//!
+//! let key = Key::new(generate_secret()?)?.with_id("worker-7")?; // or Key::from_file("secret.key")?
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let stream = TcpStream::connect(listener.local_addr()?)?;
+//!
+//! let server = Server::new(key.clone());
+//! let server = thread::spawn(move || {
+//!     let (stream, _) = listener.accept().expect("a connection");
+//!     server.authenticate_timeout(&stream, Duration::from_secs(5))
+//! });
+//! Client::new(key).authenticate_timeout(&stream, Duration::from_secs(5))?;
+//! assert_eq!(server.join().unwrap()?.key_id(), "worker-7");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it proves, and what it does not
+//!
+//! | | both ends are authentic | what follows cannot be altered | what follows cannot be read |
+//! |---|---|---|---|
+//! | `authenticate` | yes | no | no |
+//! | `protect` | yes | yes | no |
+//!
+//! An attacker who controls the network can relay the three messages of `authenticate` and then read
+//! and alter what follows. `protect` stops that. Under TLS, a [`Binding`] stops it too. There is no
+//! forward secrecy: anyone who later obtains the secret can recompute the session secrets of recorded
+//! handshakes. Use random secrets: anyone who records one handshake can test guesses offline.
+//!
+//! # Where to start
+//!
+//! - [`Client`] and [`Server`] have the verbs, with services, channel bindings and timeouts.
+//!   [`client_authenticate`] and [`server_authenticate`] do without options.
+//! - [`Listener`] is an accept loop that returns authenticated streams only.
+//! - [`Key`] comes from a file or from [`generate_secret`]; a [`Keyring`] has a key for each client.
+//! - [`Error`] says what went wrong, in a sentence.
+//! - With feature `tokio`, module `tokio` has all of it with `await`.
+//! - [`handshake`] is the core, without I/O and without `std`; [`compat`] speaks the protocols of
+//!   others.
+//!
+//! # Features
+//!
+//! - `std` (default): streams, key files and the operating system's random number generator.
+//!   Without it: [`handshake`], [`record`] and keys, without allocation.
+//! - `tokio`: the same over tokio's streams.
+//! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.
+//!   `multiprocessing-md5`: of CPython up to 3.11.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "std"),
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "the links lead to what needs `std`"
+    )
+)]
 
 #[cfg(feature = "std")]
 extern crate std;
 
+#[macro_use]
+mod opaque_debug;
+
+mod buffer;
 pub mod handshake;
+mod invalid_input;
+mod key;
+mod mac;
+mod random;
 pub mod record;
 
 #[cfg(feature = "std")]
@@ -15,34 +83,32 @@ mod blocking;
 #[cfg(feature = "std")]
 pub mod compat;
 #[cfg(feature = "std")]
-mod deadline;
-#[cfg(feature = "std")]
-mod driver;
-#[cfg(feature = "std")]
-mod endpoint;
+pub mod endpoint;
 #[cfg(feature = "std")]
 mod error;
-#[cfg(feature = "std")]
-mod key_file;
 #[cfg(feature = "std")]
 mod keys;
 #[cfg(feature = "std")]
 mod listener;
 #[cfg(feature = "std")]
-mod protected;
+mod secured;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(feature = "std")]
+mod wire;
 
-pub use handshake::{Binding, Key, KeyId, Secret, Session};
+pub use handshake::{Binding, Session};
+pub use invalid_input::InvalidInput;
+pub use key::{Fingerprint, Key, KeyId, Secret};
+pub use random::NoRandomness;
 
 #[cfg(feature = "std")]
 pub use {
-    blocking::{client_authenticate, server_authenticate},
-    deadline::{Deadline, Timeouts},
-    endpoint::{Client, Server},
-    error::{Error, KeyFileProblem, Phase},
-    key_file::generate_secret,
-    keys::{Keyring, Keys, KeysFn, keys_fn},
-    listener::{Event, Listener, Options as ListenerOptions, Outcome, ProtectedListener, Socket},
-    protected::{Protected, ReadHalf, WriteHalf},
+    blocking::{
+        Blocking, Client, Deadline, Listener, Protected, ReadHalf, Server, Socket, Timeouts,
+        WriteHalf, client_authenticate, server_authenticate,
+    },
+    error::{Denial, Error, Hint, KeyFileError, Phase},
+    keys::{KeyLookup, Keyring, generate_secret},
+    listener::{Event, ListenerOptions, Outcome},
 };

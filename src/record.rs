@@ -1,71 +1,67 @@
 //! Records: what follows a handshake in mode 1, without I/O and without allocation.
 //!
 //! ```text
-//! n (2 octets) | payload (n, 0 to 16,384) | tag (16)
+//! n (2 bytes) | payload (n, 0 to 16,384) | tag (16)
 //! ```
 //!
-//! Each direction has a key and a sequence number of its own, so that a record that is altered,
-//! moved, repeated, reflected or brought from elsewhere has a wrong tag. An empty record is the
-//! end of its direction; a stream that ends without one was cut. **Nothing is hidden:** records
-//! are protected from alteration and are readable by everybody on the line.
+//! Each direction has its own key and sequence number, so a record that is altered, moved,
+//! repeated, reflected or taken from another session has a wrong tag. An empty record ends its
+//! direction; a stream that ends without one was cut. **Nothing is hidden:** anyone on the network
+//! can read records, but not alter them unnoticed.
 //!
 //! Most programs use [`Client::protect`](crate::Client::protect) and
-//! [`Server::protect`](crate::Server::protect), which put a stream on top. A [`Sealer`] and an
-//! [`Opener`] come from [`Session::records`](crate::Session::records):
+//! [`Server::protect`](crate::Server::protect), which put a stream on top. A handshake in mode
+//! [`Protect`](crate::handshake::Protect) yields [`Records`]:
 //!
 //! ```
-//! use countersign::record::{Opened, Opener, OVERHEAD};
-//! # use countersign::handshake::{Mode, Prologue, Progress, Receive, Transcript, client, server};
-//! # use countersign::{Key, Session, generate_secret};
+//! use countersign::record::{Error, OVERHEAD, Opened, Opener, Records};
+//!
+//! /// `client` and `server` are the two ends of one handshake in mode 1.
+//! fn hello(mut client: Records, mut server: Records) -> Result<(), Error> {
+//!     let mut record = [0; 5 + OVERHEAD];
+//!     record[2..7].copy_from_slice(b"hello");
+//!     client.sealer.seal(&mut record)?;
+//!
+//!     assert_eq!(Opener::len_of([record[0], record[1]])?, record.len());
+//!     assert_eq!(server.opener.open(&record)?, Opened::Data(b"hello"));
+//!     Ok(())
+//! }
+//! # use countersign::handshake::{Prologue, Protect, Receive, Transcript, client, server};
+//! # use countersign::{Key, generate_secret};
 //! # use rand::rngs::SysRng;
-//! # fn deliver<R: Receive>(mut state: R, flight: &[u8]) -> R::Next {
-//! #     let mut flight = flight;
-//! #     loop {
-//! #         let space = state.space();
-//! #         let (piece, rest) = flight.split_at(space.len().min(flight.len()));
-//! #         space[..piece.len()].copy_from_slice(piece);
-//! #         flight = rest;
-//! #         match state.advance(piece.len()).unwrap() {
-//! #             Progress::More(same) => state = same,
-//! #             Progress::Done(next) => return next,
-//! #         }
-//! #     }
-//! # }
-//! # let key = Key::new(generate_secret()?)?;
-//! # let config = server::Config::new(Prologue::EMPTY);
-//! # let (mut t, mut u, mode) = (Transcript::new(), Transcript::new(), Mode::Protect);
-//! # let (f1, at_server) = config.start(&mut t, mode, &mut SysRng)?;
-//! # let at_client = client::start(&mut u, &Prologue::EMPTY, mode, &key, &mut SysRng)?;
-//! # let (f2, at_client) = deliver(at_client, f1.as_ref());
-//! # let (f3, server) = deliver(at_server, f2.as_ref()).verify(Some(&key));
-//! # let (mut server, mut client) = (server?, deliver(at_client, f3.as_ref()));
-//!
-//! // `client` and `server` are the two sessions of a handshake in mode 1.
-//! let (mut sealer, _) = client.records().expect("mode 1, for the first time");
-//! let (_, mut opener) = server.records().expect("mode 1, for the first time");
-//!
-//! let mut record = [0; 5 + OVERHEAD];
-//! record[2..7].copy_from_slice(b"hello");
-//! sealer.seal(&mut record)?;
-//!
-//! assert_eq!(Opener::len_of([record[0], record[1]])?, record.len());
-//! assert_eq!(opener.open(&record)?, Opened::Data(b"hello"));
+//! # use std::io::{self, Read};
+//! # let (key, p) = (Key::new(generate_secret()?)?, Prologue::EMPTY);
+//! # let (f1, s) = server::start(Transcript::new(), server::Dummy::new(), &p, Protect, &mut SysRng)?;
+//! # let c = client::start(Transcript::new(), &key, &p, Protect, &mut SysRng)?;
+//! # let (f2, c) = c.read::<io::Error>(|space| f1.as_ref().read(space))?;
+//! # let (f3, s) = s.read::<io::Error>(|space| f2.as_ref().read(space))?.verify(Some(&key));
+//! # let (_, client) = c.read::<io::Error>(|space| f3.as_ref().read(space))?;
+//! # hello(client, s?.1)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use core::fmt;
 
-use crate::handshake::append;
-use crate::handshake::mac::MacKey;
+use crate::buffer::join;
+use crate::mac::MacKey;
 
-/// The most octets of a payload.
+/// The longest payload of a record, in bytes.
 pub const PAYLOAD_MAX: usize = 16_384;
 
-/// What a record is longer than its payload, in octets.
+/// How much longer a record is than its payload, in bytes.
 pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 
 const HEADER_LEN: usize = 2;
 const TAG_LEN: usize = 16;
+
+/// The two directions of a session, as one end has them.
+#[derive(Debug)]
+pub struct Records {
+    /// Seals what this end sends.
+    pub sealer: Sealer,
+    /// Opens what the peer sends.
+    pub opener: Opener,
+}
 
 /// Makes the records of one direction.
 ///
@@ -97,14 +93,14 @@ impl Sealer {
         }
     }
 
-    /// Makes a record of `record`: two octets, the payload of 1 to 16,384, and 16 octets. The
-    /// first and the last are filled in, the payload stays as it is.
+    /// Makes a record in place: `record` has two bytes, the payload of 1 to 16,384 bytes, and 16
+    /// bytes. The first two and the last 16 are filled in.
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] for a payload of another length, [`Error::Closed`] after
-    /// [`close`](Self::close), [`Error::Exhausted`] once 2^64 - 1 records were made. `record` is
-    /// then as it was.
+    /// Returns [`Error::Length`] for a payload of another length, [`Error::Closed`] after
+    /// [`close`](Self::close), and [`Error::Exhausted`] once 2^64 - 1 records were made. `record`
+    /// is then unchanged.
     pub fn seal(&mut self, record: &mut [u8]) -> Result<(), Error> {
         match record.len().checked_sub(OVERHEAD) {
             Some(1..=PAYLOAD_MAX) => self.seal_any(record),
@@ -112,19 +108,11 @@ impl Sealer {
         }
     }
 
-    /// The record that ends this direction.
+    /// Makes the record that ends this direction.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] the second time, and [`Error::Exhausted`].
-    ///
-    /// ```
-    /// # fn run(mut sealer: countersign::record::Sealer) -> Result<(), countersign::record::Error> {
-    /// let end = sealer.close()?;
-    /// assert!(sealer.close().is_err());
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Returns [`Error::Closed`] the second time, and [`Error::Exhausted`].
     pub fn close(&mut self) -> Result<[u8; OVERHEAD], Error> {
         let mut record = [0; OVERHEAD];
         self.seal_any(&mut record)?;
@@ -134,29 +122,19 @@ impl Sealer {
 
     fn seal_any(&mut self, record: &mut [u8]) -> Result<(), Error> {
         let next = next(self.seq, self.closed)?;
-        let len = record.len();
-        let parts = record
-            .split_last_chunk_mut::<TAG_LEN>()
-            .and_then(|(rest, tag)| Some((rest.split_first_chunk_mut::<HEADER_LEN>()?, tag)));
-        let Some(((header, payload), tag)) = parts else {
-            return Err(Error::Length { len });
-        };
-        // The payload was bounded by the caller.
-        *header = u16::try_from(payload.len())
-            .unwrap_or(u16::MAX)
-            .to_be_bytes();
-        let whole = (self.key)
-            .tag_of(&prefix(self.seq, *header), payload)
-            .disclose();
-        for (to, from) in tag.iter_mut().zip(whole) {
-            *to = from;
-        }
+        let length = Error::Length { len: record.len() };
+        let (rest, tag) = record.split_last_chunk_mut::<TAG_LEN>().ok_or(length)?;
+        let (header, payload) = rest.split_first_chunk_mut::<HEADER_LEN>().ok_or(length)?;
+        *header = (u16::try_from(payload.len()).map_err(|_| length)?).to_be_bytes();
+        *tag = (self.key)
+            .tag_of([&prefix(self.seq, *header), payload])
+            .disclose_half();
         self.seq = next;
         Ok(())
     }
 }
 
-/// Opens the records of one direction. The first that does not verify ends it for good.
+/// Opens the records of one direction. The first that does not verify ends the direction for good.
 pub struct Opener {
     key: MacKey,
     seq: u64,
@@ -174,12 +152,12 @@ impl Opener {
         }
     }
 
-    /// The length of the whole record that begins with these two octets: 18 to 16,402.
+    /// Returns the length of the whole record that begins with these two bytes: 18 to 16,402.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`], before anything of the payload is read. The connection is then at its
-    /// end.
+    /// Returns [`Error::TooLong`] before anything of the payload is read. The connection must then
+    /// be dropped.
     ///
     /// ```
     /// use countersign::record::{Error, Opener};
@@ -195,18 +173,18 @@ impl Opener {
         Ok(len + OVERHEAD)
     }
 
-    /// Verifies one whole record and gives what is in it.
+    /// Verifies one whole record and returns its content.
     ///
     /// # Errors
     ///
-    /// [`Error::BadTag`] for a record that was altered or is out of sequence,
-    /// [`Error::TooLong`] and [`Error::Length`] for one of the wrong length, [`Error::Closed`]
-    /// after the end of the direction, [`Error::Exhausted`] once 2^64 - 1 records were opened.
-    /// After `Closed` and `Exhausted` every further call gives the same, after any other
-    /// [`Error::BadTag`].
+    /// Returns [`Error::BadTag`] for a record that was altered or is out of sequence,
+    /// [`Error::TooLong`] or [`Error::Length`] for a record of the wrong length, [`Error::Closed`]
+    /// after the end of the direction, and [`Error::Exhausted`] once 2^64 - 1 records were opened.
+    /// After `Closed` and `Exhausted`, every further call returns the same error. After any other
+    /// error, it returns [`Error::BadTag`].
     pub fn open<'r>(&mut self, record: &'r [u8]) -> Result<Opened<'r>, Error> {
         let next = next(self.seq, self.closed)?;
-        // Until the record has verified, the way back is closed.
+        // Until the record has verified, the direction counts as ended.
         if core::mem::replace(&mut self.poisoned, true) {
             return Err(Error::BadTag);
         }
@@ -220,7 +198,7 @@ impl Opener {
         let Some((payload, tag)) = rest.split_last_chunk::<TAG_LEN>() else {
             return Err(Error::Length { len });
         };
-        let expected = self.key.tag_of(&prefix(self.seq, *header), payload);
+        let expected = self.key.tag_of([&prefix(self.seq, *header), payload]);
         if !bool::from(expected.begins_with(tag)) {
             return Err(Error::BadTag);
         }
@@ -234,10 +212,10 @@ impl Opener {
     }
 }
 
-/// What is in a record that has verified.
+/// The content of a record that has verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened<'r> {
-    /// 1 to 16,384 octets.
+    /// 1 to 16,384 bytes.
     Data(&'r [u8]),
     /// The end of the direction.
     Close,
@@ -249,12 +227,12 @@ pub enum Opened<'r> {
 pub enum Error {
     /// A record was altered, or is not the next one.
     BadTag,
-    /// A record announces more than 16,384 octets.
+    /// A record announces more than 16,384 bytes.
     TooLong {
-        /// The length announced, in octets.
+        /// The announced length, in bytes.
         len: usize,
     },
-    /// The stream ended before the end that the peer would have sent.
+    /// The stream ended without the record that ends the direction.
     Truncated,
     /// The direction has ended.
     Closed,
@@ -262,7 +240,7 @@ pub enum Error {
     Exhausted,
     /// A buffer that cannot be one whole record.
     Length {
-        /// Its length in octets.
+        /// Its length in bytes.
         len: usize,
     },
 }
@@ -274,27 +252,26 @@ impl fmt::Display for Error {
         match self {
             Self::BadTag => f.write_str(
                 "a record is not authentic: it was altered, or another was left out, repeated or \
-                 moved before it; the connection is at its end",
+                 moved before it; drop the connection",
             ),
             Self::TooLong { len } => write!(
                 f,
-                "a record announces {len} octets, and the most is {PAYLOAD_MAX}; the connection \
-                 is at its end"
+                "a record announces {len} bytes, and at most {PAYLOAD_MAX} are allowed; drop the \
+                 connection"
             ),
             Self::Truncated => f.write_str(
-                "the stream ended without the end that the peer sends: it was cut, or the peer \
-                 was dropped without being closed",
+                "the stream was truncated: it was cut, or the peer ended without closing it",
             ),
             Self::Closed => f.write_str("this direction of the connection was closed already"),
             Self::Exhausted => f.write_str("all sequence numbers of this connection were used"),
             Self::Length { len } => {
-                write!(f, "a buffer of {len} octets cannot be one whole record")
+                write!(f, "a buffer of {len} bytes cannot be one whole record")
             }
         }
     }
 }
 
-/// The sequence number behind `seq`; the last one of all is never used.
+/// Returns the next sequence number. The last of all numbers is never used.
 fn next(seq: u64, closed: bool) -> Result<u64, Error> {
     if closed {
         return Err(Error::Closed);
@@ -302,36 +279,19 @@ fn next(seq: u64, closed: bool) -> Result<u64, Error> {
     seq.checked_add(1).ok_or(Error::Exhausted)
 }
 
-/// `seq u64 | n u16`, what comes before the payload under the tag.
-fn prefix(seq: u64, header: [u8; 2]) -> [u8; 10] {
-    let mut octets = [0; 10];
-    let mut len = 0;
-    append(&mut octets, &mut len, &seq.to_be_bytes());
-    append(&mut octets, &mut len, &header);
-    octets
+/// `seq u64 | n u16`: what the tag covers before the payload.
+fn prefix(seq: u64, header: [u8; HEADER_LEN]) -> [u8; 10] {
+    join(&seq.to_be_bytes(), &header)
 }
 
-impl fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer")
-            .field("seq", &self.seq)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Opener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener")
-            .field("seq", &self.seq)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!(Sealer { seq });
+opaque_debug!(Opener { seq });
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A direction of which so many records were sent already, more than a test can send.
+    /// A direction of which `seq` records were sent already, more than a test can send.
     fn direction_after(seq: u64) -> (Sealer, Opener) {
         let key = MacKey::new(b"the key of a direction");
         let (mut sealer, mut opener) = (Sealer::new(key.clone()), Opener::new(key));
@@ -361,7 +321,7 @@ mod tests {
     fn a_record_of_the_last_sequence_number_is_not_opened_though_its_tag_is_right() {
         let (sealer, mut opener) = direction_after(u64::MAX);
         let header = [0, 0];
-        let tag = sealer.key.tag_of(&prefix(u64::MAX, header), b"").disclose();
+        let tag = sealer.key.tag_of([&prefix(u64::MAX, header)]).disclose();
         let mut record = [0; OVERHEAD];
         for (to, from) in record.iter_mut().skip(HEADER_LEN).zip(tag) {
             *to = from;

@@ -1,111 +1,134 @@
 //! The client: [`start`], [`AwaitChallenge`], [`AwaitVerdict`].
 
+use core::borrow::{Borrow, BorrowMut};
 use core::fmt;
 
 use rand::TryCryptoRng;
 
 use super::error::Error;
-use super::key::Key;
 use super::message::{
-    CHALLENGE_LEN, Challenge, Filling, Flight, Mode, NONCE_LEN, Response, VERDICT_LEN, Verdict,
+    CHALLENGE_LEN, Challenge, Message, NONCE_LEN, Response, VERDICT_LEN, Verdict,
 };
+use super::mode::Mode;
+use super::prologue::Prologue;
 use super::session::{Role, Session};
-use super::transcript::{Prologue, Transcript};
-use super::{Progress, Receive, Sealed, draw};
+use super::transcript::Transcript;
+use super::{Progress, Receive, Sealed};
+use crate::buffer::Buffer;
+use crate::key::Key;
+use crate::random::random;
 
-/// Draws the client's nonce, once the connection exists, and awaits F1.
+/// Generates the client's nonce and awaits F1. Call it once the connection exists.
+///
+/// `transcript` and `key` are borrowed or owned: `&mut Transcript` and `&Key` where the whole
+/// handshake is one function, `Box<Transcript>` and `Arc<Key>` where the states are kept in a
+/// struct between messages.
 ///
 /// # Errors
 ///
-/// [`Error::NoRandomness`]. Nothing is to be sent then.
+/// Returns [`Error::NoRandomness`] if the generator fails. Nothing must be sent then.
 ///
 /// ```
-/// use countersign::{Key, generate_secret, handshake::{Mode, Prologue, Transcript, client}};
+/// use countersign::handshake::client::{self, AwaitChallenge};
+/// use countersign::handshake::{Authenticate, Prologue, Transcript};
+/// use countersign::{Key, generate_secret};
 /// use rand::rngs::SysRng;
+/// use std::sync::Arc;
 ///
-/// let key = Key::new(generate_secret()?)?;
+/// /// Kept in an event loop between messages.
+/// struct Connection {
+///     state: AwaitChallenge<Box<Transcript>, Arc<Key>, Authenticate>,
+/// }
+///
+/// let key = Arc::new(Key::new(generate_secret()?)?);
 /// let prologue = Prologue::new("billing/2")?;
-/// let mut transcript = Transcript::new();
-/// let rng = &mut SysRng;
-/// let await_challenge = client::start(&mut transcript, &prologue, Mode::Authenticate, &key, rng)?;
+/// let transcript = Box::new(Transcript::new());
+/// let state = client::start(transcript, key, &prologue, Authenticate, &mut SysRng)?;
+/// let connection = Connection { state };
 /// # Ok::<(), countersign::Error>(())
 /// ```
-pub fn start<'h, R>(
-    transcript: &'h mut Transcript,
+pub fn start<T, K, M, R>(
+    mut transcript: T,
+    key: K,
     prologue: &Prologue,
-    mode: Mode,
-    key: &'h Key,
+    mode: M,
     rng: &mut R,
-) -> Result<AwaitChallenge<'h>, Error>
+) -> Result<AwaitChallenge<T, K, M>, Error>
 where
+    T: BorrowMut<Transcript>,
+    K: Borrow<Key>,
+    M: Mode,
     R: TryCryptoRng + ?Sized,
 {
-    let nonce = draw(rng)?;
-    transcript.start(prologue);
+    let nonce = random(rng)?;
+    let bytes = transcript.borrow_mut();
+    bytes.start(prologue)?;
+    bytes.expect(CHALLENGE_LEN)?;
     Ok(AwaitChallenge {
+        transcript,
         key,
         mode,
         nonce,
-        transcript,
     })
 }
 
-/// Awaits F1; nothing has been sent. Goes on to F2, to be sent, and [`AwaitVerdict`].
-pub struct AwaitChallenge<'h> {
-    key: &'h Key,
-    mode: Mode,
+/// Awaits F1; nothing has been sent. Continues with F2, to be sent, and [`AwaitVerdict`].
+pub struct AwaitChallenge<T, K, M> {
+    transcript: T,
+    key: K,
+    mode: M,
     nonce: [u8; NONCE_LEN],
-    transcript: &'h mut Transcript,
 }
 
-impl Sealed for AwaitChallenge<'_> {}
+impl<T, K, M> Sealed for AwaitChallenge<T, K, M> {}
 
-impl<'h> Receive for AwaitChallenge<'h> {
-    const FLIGHT: Flight = Flight::Challenge;
-    type Next = (Response<'h>, AwaitVerdict<'h>);
+impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitChallenge<T, K, M> {
+    type Next = (Response, AwaitVerdict<T, K, M>);
+    type Error = Error;
+
+    fn message(&self) -> Message {
+        Message::CHALLENGE
+    }
 
     fn space(&mut self) -> &mut [u8] {
-        self.transcript.space(CHALLENGE_LEN)
+        self.transcript.borrow_mut().space()
     }
 
-    fn advance(self, n: usize) -> Result<Progress<Self>, Error> {
-        self.transcript.advance(n, CHALLENGE_LEN)?;
-        Challenge::check(self.transcript.flight(), self.mode)?;
-        if self.transcript.flight().len() < CHALLENGE_LEN {
+    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+        let transcript = self.transcript.borrow_mut();
+        transcript.advance(n)?;
+        Challenge::check(transcript.received(), M::NUMBER)?;
+        if !transcript.is_complete() {
             return Ok(Progress::More(self));
         }
-
-        let Self {
-            key,
-            mode,
-            nonce,
-            transcript,
-        } = self;
-        let at = transcript.respond(mode, key, &nonce);
-        let transcript: &'h Transcript = transcript;
+        let response = transcript.respond(M::NUMBER, self.key.borrow(), &self.nonce)?;
         let state = AwaitVerdict {
-            key,
-            mode,
-            transcript,
-            verdict: Filling::EMPTY,
+            transcript: self.transcript,
+            key: self.key,
+            mode: self.mode,
+            verdict: Buffer::AWAITING,
         };
-        Ok(Progress::Done((transcript.response(at), state)))
+        Ok(Progress::Done((response, state)))
     }
 }
 
-/// Awaits F3. Goes on to the [`Session`].
-pub struct AwaitVerdict<'h> {
-    key: &'h Key,
-    mode: Mode,
-    transcript: &'h Transcript,
-    verdict: Filling<VERDICT_LEN>,
+/// Awaits F3. Continues with what the mode yields: a [`Session`], and records in mode 1.
+pub struct AwaitVerdict<T, K, M> {
+    transcript: T,
+    key: K,
+    mode: M,
+    verdict: Buffer<VERDICT_LEN>,
 }
 
-impl Sealed for AwaitVerdict<'_> {}
+impl<T, K, M> Sealed for AwaitVerdict<T, K, M> {}
 
-impl Receive for AwaitVerdict<'_> {
-    const FLIGHT: Flight = Flight::Verdict;
-    type Next = Session;
+impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitVerdict<T, K, M> {
+    type Next = M::Established;
+    type Error = Error;
+
+    fn message(&self) -> Message {
+        Message::VERDICT
+    }
 
     fn space(&mut self) -> &mut [u8] {
         self.verdict.space()
@@ -118,26 +141,12 @@ impl Receive for AwaitVerdict<'_> {
             return Ok(Progress::More(self));
         };
         let proof = Verdict::proof(verdict).ok_or(Error::Denied)?;
-        let secret = self.transcript.verify_server(self.key, proof);
-        let secret = secret.ok_or(Error::ServerNotAuthentic)?;
-        let session = Session::new(*self.key.id(), secret, Role::Client, self.mode);
-        Ok(Progress::Done(session))
+        let key = self.key.borrow();
+        let secret = self.transcript.borrow().verify_server(key, proof);
+        let session = Session::new(*key.id(), secret.ok_or(Error::ServerNotAuthentic)?);
+        Ok(Progress::Done(M::establish(session, Role::Client)))
     }
 }
 
-impl fmt::Debug for AwaitChallenge<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AwaitChallenge")
-            .field("key", self.key)
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AwaitVerdict<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AwaitVerdict")
-            .field("key", self.key)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!([T, K, M: fmt::Debug] AwaitChallenge<T, K, M> { mode });
+opaque_debug!([T, K, M: fmt::Debug] AwaitVerdict<T, K, M> { mode });

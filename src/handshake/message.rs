@@ -1,27 +1,28 @@
-//! F1, F2 and F3 as fixed-size values, and what can be told from a part of one.
+//! The three messages as fixed-size values, and what a part of one rules out.
 //!
 //! Encoding and decoding only: no proof is made or verified here.
 
 use core::fmt;
 
-use super::error::{Hint, Incompatible, InvalidInput};
-use super::key::KeyId;
-use super::mac::TAG_LEN;
+use super::error::Incompatible;
+use crate::buffer::{Buffer, StreamError, join};
+use crate::key::KeyId;
+use crate::mac::TAG_LEN;
 
-/// The size of a nonce, in octets.
-pub(crate) const NONCE_LEN: usize = 32;
-/// The size of F1, in octets.
-pub(crate) const CHALLENGE_LEN: usize = HEADER_LEN + NONCE_LEN;
-/// The size of an F2 with an empty key id, in octets; the key id adds its own.
-pub(crate) const RESPONSE_BASE_LEN: usize = HEADER_LEN + 1 + NONCE_LEN + TAG_LEN;
-/// The size of the largest F2, in octets.
-pub(crate) const RESPONSE_MAX_LEN: usize = RESPONSE_BASE_LEN + KeyId::MAX_LEN;
-/// The size of F3, in octets.
-pub(crate) const VERDICT_LEN: usize = 1 + TAG_LEN;
-/// The first octet of an F3 that accepts. It enters the server's proof.
-pub(crate) const ACCEPTED: u8 = b'A';
-/// The first octet of an F3 that denies.
-pub(crate) const DENIED: u8 = b'D';
+/// The size of a nonce, in bytes.
+pub(super) const NONCE_LEN: usize = 32;
+/// The size of the challenge (F1), in bytes.
+pub(super) const CHALLENGE_LEN: usize = HEADER_LEN + NONCE_LEN;
+/// The size of a response (F2) with an empty key id, in bytes.
+const RESPONSE_BASE_LEN: usize = HEADER_LEN + 1 + NONCE_LEN + TAG_LEN;
+/// The size of the longest response (F2), in bytes.
+pub(super) const RESPONSE_MAX_LEN: usize = RESPONSE_BASE_LEN + KeyId::MAX_LEN;
+/// The size of the verdict (F3), in bytes.
+pub(super) const VERDICT_LEN: usize = 1 + TAG_LEN;
+/// The first byte of a verdict that accepts. It enters the server's proof.
+pub(super) const ACCEPTED: u8 = b'A';
+/// The first byte of a verdict that denies.
+const DENIED: u8 = b'D';
 
 const HEADER_LEN: usize = 8;
 const NAME: [u8; 5] = *b"CSIGN";
@@ -29,289 +30,181 @@ const VERSION: u8 = b'1';
 const SERVER: u8 = b'S';
 const CLIENT: u8 = b'C';
 
-/// What follows an accepted handshake; each end is configured for one and refuses the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Mode 0: the handshake only; the application's octets follow as they are.
-    Authenticate,
-    /// Mode 1: integrity-protected records follow.
-    Protect,
-}
-
-impl Mode {
-    pub(crate) const fn octet(self) -> u8 {
-        match self {
-            Self::Authenticate => 0,
-            Self::Protect => 1,
-        }
-    }
-
-    pub(crate) const fn from_octet(octet: u8) -> Option<Self> {
-        match octet {
-            0 => Some(Self::Authenticate),
-            1 => Some(Self::Protect),
-            _ => None,
-        }
-    }
-}
-
-/// The number on the wire.
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.octet().fmt(f)
-    }
-}
-
-/// A message of a handshake.
-#[non_exhaustive]
+/// The name of a message of a handshake, for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flight {
-    /// F1, server to client: 40 octets.
-    Challenge,
-    /// F2, client to server: 73 octets and the key id's 0 to 64.
-    Response,
-    /// F3, server to client: 33 octets.
-    Verdict,
-    /// A challenge on one of the wires of [`compat`](crate::compat), in either direction.
-    CompatChallenge,
-    /// The digest of such a challenge.
-    CompatDigest,
-    /// What the wire of Python's `multiprocessing` says of a digest.
-    CompatWelcome,
-}
+pub struct Message(&'static str);
 
-impl fmt::Display for Flight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Challenge => "F1 (the server's challenge)",
-            Self::Response => "F2 (the client's response)",
-            Self::Verdict => "F3 (the server's verdict)",
-            Self::CompatChallenge => "a challenge",
-            Self::CompatDigest => "the digest of a challenge",
-            Self::CompatWelcome => "a welcome",
-        })
+impl Message {
+    /// F1, server to client: 40 bytes.
+    pub const CHALLENGE: Self = Self("the server's challenge (F1)");
+    /// F2, client to server: 73 bytes and the key id's 0 to 64.
+    pub const RESPONSE: Self = Self("the client's response (F2)");
+    /// F3, server to client: 33 bytes.
+    pub const VERDICT: Self = Self("the server's verdict (F3)");
+
+    /// Names a message of another protocol that uses the same drivers.
+    #[cfg(feature = "std")]
+    pub(crate) const fn named(name: &'static str) -> Self {
+        Self(name)
     }
 }
 
-/// F1, to be sent to the client: 40 octets.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// F1, to be sent to the client: 40 bytes.
 #[derive(Clone)]
 pub struct Challenge([u8; CHALLENGE_LEN]);
 
 impl Challenge {
     /// `"CSIGN1S" | mode | Ns`
-    pub(crate) fn new(mode: Mode, nonce: &[u8; NONCE_LEN]) -> Self {
-        let mut octets = [0; CHALLENGE_LEN];
-        fill(&mut octets, [&header(SERVER, mode), nonce]);
-        Self(octets)
+    pub(super) fn new(mode: u8, nonce: &[u8; NONCE_LEN]) -> Self {
+        Self(join(&header(SERVER, mode), nonce))
     }
 
-    /// What the octets of F1 received so far rule out.
-    pub(crate) fn check(received: &[u8], mode: Mode) -> Result<(), Incompatible> {
-        check_header(received, SERVER, mode, Flight::Challenge)
+    /// Reports what the bytes of F1 received so far rule out.
+    pub(super) fn check(received: &[u8], mode: u8) -> Result<(), Incompatible> {
+        check_header(received, SERVER, mode, Message::CHALLENGE)
     }
 }
 
-/// F2, to be sent to the server: 73 octets and those of the key id.
-///
-/// They stand in the transcript, of which they are a part.
-#[derive(Clone, Copy)]
-pub struct Response<'h>(&'h [u8]);
+/// F2, to be sent to the server: 73 bytes and those of the key id.
+#[derive(Clone)]
+pub struct Response(Buffer<RESPONSE_MAX_LEN>);
 
-impl<'h> Response<'h> {
-    pub(crate) fn new(flight: &'h [u8]) -> Self {
-        Self(flight)
+impl Response {
+    /// `"CSIGN1C" | mode | LV(key id) | Nc`: F2 without its tag.
+    pub(super) fn new(
+        mode: u8,
+        key_id: &KeyId,
+        nonce: &[u8; NONCE_LEN],
+    ) -> Result<Self, StreamError> {
+        let mut bytes = Buffer::EMPTY;
+        bytes.append(&header(CLIENT, mode))?;
+        bytes.append_lv(key_id.as_bytes())?;
+        bytes.append(nonce)?;
+        Ok(Self(bytes))
     }
 
-    /// `"CSIGN1C" | mode`, how F2 begins.
-    pub(crate) fn header(mode: Mode) -> [u8; HEADER_LEN] {
-        header(CLIENT, mode)
+    /// Completes F2.
+    pub(super) fn append_tag(&mut self, tag: &[u8; TAG_LEN]) -> Result<(), StreamError> {
+        self.0.append(tag)
     }
 
-    /// The size of the whole F2 as far as it is known: the key id's length is its ninth octet.
-    pub(crate) fn len_of(received: &[u8]) -> usize {
+    /// Returns the size of the whole F2 as far as it is known: its ninth byte is the key id's
+    /// length.
+    pub(super) fn len_of(received: &[u8]) -> usize {
         RESPONSE_BASE_LEN + received.get(HEADER_LEN).map_or(0, |&len| usize::from(len))
     }
 
-    /// What the octets of F2 received so far rule out.
-    pub(crate) fn check(received: &[u8], mode: Mode) -> Result<(), Incompatible> {
-        check_header(received, CLIENT, mode, Flight::Response)?;
+    /// Reports what the bytes of F2 received so far rule out.
+    pub(super) fn check(received: &[u8], mode: u8) -> Result<(), Incompatible> {
+        check_header(received, CLIENT, mode, Message::RESPONSE)?;
         match received.get(HEADER_LEN) {
             Some(&len) if usize::from(len) > KeyId::MAX_LEN => Err(Incompatible::KeyIdLength(len)),
             _ => Ok(()),
         }
     }
 
-    /// The key id of a whole F2.
-    pub(crate) fn key_id(received: &[u8]) -> KeyId {
-        let start = HEADER_LEN + 1;
-        let end = Self::len_of(received) - NONCE_LEN - TAG_LEN;
-        KeyId::bounded(received.get(start..end).unwrap_or_default())
+    /// Returns the key id of a whole F2.
+    pub(super) fn key_id(received: &[u8]) -> Option<KeyId> {
+        let (_, rest) = received.split_at_checked(HEADER_LEN)?;
+        let (&len, rest) = rest.split_first()?;
+        let (key_id, _) = rest.split_at_checked(len.into())?;
+        KeyId::new(key_id).ok()
     }
 }
 
-/// F3, to be sent to the client: 33 octets.
+/// F3, to be sent to the client: 33 bytes.
 #[derive(Clone)]
 pub struct Verdict([u8; VERDICT_LEN]);
 
 impl Verdict {
     /// `"A" | Ts`
-    pub(crate) fn accepted(tag: &[u8; TAG_LEN]) -> Self {
-        let mut octets = [0; VERDICT_LEN];
-        fill(&mut octets, [&[ACCEPTED][..], tag]);
-        Self(octets)
+    pub(super) fn accepted(tag: &[u8; TAG_LEN]) -> Self {
+        Self(join(&[ACCEPTED], tag))
     }
 
     /// `"D" | 32 zeros`, whatever the reason.
-    pub(crate) fn denied() -> Self {
-        let mut octets = [0; VERDICT_LEN];
-        fill(&mut octets, [&[DENIED][..]]);
-        Self(octets)
+    pub(super) fn denied() -> Self {
+        Self(join(&[DENIED], &[0; TAG_LEN]))
     }
 
-    /// `Ts` of a whole F3 that accepts.
-    pub(crate) fn proof(received: &[u8; VERDICT_LEN]) -> Option<&[u8; TAG_LEN]> {
+    /// Returns `Ts` of a whole F3 that accepts.
+    pub(super) fn proof(received: &[u8; VERDICT_LEN]) -> Option<&[u8; TAG_LEN]> {
         match received.split_first() {
             Some((&ACCEPTED, proof)) => proof.first_chunk(),
             _ => None,
         }
     }
 
-    /// What the octets of F3 received so far rule out.
-    pub(crate) fn check(received: &[u8]) -> Result<(), Incompatible> {
+    /// Reports what the bytes of F3 received so far rule out.
+    pub(super) fn check(received: &[u8]) -> Result<(), Incompatible> {
         match received.first() {
             None | Some(&(ACCEPTED | DENIED)) => Ok(()),
-            Some(&octet) => Err(Incompatible::Foreign {
-                awaiting: Flight::Verdict,
-                hint: (octet == NAME[0]).then_some(Hint::Echo),
+            Some(&byte) => Err(Incompatible::Foreign {
+                awaiting: Message::VERDICT,
+                at: 0,
+                byte,
             }),
         }
     }
 }
 
-/// A flight of fixed size on its way in.
-pub(crate) struct Filling<const N: usize> {
-    octets: [u8; N],
-    len: usize,
-}
-
-impl<const N: usize> Filling<N> {
-    pub(crate) const EMPTY: Self = Self {
-        octets: [0; N],
-        len: 0,
-    };
-
-    pub(crate) fn space(&mut self) -> &mut [u8] {
-        self.octets.get_mut(self.len..).unwrap_or_default()
-    }
-
-    pub(crate) fn advance(&mut self, n: usize) -> Result<(), InvalidInput> {
-        let room = self.space().len();
-        if n > room {
-            return Err(InvalidInput::Overrun { room, len: n });
-        }
-        self.len += n;
-        Ok(())
-    }
-
-    pub(crate) fn received(&self) -> &[u8] {
-        self.octets.get(..self.len).unwrap_or_default()
-    }
-
-    pub(crate) fn whole(&self) -> Option<&[u8; N]> {
-        (self.len == N).then_some(&self.octets)
-    }
-}
-
-macro_rules! octets_on_the_wire {
-    ($message:ident$(<$life:lifetime>)?, $self:ident => $octets:expr) => {
-        /// The octets to send, in one write.
-        impl AsRef<[u8]> for $message$(<$life>)? {
+macro_rules! bytes_to_send {
+    ($message:ident, $self:ident => $bytes:expr) => {
+        /// The bytes to send, in one write.
+        impl AsRef<[u8]> for $message {
             fn as_ref(&$self) -> &[u8] {
-                $octets
+                $bytes
             }
         }
 
         /// The length alone: tags are no secrets once sent, but they are noise in a log.
-        impl fmt::Debug for $message$(<$life>)? {
-            fn fmt(&$self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({} octets)", stringify!($message), $self.as_ref().len())
+        impl fmt::Debug for $message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({} bytes)", stringify!($message), self.as_ref().len())
             }
         }
     };
 }
 
-octets_on_the_wire!(Challenge, self => &self.0);
-octets_on_the_wire!(Response<'_>, self => self.0);
-octets_on_the_wire!(Verdict, self => &self.0);
+bytes_to_send!(Challenge, self => &self.0);
+bytes_to_send!(Response, self => self.0.as_slice());
+bytes_to_send!(Verdict, self => &self.0);
 
-fn header(role: u8, mode: Mode) -> [u8; HEADER_LEN] {
-    let mut octets = [0, 0, 0, 0, 0, VERSION, role, mode.octet()];
-    fill(&mut octets, [&NAME]);
-    octets
+fn header(role: u8, mode: u8) -> [u8; HEADER_LEN] {
+    join(&NAME, &[VERSION, role, mode])
 }
 
-/// Copies the parts one behind the other.
-#[inline]
-fn fill<const N: usize>(into: &mut [u8], parts: [&[u8]; N]) {
-    let mut len = 0;
-    for part in parts {
-        append(into, &mut len, part);
-    }
-}
-
-/// Copies `part` to the end of what is filled. The buffers have room for the largest of
-/// everything, so nothing is ever cut off.
-#[inline]
-pub(crate) fn append(octets: &mut [u8], len: &mut usize, part: &[u8]) {
-    let end = *len + part.len();
-    if let Some(room) = octets.get_mut(*len..end) {
-        room.copy_from_slice(part);
-        *len = end;
-    }
-}
-
-/// Compares what was received so far with the header expected; the first octet that cannot
-/// belong decides, so that the answer does not depend on how the octets were split.
+/// Compares what was received so far with the expected header. The first byte that cannot belong
+/// decides, so that the answer does not depend on how the input was fragmented.
 fn check_header(
     received: &[u8],
     role: u8,
-    mode: Mode,
-    awaiting: Flight,
+    mode: u8,
+    awaiting: Message,
 ) -> Result<(), Incompatible> {
     let expected = header(role, mode);
     if received.first_chunk() == Some(&expected) {
         return Ok(());
     }
-    let Some((at, octet)) = (received.iter().zip(expected).enumerate())
-        .find_map(|(at, (&octet, expected))| (octet != expected).then_some((at, octet)))
+    let Some((at, byte)) = (0..)
+        .zip(received.iter().zip(expected))
+        .find_map(|(at, (&byte, expected))| (byte != expected).then_some((at, byte)))
     else {
         return Ok(());
     };
     Err(match at {
-        0..=4 => Incompatible::Foreign {
-            awaiting,
-            hint: hint(awaiting, at, octet),
-        },
-        5 => Incompatible::Version(octet),
-        6 => Incompatible::Role(octet),
+        0..=4 => Incompatible::Foreign { awaiting, at, byte },
+        5 => Incompatible::Version(byte),
+        6 => Incompatible::Role(byte),
         _ => Incompatible::Mode {
             ours: mode,
-            theirs: octet,
+            theirs: byte,
         },
     })
-}
-
-/// What the peer may be, from the first octet that differs from the protocol's name.
-fn hint(awaiting: Flight, at: usize, octet: u8) -> Option<Hint> {
-    match (at, octet) {
-        // The name itself begins with C, so CONNECT differs at its second octet. The other
-        // methods (RFC 9110, section 9) and PATCH (RFC 5789) differ at their first.
-        (1, b'O') | (0, b'G' | b'H' | b'P' | b'D' | b'O' | b'T') => Some(Hint::Http),
-        (0, b'S') => Some(Hint::Ssh),
-        // Content types alert and handshake.
-        (0, 0x15 | 0x16) => Some(Hint::Tls),
-        // The upper octet of the length of its challenge.
-        (0, 0x00) if awaiting == Flight::Challenge => Some(Hint::Multiprocessing),
-        _ => None,
-    }
 }

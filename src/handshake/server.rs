@@ -1,189 +1,162 @@
-//! The server: [`Config`], [`AwaitResponse`], [`Identified`].
+//! The server: [`start`], [`AwaitResponse`], [`Identified`].
 
+use core::borrow::{Borrow, BorrowMut};
 use core::fmt;
 
 use rand::TryCryptoRng;
 
-use super::error::{Error, InvalidInput, Refusal};
-use super::key::{Key, KeyId};
-use super::mac::MacKey;
-use super::message::{Challenge, Flight, Mode, Response, Verdict};
+use super::error::{Error, Refusal};
+use super::message::{Challenge, Message, Response, Verdict};
+use super::mode::Mode;
+use super::prologue::Prologue;
 use super::session::{Role, Session};
-use super::transcript::{Binding, Prologue, Transcript};
-use super::{Progress, Receive, Sealed, draw};
+use super::transcript::Transcript;
+use super::{Progress, Receive, Sealed};
+use crate::buffer::StreamError;
+use crate::key::{Key, KeyId};
+use crate::mac::MacKey;
+use crate::random::random;
 
-/// What a server brings to each of its handshakes; made once and used for many.
+/// The key under which the proof of an unknown client is computed.
 ///
-/// Beside the prologue it holds the dummy key under which the proof of an unknown client is
-/// computed, already keyed, so that an unknown key id costs what a wrong proof costs.
+/// It is keyed once and serves every handshake, so that an unknown key id costs what a wrong proof
+/// costs.
+#[derive(Clone)]
+pub struct Dummy(MacKey);
+
+impl Dummy {
+    /// Keys the dummy.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(MacKey::new(b"countersign/1 dummy"))
+    }
+}
+
+impl Default for Dummy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Generates the server's nonce, and returns F1, to be sent, and the state that awaits F2. Call it
+/// once the connection exists.
+///
+/// `transcript` and `dummy` are borrowed or owned, as at [`client::start`](super::client::start).
+///
+/// # Errors
+///
+/// Returns [`Error::NoRandomness`] if the generator fails. Nothing must be sent then.
 ///
 /// ```
-/// use countersign::handshake::{Prologue, server::Config};
+/// use countersign::handshake::server::{self, Dummy};
+/// use countersign::handshake::{Authenticate, Prologue, Transcript};
+/// use rand::rngs::SysRng;
 ///
-/// let config = Config::new(Prologue::new("billing/2")?);
+/// let (prologue, dummy, mut transcript) = (Prologue::EMPTY, Dummy::new(), Transcript::new());
+/// let (challenge, await_response) =
+///     server::start(&mut transcript, &dummy, &prologue, Authenticate, &mut SysRng)?;
+/// assert_eq!(challenge.as_ref().len(), 40);
 /// # Ok::<(), countersign::Error>(())
 /// ```
-#[derive(Clone)]
-pub struct Config {
-    prologue: Prologue,
-    dummy: MacKey,
+pub fn start<T, D, M, R>(
+    mut transcript: T,
+    dummy: D,
+    prologue: &Prologue,
+    mode: M,
+    rng: &mut R,
+) -> Result<(Challenge, AwaitResponse<T, D, M>), Error>
+where
+    T: BorrowMut<Transcript>,
+    D: Borrow<Dummy>,
+    M: Mode,
+    R: TryCryptoRng + ?Sized,
+{
+    let challenge = Challenge::new(M::NUMBER, &random(rng)?);
+    let bytes = transcript.borrow_mut();
+    bytes.start(prologue)?;
+    bytes.append(challenge.as_ref())?;
+    bytes.expect(Response::len_of(&[]))?;
+    let state = AwaitResponse {
+        transcript,
+        dummy,
+        mode,
+    };
+    Ok((challenge, state))
 }
 
-impl Config {
-    /// The service that the server is, and the channel that it is on.
-    #[must_use]
-    pub fn new(prologue: Prologue) -> Self {
-        Self {
-            prologue,
-            dummy: MacKey::new(b"countersign/1 dummy"),
-        }
-    }
-
-    /// The same channel binding or none, with another service of 0 to 255 octets.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput::ServiceTooLong`] over 255 octets.
-    ///
-    /// ```
-    /// use countersign::handshake::{Prologue, server::Config};
-    ///
-    /// let config = Config::new(Prologue::EMPTY).service("billing/2")?;
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
-    pub fn service(self, service: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
-        Ok(Self {
-            prologue: self.prologue.service(service)?,
-            ..self
-        })
-    }
-
-    /// The same service, bound to one channel.
-    ///
-    /// ```
-    /// use countersign::{Binding, handshake::{Prologue, server::Config}};
-    ///
-    /// let exported = [7; 32]; // from the TLS connection
-    /// let config = Config::new(Prologue::EMPTY).bound(&Binding::tls_exporter(&exported));
-    /// ```
-    #[must_use]
-    pub fn bound(&self, binding: &Binding) -> Self {
-        Self {
-            prologue: self.prologue.bound(binding),
-            dummy: self.dummy.clone(),
-        }
-    }
-
-    /// Draws the server's nonce, once the connection exists; gives F1, to be sent, and awaits
-    /// F2.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRandomness`]. Nothing is to be sent then.
-    ///
-    /// ```
-    /// use countersign::handshake::{Mode, Prologue, Transcript, server::Config};
-    /// use rand::rngs::SysRng;
-    ///
-    /// let config = Config::new(Prologue::EMPTY);
-    /// let mut transcript = Transcript::new();
-    /// let (challenge, await_response) =
-    ///     config.start(&mut transcript, Mode::Authenticate, &mut SysRng)?;
-    /// assert_eq!(challenge.as_ref().len(), 40);
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
-    pub fn start<'h, R>(
-        &'h self,
-        transcript: &'h mut Transcript,
-        mode: Mode,
-        rng: &mut R,
-    ) -> Result<(Challenge, AwaitResponse<'h>), Error>
-    where
-        R: TryCryptoRng + ?Sized,
-    {
-        let challenge = Challenge::new(mode, &draw(rng)?);
-        transcript.start(&self.prologue);
-        transcript.append(challenge.as_ref());
-        let state = AwaitResponse {
-            mode,
-            dummy: &self.dummy,
-            transcript,
-        };
-        Ok((challenge, state))
-    }
+/// F1 is sent; awaits F2. Continues with [`Identified`].
+pub struct AwaitResponse<T, D, M> {
+    transcript: T,
+    dummy: D,
+    mode: M,
 }
 
-/// F1 is sent; awaits F2. Goes on to [`Identified`].
-pub struct AwaitResponse<'h> {
-    mode: Mode,
-    dummy: &'h MacKey,
-    transcript: &'h mut Transcript,
-}
+impl<T, D, M> Sealed for AwaitResponse<T, D, M> {}
 
-impl AwaitResponse<'_> {
-    fn flight_len(&self) -> usize {
-        Response::len_of(self.transcript.flight())
+impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Receive for AwaitResponse<T, D, M> {
+    type Next = Identified<T, D, M>;
+    type Error = Error;
+
+    fn message(&self) -> Message {
+        Message::RESPONSE
     }
-}
-
-impl Sealed for AwaitResponse<'_> {}
-
-impl<'h> Receive for AwaitResponse<'h> {
-    const FLIGHT: Flight = Flight::Response;
-    type Next = Identified<'h>;
 
     fn space(&mut self) -> &mut [u8] {
-        self.transcript.space(self.flight_len())
+        self.transcript.borrow_mut().space()
     }
 
-    fn advance(self, n: usize) -> Result<Progress<Self>, Error> {
-        self.transcript.advance(n, self.flight_len())?;
-        Response::check(self.transcript.flight(), self.mode)?;
-        if self.transcript.flight().len() < self.flight_len() {
+    fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
+        let transcript = self.transcript.borrow_mut();
+        transcript.advance(n)?;
+        Response::check(transcript.received(), M::NUMBER)?;
+        transcript.expect(Response::len_of(transcript.received()))?;
+        if !transcript.is_complete() {
             return Ok(Progress::More(self));
         }
+        let key_id = Response::key_id(transcript.received()).ok_or(StreamError::Ended)?;
         Ok(Progress::Done(Identified {
-            key_id: Response::key_id(self.transcript.flight()),
-            mode: self.mode,
-            dummy: self.dummy,
+            key_id,
             transcript: self.transcript,
+            dummy: self.dummy,
+            mode: self.mode,
         }))
     }
 }
 
-/// The client has named a key id and proved nothing yet. Goes on to F3, to be sent, and the
+/// The client has named a key id and proved nothing yet. Continues with F3, to be sent, and the
 /// outcome.
 ///
-/// Between this state and the last step the caller looks the key up, wherever it is kept.
-pub struct Identified<'h> {
+/// Between this state and the next the caller looks the key up, wherever it is stored.
+pub struct Identified<T, D, M> {
     key_id: KeyId,
-    mode: Mode,
-    dummy: &'h MacKey,
-    transcript: &'h mut Transcript,
+    transcript: T,
+    dummy: D,
+    mode: M,
 }
 
-impl Identified<'_> {
-    /// The key id that the client *claims*.
+impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
+    /// Returns the key id that the client *claims*.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
-    /// Verifies the client's proof under the key for [`key_id`](Self::key_id), and gives F3, to
+    /// Verifies the client's proof under the key for [`key_id`](Self::key_id), and returns F3, to
     /// be sent whatever the outcome is.
     ///
-    /// `None` says that there is no such key: the same work is done under a dummy, and the
-    /// denial is the same 33 octets. The id that `key` itself carries is not consulted.
+    /// `None` says that there is no such key. The same work is then done under the dummy, and the
+    /// denial has the same 33 bytes. The id that `key` itself carries is not used.
     ///
     /// # Errors
     ///
-    /// [`Error::ClientNotAuthentic`], beside the F3 that denies.
-    #[must_use = "F3 is to be sent in either case"]
-    pub fn verify(self, key: Option<&Key>) -> (Verdict, Result<Session, Error>) {
+    /// The outcome is [`Error::ClientNotAuthentic`] if the F3 denies.
+    #[must_use = "the verdict must be sent, whether it accepts or denies"]
+    pub fn verify(mut self, key: Option<&Key>) -> (Verdict, Result<M::Established, Error>) {
         let key_id = self.key_id;
-        if let Some((tag, secret)) = self.transcript.verify_client(key, self.dummy) {
-            let session = Session::new(key_id, secret, Role::Server, self.mode);
-            return (Verdict::accepted(&tag), Ok(session));
+        let Dummy(dummy) = self.dummy.borrow();
+        if let Some((tag, secret)) = self.transcript.borrow_mut().verify_client(key, dummy) {
+            let established = M::establish(Session::new(key_id, secret), Role::Server);
+            return (Verdict::accepted(&tag), Ok(established));
         }
         let refusal = match key {
             Some(_) => Refusal::WrongProof,
@@ -194,26 +167,6 @@ impl Identified<'_> {
     }
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("prologue", &self.prologue)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AwaitResponse<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AwaitResponse")
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Identified<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identified")
-            .field("key_id", &self.key_id)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!(Dummy {});
+opaque_debug!([T, D, M: fmt::Debug] AwaitResponse<T, D, M> { mode });
+opaque_debug!([T, D, M: fmt::Debug] Identified<T, D, M> { mode, key_id });

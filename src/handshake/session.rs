@@ -1,13 +1,10 @@
-//! What a successful handshake leaves.
+//! What a successful handshake yields.
 
-use core::fmt;
-
-use super::error::InvalidInput;
-use super::key::KeyId;
-use super::mac::MacKey;
-use super::message::Mode;
 use super::transcript::SessionSecret;
-use crate::record::{Opener, Sealer};
+use crate::invalid_input::InvalidInput;
+use crate::key::KeyId;
+use crate::mac::MacKey;
+use crate::record::{Opener, Records, Sealer};
 
 /// Proof that the peer holds the same secret, and what can be derived from it.
 ///
@@ -27,91 +24,67 @@ use crate::record::{Opener, Sealer};
 /// }
 /// ```
 ///
-/// It authenticates the peer at the moment of the handshake. What follows on the stream is
-/// neither encrypted nor, in mode 0, protected from whoever sits on the line. Its secret is wiped
-/// when it is dropped, with the limits that [`Key`](crate::Key) states.
-#[must_use = "a handshake whose session is dropped unseen authenticates nobody"]
+/// It authenticates the peer at the moment of the handshake. What follows on the stream is not
+/// encrypted and, in mode 0, not protected from anyone who controls the network. Its secret is
+/// wiped when it is dropped, with the limits that [`Key`](crate::Key) states.
 pub struct Session {
     key_id: KeyId,
     secret: SessionSecret,
-    /// This end's role, until the records that follow in mode 1 were asked for.
-    records: Option<Role>,
 }
 
-/// Which end of a handshake a session is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+/// Which end of a handshake this is.
+#[derive(Debug, Clone, Copy)]
+pub enum Role {
     Client,
     Server,
 }
 
 impl Session {
-    pub(super) fn new(key_id: KeyId, secret: SessionSecret, role: Role, mode: Mode) -> Self {
-        Self {
-            key_id,
-            secret,
-            records: (mode == Mode::Protect).then_some(role),
-        }
+    pub(super) fn new(key_id: KeyId, secret: SessionSecret) -> Self {
+        Self { key_id, secret }
     }
 
-    /// What seals this end's records and opens the peer's, after a handshake in mode 1.
+    /// Derives the two directions of mode 1: `Krc = Expand(X, "countersign/1 record client", 32)`
+    /// and `Krs = Expand(X, "countersign/1 record server", 32)`.
     ///
-    /// `None` after one in mode 0, and the second time: two sealers would use every sequence
-    /// number twice.
-    ///
-    /// `Krc = Expand(X, "countersign/1 record client", 32)` and `Krs = Expand(X, "countersign/1
-    /// record server", 32)` are the keys of the two directions. The documentation of
-    /// [`record`](crate::record) shows it at work.
-    pub fn records(&mut self) -> Option<(Sealer, Opener)> {
-        let role = self.records.take()?;
+    /// It must be called once for a session: two sealers would use every sequence number twice.
+    pub(super) fn records(&self, role: Role) -> Records {
         let x = MacKey::new(self.secret.as_bytes());
         let client = x.expand_key(b"countersign/1 record client");
         let server = x.expand_key(b"countersign/1 record server");
-        Some(match role {
-            Role::Client => (Sealer::new(client), Opener::new(server)),
-            Role::Server => (Sealer::new(server), Opener::new(client)),
-        })
+        let (ours, theirs) = match role {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        };
+        Records {
+            sealer: Sealer::new(ours),
+            opener: Opener::new(theirs),
+        }
     }
 
-    /// The key id under which the client authenticated.
+    /// Returns the key id under which the client authenticated.
     ///
-    /// It names *who* the client is where each has a secret of its own, and else "some holder
-    /// of the secret". Where two key ids have the same secret, its holder may claim either.
-    ///
-    /// ```
-    /// # use countersign::{Key, client_authenticate, generate_secret, server_authenticate};
-    /// # use std::{net::{TcpListener, TcpStream}, thread};
-    /// # let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// # let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// # let server = thread::spawn({
-    /// #     let key = key.clone();
-    /// #     move || server_authenticate(&mut listener.accept().unwrap().0, &key).unwrap()
-    /// # });
-    /// # let client = client_authenticate(&mut stream, &key)?;
-    /// # let server = server.join().unwrap();
-    /// assert_eq!(server.key_id(), "worker-7");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// It names *who* the client is, provided every client has its own secret. If two key ids share
+    /// a secret, its holder can use either id.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
+    /// Fills `out` with key material that only the two ends of this session hold.
+    ///
     /// `Export(label, context, L) = Expand(X, "countersign/1 export" | LV(label) |
-    /// u16 len(context) | context | u16 L, L)`: key material that only the two ends of this
-    /// session hold.
+    /// u16 len(context) | context | u16 L, L)`. `out` has 1 to 8160 bytes. The label has 1 to 255
+    /// bytes and should name the protocol that uses the output. The context has at most 65,535
+    /// bytes. Outputs for other labels, contexts, lengths or sessions are independent of each
+    /// other.
     ///
-    /// Fills `out`, of 1 to 8160 octets. The label has 1 to 255 octets and should name the
-    /// protocol that uses the output; the context has at most 65,535. Outputs for other labels,
-    /// contexts or lengths are independent of each other, and so are those of other sessions.
-    ///
-    /// There is no forward secrecy: whoever learns the secret later and has recorded the
-    /// handshake can compute the same octets.
+    /// There is no forward secrecy: anyone who later obtains the secret and has recorded the
+    /// handshake can compute the same bytes.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`] for a length out of these bounds; `out` is then unchanged.
+    /// Returns [`InvalidInput`] for a length outside these bounds. `out` is then unchanged.
     ///
     /// ```
     /// # use countersign::{Key, client_authenticate, generate_secret, server_authenticate};
@@ -144,8 +117,9 @@ impl Session {
         let Ok(context_len) = u16::try_from(context.len()) else {
             return Err(InvalidInput::ExportContextTooLong { len: context.len() });
         };
-        let Ok(out_len @ 1..=8160) = u16::try_from(out.len()) else {
-            return Err(InvalidInput::ExportLength { len: out.len() });
+        let len = out.len();
+        let Ok(out_len @ 1..) = u16::try_from(len) else {
+            return Err(InvalidInput::ExportLength { len });
         };
         let info = [
             b"countersign/1 export",
@@ -155,16 +129,9 @@ impl Session {
             context,
             &out_len.to_be_bytes(),
         ];
-        MacKey::new(self.secret.as_bytes()).expand(&info, out);
-        Ok(())
+        let expanded = MacKey::new(self.secret.as_bytes()).expand(&info, out);
+        expanded.ok_or(InvalidInput::ExportLength { len })
     }
 }
 
-/// The key id, and nothing of the session secret.
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("key_id", &self.key_id)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!(Session { key_id });

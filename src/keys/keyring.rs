@@ -7,27 +7,28 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::vec::Vec;
 
-use super::{Keys, directory};
+use super::file::Readers;
+use super::{KeyLookup, directory};
 use crate::error::Error;
-use crate::handshake::{InvalidInput, Key, KeyId};
-use crate::key_file::Readers;
+use crate::invalid_input::InvalidInput;
+use crate::key::{Key, KeyId};
 
-/// Keys by their ids, and masters that answer for all of their children.
+/// A set of keys, looked up by id, and of master keys that answer for all of their children.
 ///
-/// A ring is a handle: its clones are the same ring, and every change takes `&self`. A server
-/// sees a change at its next handshake; sessions that exist already stand.
+/// A `Keyring` is a handle: its clones are the same ring, and every change takes `&self`. A server
+/// sees a change at its next handshake. Existing sessions are not affected.
 ///
-/// Each id has one secret. **To rotate**, give the new key an id of its own, such as
-/// `worker-7.2026-12` beside `worker-7.2026-11`: add the new key to every server, move the
-/// clients, then remove the old key; no connection is refused on the way. Two ids with *one*
-/// secret are possible, and then its holder may claim either.
+/// Each id has one secret. **To rotate**, give the new key its own id, such as `worker-7.2026-12`
+/// beside `worker-7.2026-11`: add the new key to every server, move the clients, then remove the
+/// old key. No connection is refused meanwhile. If two ids share a secret, its holder can use
+/// either id.
 ///
-/// [`find`](Keys::find) looks at revoked ids first, then at keys by their id, then at masters.
-/// Deriving a child takes some microseconds that a look-up which finds a key, or nothing, does
-/// not: in a ring with masters, a stranger who measures can tell which ids are answered by one.
+/// [`find`](KeyLookup::find) checks revoked ids first, then keys by their id, then masters. Deriving
+/// a child takes some microseconds more than finding a key or nothing: in a ring with masters,
+/// a stranger who measures the time can tell which ids a master answers for.
 ///
 /// ```
-/// use countersign::{Key, Keyring, Keys, Server, generate_secret};
+/// use countersign::{Key, KeyLookup, Keyring, Server, generate_secret};
 ///
 /// let ring = Keyring::new();
 /// let server = Server::new(ring.clone());
@@ -49,18 +50,18 @@ struct Shared {
     source: Option<Source>,
 }
 
-/// The directory that the keys came from.
+/// The directory that the keys were loaded from.
 struct Source {
     path: PathBuf,
     readers: Readers,
-    /// Held while it is read and until what was read is in place: of two that reload, the later
-    /// one must not be overtaken by what the other had read before.
+    /// Held while the directory is read and until its keys are in place, so that a reload never
+    /// replaces the keys of a later one.
     reloading: Mutex<()>,
 }
 
 #[derive(Clone, Default)]
 struct Ring {
-    /// Each key behind a pointer: a map moves what it holds, and what was moved is not wiped.
+    /// Each key is behind a pointer: a map moves its values, and moving leaves copies behind.
     keys: HashMap<KeyId, Arc<Key>>,
     /// By id prefix, the longest first.
     masters: Vec<(KeyId, Arc<Key>)>,
@@ -68,30 +69,23 @@ struct Ring {
 }
 
 impl Keyring {
-    /// A ring without keys, which answers nobody.
-    ///
-    /// ```
-    /// # use countersign::{Keyring, Keys};
-    /// assert!(Keyring::new().find(b"").is_none());
-    /// ```
+    /// Makes a ring without keys.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The keys in the files of a directory, each under the name of its file.
+    /// Loads the keys in the files of a directory, each under the name of its file.
     ///
-    /// The whole file name is the key id, of 1 to 64 octets; hidden entries, whose names begin
-    /// with a dot, are skipped. Each file is read by the rules of [`Key::from_file`]. Where the
-    /// directory has an entry `..data`, as a mounted Kubernetes secret does, the files are read
-    /// from what that leads to, so that a swap of the mount during the load gives all the keys of
-    /// one version or an error, but never some of them.
+    /// The whole file name is the key id, of 1 to 64 bytes. Hidden files, whose names begin with a
+    /// dot, are skipped. Each file is read by the rules of [`Key::from_file`]. If the directory has
+    /// an entry `..data`, as a mounted Kubernetes secret does, the files are read from the directory
+    /// that it links to, so a load never mixes two versions of the secret.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyFile`] with the path of the directory or file at fault: it cannot be read,
-    /// cannot be a key file, has a name that cannot be a key id, or the directory has no key
-    /// file at all.
+    /// Returns [`Error::KeyFile`] with the path of the directory or file at fault: it cannot be
+    /// read, it is no key file, its name cannot be a key id, or the directory has no key file.
     ///
     /// ```no_run
     /// # use countersign::{Keyring, Server};
@@ -102,34 +96,28 @@ impl Keyring {
         Self::load(path.as_ref(), Readers::OwnerOnly)
     }
 
-    /// [`from_dir`](Self::from_dir) for files whose mode is not looked at.
+    /// Like [`from_dir`](Self::from_dir), for files whose mode is not checked.
     ///
-    /// For secrets that a platform mounts with 0444 or 0644 where only this program can see
-    /// them, as Kubernetes does unless told otherwise.
+    /// For secrets that a platform mounts with mode 0444 or 0644 where only this program can see
+    /// them, as Kubernetes does by default.
     ///
     /// # Errors
     ///
-    /// Those of [`from_dir`](Self::from_dir), less the one on the mode.
-    ///
-    /// ```no_run
-    /// # use countersign::{Keyring, Server};
-    /// let server = Server::new(Keyring::from_shared_dir("/var/run/secrets/billing")?);
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
+    /// Returns the errors of [`from_dir`](Self::from_dir), except errors about the file mode.
     pub fn from_shared_dir(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load(path.as_ref(), Readers::Anybody)
     }
 
     /// Reads the directory of [`from_dir`](Self::from_dir) again.
     ///
-    /// All keys of the ring are replaced by those that are in the directory now; masters and
-    /// revoked ids stay. Nothing watches the directory: call this on a timer, on a signal, or on
-    /// whatever tells the program that its keys have changed.
+    /// All keys of the ring are replaced by those in the directory. Masters and revoked ids stay.
+    /// Nothing watches the directory: call this on a timer, on a signal, or when the program learns
+    /// that its keys have changed.
     ///
     /// # Errors
     ///
-    /// Those of [`from_dir`](Self::from_dir), and the ring is then as it was;
-    /// [`InvalidInput::NoDirectory`] for a ring that was not made from a directory.
+    /// Returns the errors of [`from_dir`](Self::from_dir), and [`Error::NoDirectory`] for a ring
+    /// that was not loaded from a directory. The ring is then unchanged.
     ///
     /// ```no_run
     /// # use countersign::Keyring;
@@ -141,53 +129,39 @@ impl Keyring {
     /// ```
     pub fn reload(&self) -> Result<(), Error> {
         let source = self.shared.source.as_ref();
-        let source = source.ok_or(InvalidInput::NoDirectory)?;
+        let source = source.ok_or(Error::NoDirectory)?;
         let _alone = (source.reloading.lock()).unwrap_or_else(PoisonError::into_inner);
         let keys = directory::load(&source.path, source.readers)?;
         self.change(|ring| ring.keys = by_id(keys));
         Ok(())
     }
 
-    /// Adds a key under its own id, in the place of the one that had it.
-    ///
-    /// ```
-    /// # use countersign::{Key, Keyring, Keys, generate_secret};
-    /// # let ring = Keyring::new();
-    /// ring.insert(Key::new(generate_secret()?)?.with_id("worker-7")?);
-    /// assert!(ring.find(b"worker-7").is_some());
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
+    /// Adds a key under its own id, and replaces the key that had this id.
     pub fn insert(&self, key: Key) {
         let key = Arc::new(key);
         self.change(|ring| ring.keys.insert(*key.id(), key));
     }
 
-    /// Removes the key with this id, and says whether there was one.
+    /// Removes the key with this id, and returns whether there was one.
     ///
-    /// A master may still answer for the id; [`revoke`](Self::revoke) rules that out.
-    ///
-    /// ```
-    /// # use countersign::Keyring;
-    /// assert!(!Keyring::new().remove("worker-7"));
-    /// ```
+    /// A master may still answer for the id; use [`revoke`](Self::revoke) to prevent that.
     pub fn remove(&self, id: impl AsRef<[u8]>) -> bool {
         self.change(|ring| ring.keys.remove(id.as_ref()).is_some())
     }
 
-    /// Adds a master: for every id that begins with `prefix` the ring answers with that child of
-    /// `master` ([`Key::child_secret`]), and stores none.
+    /// Adds a master: for every id that begins with `prefix`, the ring derives the child of
+    /// `master` ([`Key::child_secret`]) and stores none.
     ///
-    /// Of several prefixes the longest wins, so that masters rotate as keys do:
-    /// `worker.2026-12.` beside `worker.2026-11.`. The empty prefix is that of every id; the
-    /// empty id has no child. A master under a prefix that has one takes its place. The key id
-    /// of `master` itself is not consulted.
+    /// The longest matching prefix wins, so masters rotate as keys do: `worker.2026-12.` beside
+    /// `worker.2026-11.`. The empty prefix matches every id, but the empty id has no child. A master
+    /// replaces the one with the same prefix. The key id of `master` itself is not used.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput::KeyIdTooLong`] for a prefix of more than 64 octets.
+    /// Returns [`InvalidInput::KeyIdTooLong`] for a prefix of more than 64 bytes.
     ///
     /// ```
-    /// # use countersign::{Key, Keyring, Keys, generate_secret};
+    /// # use countersign::{Key, KeyLookup, Keyring, generate_secret};
     /// let master = Key::new(generate_secret()?)?;
     /// let ring = Keyring::new();
     /// ring.insert_master("worker-", master.clone())?;
@@ -209,12 +183,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Removes the master with this prefix, and says whether there was one.
-    ///
-    /// ```
-    /// # use countersign::Keyring;
-    /// assert!(!Keyring::new().remove_master("worker-"));
-    /// ```
+    /// Removes the master with this prefix, and returns whether there was one.
     pub fn remove_master(&self, prefix: impl AsRef<[u8]>) -> bool {
         self.change(|ring| {
             let before = ring.masters.len();
@@ -223,42 +192,22 @@ impl Keyring {
         })
     }
 
-    /// Refuses this id from now on, whatever key or master would answer for it.
+    /// Refuses this id from now on, even if a key or a master would answer for it.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput::KeyIdTooLong`] over 64 octets.
-    ///
-    /// ```
-    /// # use countersign::{Key, Keyring, Keys, generate_secret};
-    /// # let ring = Keyring::new();
-    /// ring.insert_master("", Key::new(generate_secret()?)?)?;
-    /// ring.revoke("worker-7")?;
-    /// assert!(ring.find(b"worker-7").is_none());
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
+    /// Returns [`InvalidInput::KeyIdTooLong`] for more than 64 bytes.
     pub fn revoke(&self, id: impl AsRef<[u8]>) -> Result<(), InvalidInput> {
         let id = KeyId::new(id)?;
         self.change(|ring| ring.revoked.insert(id));
         Ok(())
     }
 
-    /// Replaces everything in this ring by what is in `other`, in one step: keys, masters and
-    /// revoked ids.
+    /// Replaces the keys, masters and revoked ids of this ring by those of `other`, in one step.
     ///
-    /// The two stay two rings; later changes of one do not show in the other.
-    ///
-    /// ```
-    /// # use countersign::{Key, Keyring, Keys, generate_secret};
-    /// # let running = Keyring::new();
-    /// let next = Keyring::new();
-    /// next.insert(Key::new(generate_secret()?)?.with_id("worker-8")?);
-    /// running.replace(&next);
-    /// assert!(running.find(b"worker-8").is_some());
-    /// # Ok::<(), countersign::Error>(())
-    /// ```
+    /// The two stay separate rings: later changes of one do not affect the other.
     pub fn replace(&self, other: &Self) {
-        // One lock at a time: two threads may replace two rings by each other.
+        // One lock at a time, because two threads may replace two rings by each other.
         let next = Arc::clone(&other.read());
         let mut ring = (self.shared.ring.write()).unwrap_or_else(PoisonError::into_inner);
         *ring = next;
@@ -281,23 +230,21 @@ impl Keyring {
         })
     }
 
-    /// A lock is poisoned where a thread panicked while it held it. Every change here leaves a
-    /// whole ring at every step, so what is found is fit for use.
+    /// A poisoned lock is used all the same: every change leaves a complete ring at every step.
     fn read(&self) -> RwLockReadGuard<'_, Arc<Ring>> {
         (self.shared.ring.read()).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the ring in place, or a copy where another ring has the same content.
+    /// Changes the ring in place, or a copy of it if another ring shares its content.
     fn change<T>(&self, change: impl FnOnce(&mut Ring) -> T) -> T {
         let mut ring = (self.shared.ring.write()).unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut ring))
     }
 }
 
-impl Keys for Keyring {
+impl KeyLookup for Keyring {
     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
         let ring = self.read();
-        // Most rings have neither of the two that can make an id more than a look-up.
         if !ring.revoked.is_empty() && ring.revoked.contains(id) {
             return None;
         }
@@ -312,7 +259,7 @@ impl Keys for Keyring {
     }
 }
 
-/// How many keys, masters and revoked ids there are.
+/// The numbers of keys, masters and revoked ids.
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ring = self.read();

@@ -1,44 +1,38 @@
-//! The accept loop over tokio.
+//! The accept loop over tokio's sockets.
 
 use core::fmt;
 use core::future::poll_fn;
 use core::pin::pin;
-use core::task::{Context, Poll};
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::tokio::io::{AsyncRead, AsyncWrite};
-use ::tokio::net::{TcpListener, TcpStream};
-#[cfg(unix)]
-use ::tokio::net::{UnixListener, UnixStream};
 use ::tokio::runtime::Handle;
 use ::tokio::sync::Notify;
 use ::tokio::task::AbortHandle;
 use ::tokio::time::{Instant, sleep};
 
-use super::{Protected, Server, Time};
-use crate::handshake::{Mode, Session};
-use crate::keys::Keys;
-use crate::listener::{Event, Options, Outcome, PAUSE, apart};
+use super::{Protected, Server, Socket, Timeout};
+use crate::handshake::{Authenticate, Mode, Protect, Session};
+use crate::keys::KeyLookup;
+use crate::listener::admission::{Admission, Taken, Ticket};
+use crate::listener::{ListenerOptions, Outcome, PAUSE, apart, is_final, stopped};
 
-/// [`countersign::Listener`](crate::Listener) over tokio: accepts connections and gives out
-/// those that have authenticated.
+/// [`countersign::Listener`](crate::Listener) over tokio: accepts connections and returns those that
+/// have authenticated.
 ///
-/// A task accepts, and each handshake is a task, with a total deadline. What is said there of
-/// the cap on pending handshakes, of streams that wait to be taken and of the hook holds here
-/// too; the hook and the look-up of keys run on the runtime's threads and must not block them.
+/// One task accepts, and each handshake is a task with a total deadline. What is said there of
+/// evictions, of streams that wait to be taken and of the hook holds here too. The hook and the
+/// look-up of keys run on the runtime's threads and must not block them.
 ///
-/// Dropping the listener stops the acceptor and ends pending handshakes; the port is free as
-/// soon as the runtime has dropped the task.
+/// Dropping the listener stops it and ends pending handshakes. The port is free as soon as the
+/// runtime has dropped the accepting task.
 ///
 /// ```
 /// use countersign::{Key, generate_secret, tokio::{Client, Listener, Server}};
 /// use tokio::net::{TcpListener, TcpStream};
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
 /// let socket = TcpListener::bind("127.0.0.1:0").await?;
 /// let address = socket.local_addr()?;
@@ -51,297 +45,211 @@ use crate::listener::{Event, Options, Outcome, PAUSE, apart};
 /// let (stream, session) = listener.accept().await?;
 /// assert_eq!(session.key_id(), "worker-7");
 /// # client.await?;
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Listener<L: Socket = TcpListener> {
-    shared: Arc<Shared<L::Stream>>,
+pub struct Listener<T> {
+    shared: Arc<Shared<T>>,
     acceptor: AbortHandle,
 }
 
-impl<L: Socket> Listener<L> {
-    /// Starts to accept, with the defaults of [`ListenerOptions`](crate::ListenerOptions).
+impl<S: Send + 'static> Listener<(S, Session)> {
+    /// Starts to accept connections in mode 0, with the default
+    /// [`ListenerOptions`](crate::ListenerOptions).
     ///
     /// # Errors
     ///
-    /// Where it is called outside a tokio runtime.
-    pub fn new<K>(socket: L, server: Server<K>) -> io::Result<Self>
+    /// Returns an error outside a tokio runtime.
+    pub fn new<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
     where
-        K: Keys + Send + Sync + 'static,
+        L: Socket<Stream = S>,
+        K: KeyLookup + Send + Sync + 'static,
     {
-        Self::with_options(socket, server, Options::new())
+        Self::with_options(socket, server, ListenerOptions::new())
     }
 
-    /// Starts to accept.
+    /// Starts to accept connections in mode 0.
     ///
     /// # Errors
     ///
-    /// Where it is called outside a tokio runtime.
-    ///
-    /// ```
-    /// # use countersign::{Keyring, ListenerOptions, tokio::{Listener, Server}};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> std::io::Result<()> {
-    /// let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    /// let options = ListenerOptions::new().max_pending(1024);
-    /// let listener = Listener::with_options(socket, Server::new(Keyring::new()), options)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn with_options<K>(socket: L, server: Server<K>, options: Options) -> io::Result<Self>
+    /// Returns an error outside a tokio runtime.
+    pub fn with_options<L, K>(
+        socket: L,
+        server: Server<K>,
+        options: ListenerOptions,
+    ) -> io::Result<Self>
     where
-        K: Keys + Send + Sync + 'static,
+        L: Socket<Stream = S>,
+        K: KeyLookup + Send + Sync + 'static,
     {
-        Self::start(socket, server, options, Mode::Authenticate)
+        let yields = |stream, session| (stream, session);
+        Self::start(socket, server, options, Authenticate, yields)
     }
+}
 
-    fn start<K>(socket: L, server: Server<K>, options: Options, mode: Mode) -> io::Result<Self>
-    where
-        K: Keys + Send + Sync + 'static,
-    {
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State::default()),
-            arrived: Notify::new(),
-            room: Notify::new(),
-            options,
-            mode,
-        });
-        let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let acceptor = Acceptor(Arc::clone(&shared));
-        let acceptor = runtime.spawn(acceptor.run(socket, Arc::new(server)));
-        Ok(Self {
-            shared,
-            acceptor: acceptor.abort_handle(),
-        })
-    }
-
-    /// The next stream that has authenticated, standing at the first octet of the application,
-    /// and its session.
-    ///
-    /// Many tasks may wait here at once. It is cancel safe: a stream is taken in the same step
-    /// in which it is returned.
+impl<S: Send + 'static> Listener<Protected<S>> {
+    /// Starts to accept connections in mode 1, with the default
+    /// [`ListenerOptions`](crate::ListenerOptions).
     ///
     /// # Errors
     ///
-    /// Only if there will be no further one: after [`shutdown`](Self::shutdown), or where the
-    /// listening socket is gone. What happens to a single connection is told to the hook.
-    pub async fn accept(&self) -> io::Result<(L::Stream, Session)> {
+    /// Returns an error outside a tokio runtime.
+    pub fn new_protected<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
+    where
+        L: Socket<Stream = S>,
+        K: KeyLookup + Send + Sync + 'static,
+    {
+        Self::protected_with_options(socket, server, ListenerOptions::new())
+    }
+
+    /// Starts to accept connections in mode 1.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error outside a tokio runtime.
+    pub fn protected_with_options<L, K>(
+        socket: L,
+        server: Server<K>,
+        options: ListenerOptions,
+    ) -> io::Result<Self>
+    where
+        L: Socket<Stream = S>,
+        K: KeyLookup + Send + Sync + 'static,
+    {
+        let yields = |stream, (session, records)| Protected::new(stream, session, records);
+        Self::start(socket, server, options, Protect, yields)
+    }
+}
+
+impl<T> Listener<T> {
+    /// Returns the next stream that has authenticated. The next byte read from it is application
+    /// data.
+    ///
+    /// Many tasks may wait here at once. It is cancel safe: a stream is taken in the same step in
+    /// which it is returned.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error only if no further stream will come: after [`shutdown`](Self::shutdown), or
+    /// if the socket does not listen any more. Failures of single connections are reported to the
+    /// hook of the [`ListenerOptions`](crate::ListenerOptions).
+    pub async fn accept(&self) -> io::Result<T> {
         loop {
             let mut arrived = pin!(self.shared.arrived.notified());
             arrived.as_mut().enable();
             {
                 let mut state = self.shared.lock();
-                if let Some(ready) = state.ready.pop_front() {
-                    self.shared.room.notify_waiters();
-                    return Ok(ready);
-                }
-                if state.stopped && state.running == 0 {
-                    return Err(state.failure.take().unwrap_or_else(|| {
-                        io::Error::new(io::ErrorKind::NotConnected, "the listener has stopped")
-                    }));
+                match state.admission.take() {
+                    Taken::Stream(stream) => {
+                        self.shared.room.notify_waiters();
+                        return Ok(stream);
+                    }
+                    Taken::Ended => return Err(state.failure.take().unwrap_or_else(stopped)),
+                    Taken::Nothing => {}
                 }
             }
             arrived.await;
         }
     }
 
-    /// Stops accepting and frees the port, as soon as the runtime has dropped the acceptor;
-    /// pending handshakes may finish, and [`accept`](Self::accept) gives out what comes of them.
-    ///
-    /// ```
-    /// # use countersign::{Keyring, tokio::{Listener, Server}};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> std::io::Result<()> {
-    /// # let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    /// let listener = Listener::new(socket, Server::new(Keyring::new()))?;
-    /// listener.shutdown();
-    /// assert!(listener.accept().await.is_err());
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Stops accepting connections, and frees the port as soon as the runtime has dropped the
+    /// accepting task. Pending handshakes may finish, and [`accept`](Self::accept) returns their
+    /// streams.
     pub fn shutdown(&self) {
         self.acceptor.abort();
     }
 }
 
-impl<L: Socket> Drop for Listener<L> {
+impl<T: Send + 'static> Listener<T> {
+    fn start<L, K, M>(
+        socket: L,
+        server: Server<K>,
+        options: ListenerOptions,
+        mode: M,
+        yields: fn(L::Stream, M::Established) -> T,
+    ) -> io::Result<Self>
+    where
+        L: Socket,
+        K: KeyLookup + Send + Sync + 'static,
+        M: Mode,
+    {
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                admission: Admission::new(options.max_pending, options.max_ready),
+                failure: None,
+            }),
+            arrived: Notify::new(),
+            room: Notify::new(),
+            options,
+        });
+        let acceptor = Acceptor {
+            shared: Arc::clone(&shared),
+            server: Arc::new(server),
+            mode,
+            yields,
+        };
+        // Made here, and not in the task, so that it also ends what is aborted before it began.
+        let closing = Closing(Arc::clone(&shared));
+        let acceptor = runtime.spawn(async move {
+            let _closing = closing;
+            acceptor.accept(socket).await;
+        });
+        Ok(Self {
+            shared,
+            acceptor: acceptor.abort_handle(),
+        })
+    }
+}
+
+impl<T> Drop for Listener<T> {
     fn drop(&mut self) {
         self.acceptor.abort();
         let pending = {
             let mut state = self.shared.lock();
-            state.stopped = true;
-            core::mem::take(&mut state.pending)
+            state.admission.close();
+            state.admission.evict_all()
         };
         for pending in pending {
-            self.shared.give_up(&pending, Outcome::Stopped);
+            self.shared.end(&pending, Outcome::ShutDown);
         }
     }
 }
 
-/// A [`Listener`] whose streams are [`Protected`]: it authenticates in mode 1, and refuses
-/// clients that do not.
-///
-/// ```
-/// use countersign::{Key, generate_secret, tokio::{ProtectedListener, Server}};
-/// use tokio::net::TcpListener;
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let server = Server::new(Key::new(generate_secret()?)?);
-/// let listener = ProtectedListener::new(TcpListener::bind("127.0.0.1:0").await?, server)?;
-/// # Ok(())
-/// # }
-/// ```
-pub struct ProtectedListener<L: Socket = TcpListener>(Listener<L>);
-
-impl<L: Socket> ProtectedListener<L> {
-    /// [`Listener::new`]
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Listener::new`].
-    pub fn new<K>(socket: L, server: Server<K>) -> io::Result<Self>
-    where
-        K: Keys + Send + Sync + 'static,
-    {
-        Self::with_options(socket, server, Options::new())
-    }
-
-    /// [`Listener::with_options`]
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Listener::with_options`].
-    pub fn with_options<K>(socket: L, server: Server<K>, options: Options) -> io::Result<Self>
-    where
-        K: Keys + Send + Sync + 'static,
-    {
-        Listener::start(socket, server, options, Mode::Protect).map(Self)
-    }
-
-    /// [`Listener::accept`]
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Listener::accept`].
-    pub async fn accept(&self) -> io::Result<Protected<L::Stream>> {
-        let (stream, session) = self.0.accept().await?;
-        Ok(Protected::new(stream, session))
-    }
-
-    /// [`Listener::shutdown`]
-    pub fn shutdown(&self) {
-        self.0.shutdown();
-    }
-}
-
-/// A listening socket of tokio: a [`TcpListener`] or, on Unix, a `UnixListener`.
-///
-/// It is sealed: these two are all there are.
-pub trait Socket: Sealed + Send + Sync + 'static {
-    /// What it accepts.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    #[doc(hidden)]
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>>;
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-use sealed::Sealed;
-
-impl Sealed for TcpListener {}
-
-impl Socket for TcpListener {
-    type Stream = TcpStream;
-
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, Option<SocketAddr>)>> {
-        (self.poll_accept(cx)).map_ok(|(stream, peer)| (stream, Some(peer)))
-    }
-}
-
-#[cfg(unix)]
-impl Sealed for UnixListener {}
-
-#[cfg(unix)]
-impl Socket for UnixListener {
-    type Stream = UnixStream;
-
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, Option<SocketAddr>)>> {
-        self.poll_accept(cx).map_ok(|(stream, _)| (stream, None))
-    }
-}
-
-/// What the listener, its acceptor and the handshakes have in common.
-struct Shared<S> {
-    state: Mutex<State<S>>,
+/// What the listener, its acceptor and its handshakes share.
+struct Shared<T> {
+    state: Mutex<State<T>>,
     /// A stream is ready, or the end has come.
     arrived: Notify,
     /// There is room for another connection.
     room: Notify,
-    options: Options,
-    mode: Mode,
+    options: ListenerOptions,
 }
 
-struct State<S> {
-    /// The handshakes that may still be given up, the oldest first.
-    pending: VecDeque<Pending>,
-    /// The tasks of handshakes.
-    running: usize,
-    ready: VecDeque<(S, Session)>,
-    stopped: bool,
+struct State<T> {
+    admission: Admission<Pending, T>,
     failure: Option<io::Error>,
 }
 
 struct Pending {
-    serial: u64,
     /// None until the task was started.
     task: Option<AbortHandle>,
     peer: Option<SocketAddr>,
     began: Instant,
 }
 
-impl<S> Default for State<S> {
-    fn default() -> Self {
-        Self {
-            pending: VecDeque::new(),
-            running: 0,
-            ready: VecDeque::new(),
-            stopped: false,
-            failure: None,
-        }
-    }
-}
-
-impl<S> State<S> {
-    /// Where this handshake is among the pending ones.
-    fn position(&self, serial: u64) -> Option<usize> {
-        let at = (self.pending).binary_search_by_key(&serial, |pending| pending.serial);
-        at.ok()
-    }
-}
-
-impl<S> Shared<S> {
-    /// A lock is poisoned where a thread panicked while it held it, and none here can.
-    fn lock(&self) -> MutexGuard<'_, State<S>> {
+impl<T> Shared<T> {
+    /// No task can panic while it holds the lock, so it is never poisoned.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(&self, peer: Option<SocketAddr>, began: Instant, outcome: Outcome) {
-        (self.options.hook)(&Event {
-            peer,
-            outcome,
-            duration: began.elapsed(),
-        });
-    }
-
-    /// Ends a handshake that is no longer among the pending ones.
-    fn give_up(&self, pending: &Pending, outcome: Outcome) {
+    /// Ends a handshake that is no longer pending.
+    fn end(&self, pending: &Pending, outcome: Outcome) {
         if let Some(task) = &pending.task {
             task.abort();
         }
-        apart(|| self.report(pending.peer, pending.began, outcome));
+        apart(|| (self.options).report(pending.peer, pending.began.elapsed(), outcome));
     }
 
     /// Waits until another stream may become ready.
@@ -349,7 +257,7 @@ impl<S> Shared<S> {
         loop {
             let mut room = pin!(self.room.notified());
             room.as_mut().enable();
-            if self.lock().ready.len() < self.options.max_ready {
+            if self.lock().admission.has_room() {
                 return;
             }
             room.await;
@@ -357,162 +265,139 @@ impl<S> Shared<S> {
     }
 }
 
-/// The task that accepts. Dropped, it has stopped, also where it was stopped before it began.
-struct Acceptor<S>(Arc<Shared<S>>);
+/// The task that accepts.
+struct Acceptor<S, K, M: Mode, T> {
+    shared: Arc<Shared<T>>,
+    server: Arc<Server<K>>,
+    mode: M,
+    yields: fn(S, M::Established) -> T,
+}
 
-impl<S> Acceptor<S>
+impl<S, K, M, T> Acceptor<S, K, M, T>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + Send + 'static,
+    K: KeyLookup + Send + Sync + 'static,
+    M: Mode,
+    T: Send + 'static,
 {
-    async fn run<L, K>(self, socket: L, server: Arc<Server<K>>)
-    where
-        L: Socket<Stream = S>,
-        K: Keys + Send + Sync + 'static,
-    {
-        let shared = &self.0;
-        let mut serial = 0;
+    async fn accept<L: Socket<Stream = S>>(self, socket: L) {
+        let shared = &self.shared;
         loop {
             shared.has_room().await;
             let accepted = poll_fn(|cx| socket.poll(cx)).await;
             let began = Instant::now();
             match accepted {
-                Ok((stream, peer)) => {
-                    serial += 1;
-                    start(shared, &server, serial, stream, peer, began);
-                }
-                // What a socket gives that does not listen any more.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Ok((stream, peer)) => self.start(stream, peer, began),
+                Err(error) if is_final(&error) => {
                     shared.lock().failure = Some(error);
                     return;
                 }
                 Err(error) => {
-                    apart(|| shared.report(None, began, Outcome::Failed(error)));
+                    let failed = Outcome::Failed(error);
+                    apart(|| shared.options.report(None, began.elapsed(), failed));
                     sleep(PAUSE).await;
                 }
             }
         }
     }
+
+    /// Starts a task for the connection, and evicts a handshake if too many are pending.
+    fn start(&self, stream: S, peer: Option<SocketAddr>, began: Instant) {
+        let shared = &self.shared;
+        let pending = Pending {
+            task: None,
+            peer,
+            began,
+        };
+        let (ticket, evicted) = {
+            let mut state = shared.lock();
+            // The listener was dropped since it accepted this.
+            if state.admission.is_closed() {
+                return;
+            }
+            state.admission.admit(pending)
+        };
+        if let Some(evicted) = evicted {
+            shared.end(&evicted, Outcome::Evicted);
+        }
+        let handshake = Handshake {
+            ticket,
+            shared: Arc::clone(shared),
+        };
+        let server = Arc::clone(&self.server);
+        // Not under the lock: a runtime that is shutting down drops the task here and now.
+        let task =
+            ::tokio::spawn(handshake.run(stream, server, self.mode, peer, began, self.yields));
+        let task = task.abort_handle();
+        match shared.lock().admission.pending_mut(ticket) {
+            Some(pending) => pending.task = Some(task),
+            // It has left already, or the listener was dropped.
+            None => task.abort(),
+        }
+    }
 }
 
-impl<S> Drop for Acceptor<S> {
+/// Dropping it records that no further connection will be admitted.
+struct Closing<T>(Arc<Shared<T>>);
+
+impl<T> Drop for Closing<T> {
     fn drop(&mut self) {
-        self.0.lock().stopped = true;
+        self.0.lock().admission.close();
         self.0.arrived.notify_waiters();
     }
 }
 
-/// Gives the connection a task, and gives up the oldest handshake where there are too many.
-fn start<S, K>(
-    shared: &Arc<Shared<S>>,
-    server: &Arc<Server<K>>,
-    serial: u64,
-    stream: S,
-    peer: Option<SocketAddr>,
-    began: Instant,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    K: Keys + Send + Sync + 'static,
-{
-    let mut state = shared.lock();
-    // The listener was dropped since it accepted this.
-    if state.stopped {
-        return;
-    }
-    state.running += 1;
-    state.pending.push_back(Pending {
-        serial,
-        task: None,
-        peer,
-        began,
-    });
-    drop(state);
-    let handshake = Handshake {
-        serial,
-        shared: Arc::clone(shared),
-    };
-    let server = Arc::clone(server);
-    // Not under the lock: a runtime that is shutting down drops the task here and now.
-    let task = ::tokio::spawn(handshake.run(stream, server, peer, began)).abort_handle();
-    let mut state = shared.lock();
-    match state
-        .position(serial)
-        .and_then(|at| state.pending.get_mut(at))
-    {
-        Some(pending) => pending.task = Some(task),
-        // It is done already, or the listener was dropped.
-        None => task.abort(),
-    }
-    let oldest = (state.pending.len() > shared.options.max_pending)
-        .then(|| state.pending.pop_front())
-        .flatten();
-    drop(state);
-    if let Some(oldest) = oldest {
-        shared.give_up(&oldest, Outcome::GivenUp);
-    }
+/// The task of one handshake. Dropping it records that the handshake has left.
+struct Handshake<T> {
+    ticket: Ticket,
+    shared: Arc<Shared<T>>,
 }
 
-/// The task of one handshake; dropped, it is no longer counted, however it ended.
-struct Handshake<S> {
-    serial: u64,
-    shared: Arc<Shared<S>>,
-}
-
-impl<S> Handshake<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    async fn run<K: Keys>(
+impl<T> Handshake<T> {
+    async fn run<S, K, M>(
         self,
         mut stream: S,
         server: Arc<Server<K>>,
+        mode: M,
         peer: Option<SocketAddr>,
         began: Instant,
-    ) {
-        let time = self.shared.options.deadline.saturating_sub(began.elapsed());
-        let (mode, time) = (self.shared.mode, Time::limited(time));
-        let outcome = server.run(&mut stream, mode, time).await;
-        // Whoever takes the handshake from the pending ones decides how it ended.
-        if !self.leave_pending() {
+        yields: fn(S, M::Established) -> T,
+    ) where
+        S: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin,
+        K: KeyLookup,
+        M: Mode,
+    {
+        let options = &self.shared.options;
+        let timeout = Timeout::after(options.deadline.saturating_sub(began.elapsed()));
+        let result = server.run(&mut stream, mode, timeout).await;
+        if !self.shared.lock().admission.settle(self.ticket) {
             return;
         }
-        match outcome {
-            Ok(session) => {
-                let accepted = Outcome::Accepted(*session.key_id());
-                self.shared.report(peer, began, accepted);
-                self.shared.lock().ready.push_back((stream, session));
+        match result {
+            Ok(established) => {
+                let key_id = *M::session(&established).key_id();
+                options.report(peer, began.elapsed(), Outcome::Accepted(key_id));
+                let stream = yields(stream, established);
+                self.shared.lock().admission.deliver(stream);
             }
-            Err(error) => self.shared.report(peer, began, Outcome::Refused(error)),
+            Err(error) => options.report(peer, began.elapsed(), Outcome::Refused(error)),
         }
     }
 }
 
-impl<S> Handshake<S> {
-    fn leave_pending(&self) -> bool {
-        let mut state = self.shared.lock();
-        (state.position(self.serial)).is_some_and(|at| state.pending.remove(at).is_some())
-    }
-}
-
-impl<S> Drop for Handshake<S> {
+impl<T> Drop for Handshake<T> {
     fn drop(&mut self) {
-        self.leave_pending();
-        self.shared.lock().running -= 1;
+        self.shared.lock().admission.leave(self.ticket);
         self.shared.arrived.notify_waiters();
     }
 }
 
-impl<L: Socket> fmt::Debug for ProtectedListener<L> {
+impl<T> fmt::Debug for Listener<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ProtectedListener").field(&self.0).finish()
-    }
-}
-
-impl<L: Socket> fmt::Debug for Listener<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.lock();
+        let (pending, ready) = self.shared.lock().admission.counts();
         f.debug_struct("Listener")
-            .field("pending", &state.pending.len())
-            .field("ready", &state.ready.len())
+            .field("pending", &pending)
+            .field("ready", &ready)
             .finish_non_exhaustive()
     }
 }

@@ -1,50 +1,24 @@
-//! The stream of mode 1 over tokio.
+//! Streams of protected records over tokio's streams.
 
-use core::fmt;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 
 use crate::handshake::Session;
-use crate::protected::{Incoming, Outgoing, Ready, buffers};
+use crate::record::Records;
+use crate::secured::{Incoming, Outgoing, buffers};
 
 /// [`countersign::Protected`](crate::Protected) over tokio: [`AsyncRead`] and [`AsyncWrite`].
 ///
-/// What is said there of records, of the end and of errors holds here too. `shutdown` sends the
-/// end, as [`close`](Self::close) does, and then shuts the stream below down. Its calls are
-/// cancel safe as those of tokio's own streams are: what a dropped write took is in the buffer
-/// and goes out with the next.
-///
-/// ```
-/// use countersign::{Key, generate_secret, tokio::{Client, Server}};
-/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let key = Key::new(generate_secret()?)?;
-/// let (client, server) = (Client::new(key.clone()), Server::new(key));
-/// let (near, far) = tokio::io::duplex(64);
-/// let (mut near, mut far) = tokio::try_join!(client.protect(near), server.protect(far))?;
-/// let (sent, received) = tokio::join!(
-///     async {
-///         near.write_all(b"hello").await?;
-///         near.close().await
-///     },
-///     async {
-///         let mut received = String::new();
-///         far.read_to_string(&mut received).await.map(|_| received)
-///     },
-/// );
-/// sent?;
-/// assert_eq!(received?, "hello");
-/// # Ok(())
-/// # }
-/// ```
+/// What is said there of records, of the end and of errors holds here too. `shutdown` sends the end,
+/// as [`close`](Self::close) does, and then shuts the stream below down. The calls are cancel safe
+/// as those of tokio's own streams are: what a dropped write took is in the buffer and is sent with
+/// the next.
 pub struct Protected<S> {
     stream: S,
     session: Session,
@@ -53,8 +27,8 @@ pub struct Protected<S> {
 }
 
 impl<S> Protected<S> {
-    pub(super) fn new(stream: S, mut session: Session) -> Self {
-        let (incoming, outgoing) = buffers(session.records());
+    pub(super) fn new(stream: S, session: Session, records: Records) -> Self {
+        let (incoming, outgoing) = buffers(records);
         Self {
             stream,
             session,
@@ -63,30 +37,13 @@ impl<S> Protected<S> {
         }
     }
 
-    /// The session of the handshake: who the client is, and the exporter.
-    ///
-    /// ```
-    /// # fn run(protected: countersign::tokio::Protected<tokio::net::TcpStream>) {
-    /// println!("{} is one of ours", protected.session().key_id());
-    /// # }
-    /// ```
+    /// Returns the session of the handshake: who the client is, and the exporter.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Two halves, for reading and writing in two tasks. The session is gone then: take what you
-    /// need of it before.
-    ///
-    /// ```
-    /// # use tokio::{io::AsyncWriteExt, net::TcpStream};
-    /// # async fn run(protected: countersign::tokio::Protected<TcpStream>) -> std::io::Result<()> {
-    /// let (mut reader, mut writer) = protected.split();
-    /// tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
-    /// writer.write_all(b"hello").await?;
-    /// writer.close().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Splits the stream into halves, for reading and writing in two tasks. The session is dropped:
+    /// take what you need of it before.
     pub fn split(self) -> (ReadHalf<S>, WriteHalf<S>)
     where
         S: AsyncRead + AsyncWrite,
@@ -105,257 +62,145 @@ impl<S> Protected<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Protected<S> {
-    /// Sends what was written, then the end of this direction. Reading goes on.
+    /// Sends what was written, then the end of this direction. Reading can go on.
     ///
-    /// Calling it again does nothing; writing after it fails.
+    /// Calling it again does nothing. Writing after it fails.
     ///
     /// # Errors
     ///
-    /// Those of writing.
-    ///
-    /// ```
-    /// # async fn run(
-    /// #     mut protected: countersign::tokio::Protected<tokio::net::TcpStream>,
-    /// # ) -> std::io::Result<()> {
-    /// protected.close().await
-    /// # }
-    /// ```
+    /// Returns the errors of writing.
     pub async fn close(&mut self) -> io::Result<()> {
-        poll_fn(|cx| close(Pin::new(&mut self.stream), &mut self.outgoing, cx)).await
+        poll_fn(|cx| {
+            poll(Pin::new(&mut self.stream), cx, |stream| {
+                self.outgoing.finish(stream)
+            })
+        })
+        .await
     }
 }
 
 impl Protected<TcpStream> {
-    /// The address at the other end.
+    /// Returns the peer's address.
     ///
     /// # Errors
     ///
-    /// That of the socket.
-    ///
-    /// ```
-    /// # fn run(stream: countersign::tokio::Protected<tokio::net::TcpStream>) -> std::io::Result<()> {
-    /// println!("connected to {}", stream.peer_addr()?);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Returns the socket's error.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.stream.peer_addr()
     }
 
-    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
     ///
     /// # Errors
     ///
-    /// That of the socket.
-    ///
-    /// ```
-    /// # fn run(stream: countersign::tokio::Protected<tokio::net::TcpStream>) -> std::io::Result<()> {
-    /// stream.set_nodelay(true)
-    /// # }
-    /// ```
+    /// Returns the socket's error.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.stream.set_nodelay(nodelay)
     }
 }
 
 /// The reading half of a [`Protected`].
-///
-/// ```
-/// # use tokio::{io::AsyncReadExt, net::TcpStream};
-/// # async fn run(protected: countersign::tokio::Protected<TcpStream>) -> std::io::Result<()> {
-/// let (mut reader, _writer) = protected.split();
-/// let mut received = Vec::new();
-/// reader.read_to_end(&mut received).await?;
-/// # Ok(())
-/// # }
-/// ```
 pub struct ReadHalf<S> {
     stream: ::tokio::io::ReadHalf<S>,
     incoming: Incoming,
 }
 
 /// The writing half of a [`Protected`].
-///
-/// ```
-/// # use tokio::{io::AsyncWriteExt, net::TcpStream};
-/// # async fn run(protected: countersign::tokio::Protected<TcpStream>) -> std::io::Result<()> {
-/// let (_reader, mut writer) = protected.split();
-/// writer.write_all(b"hello").await?;
-/// writer.close().await?;
-/// # Ok(())
-/// # }
-/// ```
 pub struct WriteHalf<S> {
     stream: ::tokio::io::WriteHalf<S>,
     outgoing: Outgoing,
 }
 
 impl<S: AsyncWrite> WriteHalf<S> {
-    /// [`Protected::close`]
+    /// Does what [`Protected::close`] does.
     ///
     /// # Errors
     ///
-    /// Those of writing.
-    ///
-    /// ```
-    /// # use tokio::net::TcpStream;
-    /// # async fn run(protected: countersign::tokio::Protected<TcpStream>) -> std::io::Result<()> {
-    /// let (_reader, mut writer) = protected.split();
-    /// writer.close().await
-    /// # }
-    /// ```
+    /// Returns the errors of writing.
     pub async fn close(&mut self) -> io::Result<()> {
-        poll_fn(|cx| close(Pin::new(&mut self.stream), &mut self.outgoing, cx)).await
+        poll_fn(|cx| {
+            poll(Pin::new(&mut self.stream), cx, |stream| {
+                self.outgoing.finish(stream)
+            })
+        })
+        .await
     }
 }
 
-fn read<S>(
-    mut stream: Pin<&mut S>,
-    incoming: &mut Incoming,
+/// A stream of tokio as a std stream. It notes where the stream would have made its caller wait.
+struct Adapter<'a, 'c, S: ?Sized> {
+    stream: Pin<&'a mut S>,
+    cx: &'a mut Context<'c>,
+    pending: bool,
+}
+
+/// Runs blocking code over a stream of tokio. An `Err` after a `Pending` of the stream is that
+/// `Pending`, because the code returns the first error it meets.
+fn poll<S: ?Sized, T>(
+    stream: Pin<&mut S>,
     cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>>
-where
-    S: AsyncRead + ?Sized,
-{
-    if buf.remaining() == 0 {
-        return Poll::Ready(Ok(()));
+    code: impl FnOnce(&mut Adapter<'_, '_, S>) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    let mut adapter = Adapter {
+        stream,
+        cx,
+        pending: false,
+    };
+    match code(&mut adapter) {
+        Err(_) if adapter.pending => Poll::Pending,
+        done => Poll::Ready(done),
     }
-    loop {
-        match incoming.ready()? {
-            Ready::Payload => {
-                let n = incoming.take(buf.initialize_unfilled());
+}
+
+impl<S: ?Sized> Adapter<'_, '_, S> {
+    fn wait<T>(&mut self, poll: Poll<io::Result<T>>) -> io::Result<T> {
+        match poll {
+            Poll::Ready(done) => done,
+            Poll::Pending => {
+                self.pending = true;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + ?Sized> Read for Adapter<'_, '_, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(buf);
+        let read = self.stream.as_mut().poll_read(self.cx, &mut buf);
+        self.wait(read)?;
+        Ok(buf.filled().len())
+    }
+}
+
+impl<S: AsyncWrite + ?Sized> Write for Adapter<'_, '_, S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let written = self.stream.as_mut().poll_write(self.cx, buf);
+        self.wait(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.stream.as_mut().poll_flush(self.cx);
+        self.wait(flushed)
+    }
+}
+
+macro_rules! async_read {
+    ($stream:ident: $($bound:tt)+) => {
+        impl<S: $($bound)+> AsyncRead for $stream<S> {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                let Self { stream, incoming, .. } = &mut *self;
+                let out = buf.initialize_unfilled();
+                let n = ready!(poll(Pin::new(stream), cx, |stream| incoming.read(stream, out)))?;
                 buf.advance(n);
-                return Poll::Ready(Ok(()));
-            }
-            Ready::End => return Poll::Ready(Ok(())),
-            Ready::Nothing => {
-                let mut space = ReadBuf::new(incoming.space());
-                ready!(stream.as_mut().poll_read(cx, &mut space))?;
-                let n = space.filled().len();
-                incoming.advance(n)?;
+                Poll::Ready(Ok(()))
             }
         }
-    }
-}
-
-fn write<S>(
-    mut stream: Pin<&mut S>,
-    outgoing: &mut Outgoing,
-    cx: &mut Context<'_>,
-    buf: &[u8],
-) -> Poll<io::Result<usize>>
-where
-    S: AsyncWrite + ?Sized,
-{
-    if buf.is_empty() {
-        return Poll::Ready(Ok(0));
-    }
-    loop {
-        ready!(drain(stream.as_mut(), outgoing, cx))?;
-        match outgoing.fill(buf)? {
-            0 => outgoing.seal()?,
-            n => return Poll::Ready(Ok(n)),
-        }
-    }
-}
-
-fn flush<S>(
-    mut stream: Pin<&mut S>,
-    outgoing: &mut Outgoing,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>>
-where
-    S: AsyncWrite + ?Sized,
-{
-    ready!(send(stream.as_mut(), outgoing, cx))?;
-    stream.poll_flush(cx)
-}
-
-fn close<S>(
-    mut stream: Pin<&mut S>,
-    outgoing: &mut Outgoing,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>>
-where
-    S: AsyncWrite + ?Sized,
-{
-    ready!(send(stream.as_mut(), outgoing, cx))?;
-    outgoing.close()?;
-    flush(stream, outgoing, cx)
-}
-
-fn shutdown<S>(
-    mut stream: Pin<&mut S>,
-    outgoing: &mut Outgoing,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>>
-where
-    S: AsyncWrite + ?Sized,
-{
-    // Also where nothing can be sent any more, the peer is to learn that this is the end.
-    let closed = ready!(close(stream.as_mut(), outgoing, cx));
-    let shut = ready!(stream.poll_shutdown(cx));
-    Poll::Ready(closed.and(shut))
-}
-
-/// Sends what there is.
-fn send<S>(
-    mut stream: Pin<&mut S>,
-    outgoing: &mut Outgoing,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>>
-where
-    S: AsyncWrite + ?Sized,
-{
-    ready!(drain(stream.as_mut(), outgoing, cx))?;
-    outgoing.seal()?;
-    drain(stream, outgoing, cx)
-}
-
-/// Sends the rest of a record.
-fn drain<S>(
-    mut stream: Pin<&mut S>,
-    outgoing: &mut Outgoing,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>>
-where
-    S: AsyncWrite + ?Sized,
-{
-    loop {
-        let unsent = outgoing.unsent()?;
-        if unsent.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        match ready!(stream.as_mut().poll_write(cx, unsent))? {
-            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            n => outgoing.sent(n)?,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Protected<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self {
-            stream, incoming, ..
-        } = &mut *self;
-        read(Pin::new(stream), incoming, cx, buf)
-    }
-}
-
-impl<S: AsyncRead> AsyncRead for ReadHalf<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self { stream, incoming } = &mut *self;
-        read(Pin::new(stream), incoming, cx, buf)
-    }
+    };
 }
 
 macro_rules! async_write {
@@ -367,12 +212,12 @@ macro_rules! async_write {
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
                 let Self { stream, outgoing, .. } = &mut *self;
-                write(Pin::new(stream), outgoing, cx, buf)
+                poll(Pin::new(stream), cx, |stream| outgoing.write(stream, buf))
             }
 
             fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 let Self { stream, outgoing, .. } = &mut *self;
-                flush(Pin::new(stream), outgoing, cx)
+                poll(Pin::new(stream), cx, |stream| outgoing.flush(stream))
             }
 
             fn poll_shutdown(
@@ -380,31 +225,21 @@ macro_rules! async_write {
                 cx: &mut Context<'_>,
             ) -> Poll<io::Result<()>> {
                 let Self { stream, outgoing, .. } = &mut *self;
-                shutdown(Pin::new(stream), outgoing, cx)
+                let mut stream = Pin::new(stream);
+                // The stream below is shut down even if the end cannot be sent.
+                let closed = ready!(poll(stream.as_mut(), cx, |stream| outgoing.finish(stream)));
+                let shut = ready!(stream.poll_shutdown(cx));
+                Poll::Ready(closed.and(shut))
             }
         }
     };
 }
 
+async_read!(Protected: AsyncRead + Unpin);
+async_read!(ReadHalf: AsyncRead);
 async_write!(Protected: AsyncWrite + Unpin);
 async_write!(WriteHalf: AsyncWrite);
 
-impl<S> fmt::Debug for Protected<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Protected")
-            .field("session", &self.session)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S> fmt::Debug for ReadHalf<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadHalf").finish_non_exhaustive()
-    }
-}
-
-impl<S> fmt::Debug for WriteHalf<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteHalf").finish_non_exhaustive()
-    }
-}
+opaque_debug!([S] Protected<S> { session });
+opaque_debug!([S] ReadHalf<S> {});
+opaque_debug!([S] WriteHalf<S> {});

@@ -39,7 +39,7 @@ const RFC_4231: [Case; 7] = [
         message: &[0xcd; 50],
         tag: "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
     },
-    // The one whose tag is truncated, to the 16 octets that a record has.
+    // The one whose tag is truncated, to the 16 bytes that a record has.
     Case {
         key: &[0x0c; 20],
         message: b"Test With Truncation",
@@ -92,7 +92,7 @@ const RFC_5869: [[&str; 4]; 3] = [
 #[test]
 fn the_tags_of_rfc_4231_are_made_and_verified() {
     for Case { key, message, tag } in RFC_4231 {
-        let expected = octets(tag);
+        let expected = bytes(tag);
         let key = MacKey::new(key);
         let made = key.tag(message);
         assert!(made.0.starts_with(&expected), "{tag}");
@@ -103,7 +103,7 @@ fn the_tags_of_rfc_4231_are_made_and_verified() {
         assert_eq!(half.map(bool::from), Some(true), "{tag}");
         for at in 0..=message.len() {
             let (prefix, payload) = message.split_at(at);
-            let in_parts = key.tag_of(prefix, payload);
+            let in_parts = key.tag_of([prefix, payload]);
             assert_eq!(in_parts.0, made.0, "{tag}, cut at {at}");
         }
     }
@@ -112,9 +112,9 @@ fn the_tags_of_rfc_4231_are_made_and_verified() {
 #[test]
 fn the_keys_of_rfc_5869_are_extracted_and_expanded() {
     for [ikm, salt, info, okm] in RFC_5869 {
-        let expected = octets(okm);
-        let prk = MacKey::extract(&octets(salt), &octets(ikm));
-        let info = octets(info);
+        let expected = bytes(okm);
+        let prk = MacKey::extract(&bytes(salt), &bytes(ikm));
+        let info = bytes(info);
         let mut made = vec![0; expected.len()];
         prk.expand(&[&info], &mut made);
         assert_eq!(made, expected, "{okm}");
@@ -143,7 +143,7 @@ fn the_digests_of_other_wires_are_those_of_their_standards() {
         ),
     ];
     for (key, message, digest) in cases {
-        assert_eq!(hmac_sha384(key, message).as_slice(), octets(digest));
+        assert_eq!(hmac_sha384(key, message).as_slice(), bytes(digest));
     }
     let cases: [(&[u8], &[u8], &str); 2] = [
         (&[0x0b; 16], b"Hi There", "9294727a3638bb1c13f48ef8158bfc9d"),
@@ -154,26 +154,26 @@ fn the_digests_of_other_wires_are_those_of_their_standards() {
         ),
     ];
     for (key, message, digest) in cases {
-        assert_eq!(hmac_md5(key, message).as_slice(), octets(digest));
+        assert_eq!(hmac_md5(key, message).as_slice(), bytes(digest));
     }
-    assert!(bool::from(octets_equal(b"ab", b"ab")));
+    assert!(bool::from(digests_equal(b"ab", b"ab")));
     for other in [&b"aa"[..], b"bb", b"a", b"abb", b""] {
-        assert!(!bool::from(octets_equal(b"ab", other)));
+        assert!(!bool::from(digests_equal(b"ab", other)));
     }
 }
 
-/// Around the 64 octets of a block and the 56 that leave room for the length of the message.
+/// Around the 64 bytes of a block and the 56 that leave room for the length of the message.
 #[test]
 fn keys_and_messages_of_every_length_up_to_four_blocks_give_what_hmac_gives() {
-    let octets: Vec<u8> = (0..=u8::MAX).chain(0..=2).collect();
-    let lens = 0..octets.len();
+    let bytes: Vec<u8> = (0..=u8::MAX).chain(0..=2).collect();
+    let lens = 0..bytes.len();
     let around = [0, 1, 31, 32, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129];
     let every_key = lens
         .clone()
         .flat_map(|key| around.map(|message| (key, message)));
     let every_message = lens.flat_map(|message| around.map(|key| (key, message)));
     for (key_len, message_len) in every_key.chain(every_message) {
-        let (key, message) = (octets.get(..key_len), octets.get(..message_len));
+        let (key, message) = (bytes.get(..key_len), bytes.get(..message_len));
         let (Some(key), Some(message)) = (key, message) else {
             unreachable!("they are as long as the lengths go");
         };
@@ -200,23 +200,23 @@ fn a_tag_matches_itself_and_no_tag_that_differs_in_any_bits() {
     for bit in 0..8 * TAG_LEN {
         for another in bit..8 * TAG_LEN {
             let mut received = tag.0;
-            for (at, octet) in received.iter_mut().enumerate() {
+            for (at, byte) in received.iter_mut().enumerate() {
                 // One bit where the two are the same.
                 let flips = [bit, another].map(|bit| u8::from(bit / 8 == at) << (bit % 8));
-                *octet ^= flips[0] | flips[1];
+                *byte ^= flips[0] | flips[1];
             }
             let half = bit >= 8 * TAG_LEN / 2;
             assert_eq!(verifies(received), (false, Some(half)), "{bit}, {another}");
         }
     }
-    for other in [[0; TAG_LEN], [0xff; TAG_LEN], tag.0.map(|octet| !octet)] {
+    for other in [[0; TAG_LEN], [0xff; TAG_LEN], tag.0.map(|byte| !byte)] {
         assert_eq!(verifies(other), (false, Some(false)));
     }
 }
 
-fn octets(digits: &str) -> Vec<u8> {
+fn bytes(digits: &str) -> Vec<u8> {
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     assert!(rest.is_empty(), "{digits}");
-    let octet = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-    (pairs.iter().map(octet).collect::<Option<_>>()).unwrap_or_default()
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    (pairs.iter().map(byte).collect::<Option<_>>()).unwrap_or_default()
 }

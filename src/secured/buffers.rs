@@ -1,4 +1,4 @@
-//! Records on their way in and out, whatever waits for the stream below.
+//! Record buffers without I/O, shared by both drivers.
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -6,14 +6,21 @@ use std::boxed::Box;
 use std::sync::Arc;
 use std::vec;
 
-use crate::record::{Error, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
+use crate::record::{Error, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer};
 
 const RECORD_MAX: usize = PAYLOAD_MAX + OVERHEAD;
 const PAYLOAD_START: usize = 2;
 
-/// Shared by the two directions: what ends one for good ends the other.
+/// Makes the buffers of both directions.
+pub(crate) fn buffers(records: Records) -> (Incoming, Outgoing) {
+    let dead = Dead::default();
+    let incoming = Incoming::new(records.opener, dead.clone());
+    (incoming, Outgoing::new(records.sealer, dead))
+}
+
+/// Shared by the two directions: what ends one of them for good ends the other.
 #[derive(Clone, Default)]
-pub(crate) struct Dead(Arc<AtomicBool>);
+struct Dead(Arc<AtomicBool>);
 
 impl Dead {
     fn check(&self) -> Result<(), Error> {
@@ -24,10 +31,10 @@ impl Dead {
     }
 }
 
-/// Records that come in, and what of the payload of one is not yet read.
+/// Records that are received, and what remains of the payload of the one that was opened last.
 pub(crate) struct Incoming {
     opener: Opener,
-    octets: Box<[u8]>,
+    bytes: Box<[u8]>,
     /// What was read and is not yet opened.
     records: Range<usize>,
     /// What was opened and is not yet taken. It has verified.
@@ -40,18 +47,18 @@ pub(crate) struct Incoming {
 /// What there is to read.
 pub(crate) enum Ready {
     Payload,
-    /// The peer has closed.
+    /// The peer has closed its direction.
     End,
-    /// Nothing, before more was read from the stream.
+    /// Nothing, until more is read from the stream.
     Nothing,
 }
 
 impl Incoming {
-    pub(crate) fn new(opener: Opener, dead: Dead) -> Self {
+    fn new(opener: Opener, dead: Dead) -> Self {
         Self {
             opener,
             // Room for two records, so that the rest of one and the next come in one read.
-            octets: vec![0; 2 * RECORD_MAX].into_boxed_slice(),
+            bytes: vec![0; 2 * RECORD_MAX].into_boxed_slice(),
             records: 0..0,
             payload: 0..0,
             closed: false,
@@ -60,7 +67,7 @@ impl Incoming {
         }
     }
 
-    /// Opens the next record if there is nothing left of the last.
+    /// Opens the next record if nothing is left of the last.
     pub(crate) fn ready(&mut self) -> Result<Ready, Error> {
         if !self.payload.is_empty() {
             return Ok(Ready::Payload);
@@ -78,12 +85,12 @@ impl Incoming {
     }
 
     fn open(&mut self) -> Result<Ready, Error> {
-        let octets = self.octets.get(self.records.clone()).unwrap_or_default();
-        let Some(header) = octets.first_chunk() else {
+        let bytes = slice(&self.bytes, &self.records)?;
+        let Some(header) = bytes.first_chunk() else {
             return Ok(Ready::Nothing);
         };
         let len = Opener::len_of(*header)?;
-        let Some(record) = octets.get(..len) else {
+        let Some(record) = bytes.get(..len) else {
             return Ok(Ready::Nothing);
         };
         let opened = self.opener.open(record)?;
@@ -101,37 +108,35 @@ impl Incoming {
         }
     }
 
-    /// Takes what fits.
-    pub(crate) fn take(&mut self, out: &mut [u8]) -> usize {
-        let payload = self.octets.get(self.payload.clone()).unwrap_or_default();
+    /// Moves as much of the payload as fits.
+    pub(crate) fn take(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let payload = slice(&self.bytes, &self.payload)?;
         let n = payload.len().min(out.len());
-        if let (Some(to), Some(from)) = (out.get_mut(..n), payload.get(..n)) {
-            to.copy_from_slice(from);
-        }
+        let ((to, _), (from, _)) = (out.split_at_mut(n), payload.split_at(n));
+        to.copy_from_slice(from);
         self.payload.start += n;
-        n
+        Ok(n)
     }
 
-    /// Where to read more from the stream, never empty where nothing is ready.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
+    /// Where to read more from the stream; never empty where nothing is ready.
+    pub(crate) fn space(&mut self) -> Result<&mut [u8], Error> {
         if self.records.is_empty() {
             self.records = 0..0;
         } else if self.records.start > 0 {
-            self.octets.copy_within(self.records.clone(), 0);
+            self.bytes.copy_within(self.records.clone(), 0);
             self.records = 0..self.records.len();
         }
-        self.octets.get_mut(self.records.end..).unwrap_or_default()
+        let len = self.bytes.len();
+        slice_mut(&mut self.bytes, &(self.records.end..len))
     }
 
-    /// Goes on by `n` octets that were read into [`space`](Self::space); none is the end of the
-    /// stream.
+    /// Records that `n` bytes were read into [`space`](Self::space). None is the end of the stream.
     pub(crate) fn advance(&mut self, n: usize) -> Result<(), Error> {
-        let room = self.octets.len() - self.records.end;
         if n == 0 {
             return Err(self.fail(Error::Truncated));
         }
         // A stream that reports more than it had room for is broken.
-        if n > room {
+        if n > self.bytes.len() - self.records.end {
             return Err(self.fail(Error::Length { len: n }));
         }
         self.records.end += n;
@@ -139,7 +144,7 @@ impl Incoming {
     }
 
     fn fail(&mut self, failure: Error) -> Error {
-        // A peer that was cut off may still be there to be written to; one that sends what is
+        // A peer whose stream was cut may still read what this end sends. One that sends what is
         // not authentic is not the peer.
         if failure != Error::Truncated {
             self.dead.0.store(true, Ordering::Relaxed);
@@ -149,23 +154,23 @@ impl Incoming {
     }
 }
 
-/// A record that goes out: filled first, then sealed, then sent.
+/// A record that is sent: it is filled, then sealed, then written.
 pub(crate) struct Outgoing {
     sealer: Sealer,
-    octets: Box<[u8]>,
+    bytes: Box<[u8]>,
     /// How much of the payload is filled.
     filled: usize,
-    /// What is sealed and not yet sent; nothing is filled meanwhile.
+    /// What is sealed and not yet sent. Nothing is filled meanwhile.
     unsent: Range<usize>,
     closed: bool,
     dead: Dead,
 }
 
 impl Outgoing {
-    pub(crate) fn new(sealer: Sealer, dead: Dead) -> Self {
+    fn new(sealer: Sealer, dead: Dead) -> Self {
         Self {
             sealer,
-            octets: vec![0; RECORD_MAX].into_boxed_slice(),
+            bytes: vec![0; RECORD_MAX].into_boxed_slice(),
             filled: 0,
             unsent: 0..0,
             closed: false,
@@ -173,16 +178,16 @@ impl Outgoing {
         }
     }
 
-    /// What is to be sent before anything else.
+    /// What must be sent before anything else.
     pub(crate) fn unsent(&self) -> Result<&[u8], Error> {
         self.dead.check()?;
-        Ok(self.octets.get(self.unsent.clone()).unwrap_or_default())
+        slice(&self.bytes, &self.unsent)
     }
 
-    /// Goes on by `n` octets that were sent.
+    /// Records that `n` bytes were sent.
     pub(crate) fn sent(&mut self, n: usize) -> Result<(), Error> {
-        // A stream that reports more than it was given is broken. What it took is not known, and
-        // sending the record again would make it another.
+        // A stream that reports more than it was given is broken. What it took is unknown, and
+        // sending the record again would make it another one.
         if n > self.unsent.len() {
             self.dead.0.store(true, Ordering::Relaxed);
             return Err(Error::Length { len: n });
@@ -191,8 +196,8 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Fills the payload with what fits, when nothing is unsent; 0 says that it is full and to be
-    /// sealed.
+    /// Fills the payload with as much as fits, when nothing is unsent. 0 says that it is full and
+    /// must be sealed.
     pub(crate) fn fill(&mut self, data: &[u8]) -> Result<usize, Error> {
         self.dead.check()?;
         if self.closed {
@@ -200,9 +205,8 @@ impl Outgoing {
         }
         let n = data.len().min(PAYLOAD_MAX - self.filled);
         let start = PAYLOAD_START + self.filled;
-        if let (Some(to), Some(from)) = (self.octets.get_mut(start..start + n), data.get(..n)) {
-            to.copy_from_slice(from);
-        }
+        let (data, _) = data.split_at(n);
+        slice_mut(&mut self.bytes, &(start..start + n))?.copy_from_slice(data);
         self.filled += n;
         Ok(n)
     }
@@ -214,25 +218,33 @@ impl Outgoing {
             return Ok(());
         }
         let len = self.filled + OVERHEAD;
-        self.sealer
-            .seal(self.octets.get_mut(..len).unwrap_or_default())?;
+        self.sealer.seal(slice_mut(&mut self.bytes, &(0..len))?)?;
         self.filled = 0;
         self.unsent = 0..len;
         Ok(())
     }
 
-    /// Makes the end of the direction, once, when nothing is unsent or filled.
+    /// Makes the record that ends the direction, once, when nothing is unsent or filled.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
         self.dead.check()?;
         if self.closed {
             return Ok(());
         }
         let record = self.sealer.close()?;
-        if let Some(to) = self.octets.get_mut(..record.len()) {
-            to.copy_from_slice(&record);
-        }
+        slice_mut(&mut self.bytes, &(0..record.len()))?.copy_from_slice(&record);
         self.unsent = 0..record.len();
         self.closed = true;
         Ok(())
     }
+}
+
+/// A range that lies outside its buffer would be a mistake of this file. It ends the connection.
+fn slice<'b>(bytes: &'b [u8], range: &Range<usize>) -> Result<&'b [u8], Error> {
+    let len = range.len();
+    bytes.get(range.clone()).ok_or(Error::Length { len })
+}
+
+fn slice_mut<'b>(bytes: &'b mut [u8], range: &Range<usize>) -> Result<&'b mut [u8], Error> {
+    let len = range.len();
+    bytes.get_mut(range.clone()).ok_or(Error::Length { len })
 }

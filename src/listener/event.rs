@@ -1,4 +1,4 @@
-//! What a listener tells the application about connections that it does not hand over.
+//! What a listener tells the application about each connection.
 
 use core::fmt;
 use core::time::Duration;
@@ -6,12 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::error::Error;
-use crate::handshake::KeyId;
+use crate::key::KeyId;
 
-/// What became of one connection. `Display` makes a log line of it.
+/// What happened to one connection. `Display` makes a log line of it.
 ///
-/// Nothing in it is secret, and all of it may be the choice of a stranger: the key id is escaped
-/// when printed.
+/// Nothing in it is secret, and a stranger can choose all of it. The key id is escaped when it is
+/// displayed.
 ///
 /// ```
 /// # use countersign::{Error, Event, Outcome};
@@ -27,11 +27,11 @@ use crate::handshake::KeyId;
 #[non_exhaustive]
 #[derive(Debug)]
 pub struct Event {
-    /// The address at the other end, where it has one. Behind a proxy it is the proxy's.
+    /// The peer's address, if it has one. Behind a proxy it is the proxy's.
     pub peer: Option<SocketAddr>,
-    /// How it ended.
+    /// How the connection ended.
     pub outcome: Outcome,
-    /// From the connection to this outcome.
+    /// The time from the connection to this outcome.
     pub duration: Duration,
 }
 
@@ -43,12 +43,12 @@ pub enum Outcome {
     Accepted(KeyId),
     /// The handshake failed.
     Refused(Error),
-    /// The handshake was the oldest of too many, and was given up for a new one.
-    GivenUp,
+    /// Too many handshakes were pending, and a new connection evicted this one.
+    Evicted,
     /// The handshake was pending when the listener was dropped.
-    Stopped,
-    /// A connection could not be accepted, for want of descriptors or threads, or because it was
-    /// gone by then. The listener pauses and goes on.
+    ShutDown,
+    /// A connection could not be accepted, because descriptors or threads ran out or because the
+    /// peer had closed it. The listener pauses and continues.
     Failed(io::Error),
 }
 
@@ -66,8 +66,11 @@ impl fmt::Display for Outcome {
         match self {
             Self::Accepted(key_id) => write!(f, "accepted, key id \"{key_id}\""),
             Self::Refused(error) => write!(f, "refused: {error}"),
-            Self::GivenUp => f.write_str("given up: too many handshakes are pending"),
-            Self::Stopped => f.write_str("given up: the listener was dropped"),
+            Self::Evicted => f.write_str(
+                "evicted: too many handshakes were pending; raise max_pending if the clients are \
+                 honest",
+            ),
+            Self::ShutDown => f.write_str("ended: the listener was dropped"),
             Self::Failed(error) => write!(f, "not accepted: {error}"),
         }
     }

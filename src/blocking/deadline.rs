@@ -1,4 +1,4 @@
-//! One deadline for everything that is done with a socket.
+//! One total deadline for a blocking socket.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -8,16 +8,15 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 /// A blocking socket with one *total* deadline: a [`Read`] and [`Write`] that fails with
-/// [`io::ErrorKind::TimedOut`] once the time is over, however the octets drip in.
+/// [`io::ErrorKind::TimedOut`] once the deadline has passed, even if bytes keep trickling in.
 ///
-/// A socket's own timeouts start anew with each call, so that a peer which sends an octet now
-/// and then holds a thread for ever. `Deadline` sets what is left of the time before each call.
-/// It goes under everything that reads and writes: this crate's handshake, TLS, the
+/// A socket's own timeouts start anew with each call, so a peer that sends a byte now and then can
+/// hold a thread for ever. Before each call, `Deadline` sets the socket's timeout to what is left
+/// of its own. It works under everything that reads and writes: this crate's handshake, TLS, the
 /// application's first request.
 ///
-/// When dropped it gives the socket its former timeouts back. Clones of a socket made with
-/// `try_clone` share their timeouts with it: another thread that reads or writes one
-/// meanwhile is subject to them too.
+/// Dropping it restores the socket's former timeouts. Clones of a socket made with `try_clone`
+/// share its timeouts, so another thread that reads or writes a clone meanwhile is affected too.
 ///
 /// The socket must be in blocking mode.
 ///
@@ -36,26 +35,26 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Deadline<'s, S: Timeouts> {
     socket: &'s S,
-    /// None for a time so long that the clock cannot name its end.
+    /// None if the deadline is later than the clock can express.
     end: Option<Instant>,
     former: (Option<Duration>, Option<Duration>),
 }
 
 impl<'s, S: Timeouts> Deadline<'s, S> {
-    /// Starts the clock.
+    /// Starts the clock: the deadline passes after `timeout`.
     ///
     /// # Errors
     ///
-    /// That of asking the socket for its present timeouts.
-    pub fn new(socket: &'s S, time: Duration) -> io::Result<Self> {
+    /// Returns the socket's error if it cannot say what its timeouts are.
+    pub fn new(socket: &'s S, timeout: Duration) -> io::Result<Self> {
         Ok(Self {
             socket,
-            end: Instant::now().checked_add(time),
+            end: Instant::now().checked_add(timeout),
             former: (socket.read_timeout()?, socket.write_timeout()?),
         })
     }
 
-    /// Calls `call` until it gives something other than a timeout before its time.
+    /// Repeats `call` while it times out before the deadline.
     fn attempt<T>(
         &self,
         set_timeout: impl Fn(&S, Option<Duration>) -> io::Result<()>,
@@ -75,13 +74,13 @@ impl<'s, S: Timeouts> Deadline<'s, S> {
                 Err(error) if is_timeout(&error) => {}
                 done => return done,
             }
-            // Too early by a tick of the kernel's, or by a timeout that another holder of the
-            // socket has set, is no reason to give up. At once is a socket that does not block,
-            // and trying again would spin.
+            // A timeout that is early by a tick of the kernel, or because another holder of the
+            // socket has set one, is no reason to give up. A timeout at once means that the socket
+            // does not block, and trying again would spin.
             if began.elapsed() < AT_ONCE && left.is_none_or(|left| left > TICK) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    "a deadline needs a socket in blocking mode",
+                    "a Deadline needs a socket in blocking mode",
                 ));
             }
         }
@@ -112,8 +111,7 @@ where
 
 impl<S: Timeouts> Drop for Deadline<'_, S> {
     fn drop(&mut self) {
-        // Nobody can be told of a failure here, and a socket that refuses to take back a
-        // timeout it had is closed or broken.
+        // A socket that refuses a timeout that it had before is closed or broken.
         let _ = self.socket.set_read_timeout(self.former.0);
         let _ = self.socket.set_write_timeout(self.former.1);
     }
@@ -121,7 +119,7 @@ impl<S: Timeouts> Drop for Deadline<'_, S> {
 
 /// A blocking socket whose timeouts a [`Deadline`] can set.
 ///
-/// Implement it for a socket type of your own by forwarding to the socket inside:
+/// Implement it for your own socket type by forwarding to the socket inside:
 ///
 /// ```
 /// use countersign::Timeouts;
@@ -147,32 +145,32 @@ impl<S: Timeouts> Drop for Deadline<'_, S> {
 /// }
 /// ```
 pub trait Timeouts {
-    /// The present timeout of a read; `None` waits for ever.
+    /// Returns the timeout of a read. `None` waits for ever.
     ///
     /// # Errors
     ///
-    /// That of the socket.
+    /// Returns the socket's error.
     fn read_timeout(&self) -> io::Result<Option<Duration>>;
 
     /// Sets the timeout of each read.
     ///
     /// # Errors
     ///
-    /// That of the socket.
+    /// Returns the socket's error.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The present timeout of a write; `None` waits for ever.
+    /// Returns the timeout of a write. `None` waits for ever.
     ///
     /// # Errors
     ///
-    /// That of the socket.
+    /// Returns the socket's error.
     fn write_timeout(&self) -> io::Result<Option<Duration>>;
 
     /// Sets the timeout of each write.
     ///
     /// # Errors
     ///
-    /// That of the socket.
+    /// Returns the socket's error.
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 }
 
@@ -204,7 +202,7 @@ timeouts_of_a_socket!(UnixStream);
 
 const AT_ONCE: Duration = Duration::from_millis(1);
 
-/// More than the coarsest tick of a kernel's timers.
+/// Longer than the coarsest tick of a kernel's timers.
 const TICK: Duration = Duration::from_millis(50);
 
 fn is_timeout(error: &io::Error) -> bool {

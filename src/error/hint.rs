@@ -1,0 +1,56 @@
+//! What a peer may be that does not speak this protocol.
+
+use core::fmt;
+
+use crate::handshake::{Incompatible, Message};
+
+/// What a peer that does not speak this protocol seems to speak.
+///
+/// It depends on the first byte that cannot belong to the awaited message, so it is a guess.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// An HTTP request or response.
+    Http,
+    /// A TLS handshake or alert (RFC 8446, section 5.1).
+    Tls,
+    /// The identification string of SSH (RFC 4253, section 4.2).
+    Ssh,
+    /// Python's `multiprocessing.connection`.
+    Multiprocessing,
+    /// This client's own response, sent back.
+    Echo,
+}
+
+impl Hint {
+    pub(super) fn of(incompatible: Incompatible) -> Option<Self> {
+        let Incompatible::Foreign { awaiting, at, byte } = incompatible else {
+            return None;
+        };
+        match (awaiting, at, byte) {
+            (Message::VERDICT, _, b'C') => Some(Self::Echo),
+            (Message::VERDICT, ..) => None,
+            // The protocol's name begins with C too, so CONNECT differs at its second byte. The
+            // other methods (RFC 9110, section 9) and PATCH (RFC 5789) differ at their first.
+            (_, 1, b'O') | (_, 0, b'G' | b'H' | b'P' | b'D' | b'O' | b'T') => Some(Self::Http),
+            (_, 0, b'S') => Some(Self::Ssh),
+            // The content types alert and handshake.
+            (_, 0, 0x15 | 0x16) => Some(Self::Tls),
+            // The first byte of the length of its challenge.
+            (Message::CHALLENGE, 0, 0x00) => Some(Self::Multiprocessing),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "they look like HTTP",
+            Self::Tls => "they look like TLS",
+            Self::Ssh => "they look like SSH",
+            Self::Multiprocessing => "they look like Python's multiprocessing",
+            Self::Echo => "they are this client's own bytes, sent back",
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! What a driver was doing, and what it makes of a stream's answers.
+
+use core::fmt;
+use std::io;
+
+use super::Error;
+use crate::handshake::{Message, StreamError};
+
+/// What a driver was doing when the stream failed.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Sending this message.
+    Sending(Message),
+    /// Awaiting this message.
+    Awaiting(Message),
+}
+
+impl Phase {
+    /// Returns how many bytes came, or `None` if the read must be repeated.
+    pub(crate) fn received(self, read: io::Result<usize>) -> Result<Option<usize>, Error> {
+        match self.retry(read)? {
+            Some(0) => Err(Error::Closed(self)),
+            read => Ok(read),
+        }
+    }
+
+    /// Returns what is still to be sent of `bytes`.
+    pub(crate) fn sent(self, bytes: &[u8], written: io::Result<usize>) -> Result<&[u8], Error> {
+        match self.retry(written)? {
+            None => Ok(bytes),
+            Some(0) => Err(self.failed(io::ErrorKind::WriteZero.into())),
+            Some(len) => {
+                let room = bytes.len();
+                Ok((bytes.get(len..)).ok_or(StreamError::Overrun { room, len })?)
+            }
+        }
+    }
+
+    /// Returns whether the flush is done, and must not be repeated.
+    pub(crate) fn flushed(self, flushed: io::Result<()>) -> Result<bool, Error> {
+        Ok(self.retry(flushed)?.is_some())
+    }
+
+    /// Tells a stream's errors apart by what the caller can do about them.
+    pub(crate) fn failed(self, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::TimedOut(self),
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Error::Closed(self),
+            _ => Error::Io {
+                phase: self,
+                source,
+            },
+        }
+    }
+
+    fn retry<T>(self, result: io::Result<T>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The usual cause of a connection that ends here.
+    pub(super) fn when_closed(self) -> &'static str {
+        match self {
+            Self::Awaiting(Message::CHALLENGE) => {
+                "; is the program that listens there a countersign server?"
+            }
+            Self::Awaiting(Message::RESPONSE) => {
+                "; a client that wants another mode or version ends here, and so do port scans \
+                 and health checks"
+            }
+            Self::Awaiting(Message::VERDICT) => {
+                "; the server ended the connection before its verdict, and its log says why"
+            }
+            Self::Awaiting(_) | Self::Sending(_) => "",
+        }
+    }
+
+    /// The usual cause of a peer that is silent here.
+    pub(super) fn when_silent(self) -> &'static str {
+        match self {
+            Self::Awaiting(Message::CHALLENGE) => {
+                "; a peer that is silent here may be another client, or a server of another \
+                 protocol that waits for the client to begin"
+            }
+            Self::Awaiting(_) | Self::Sending(_) => "",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sending(message) => write!(f, "sending {message}"),
+            Self::Awaiting(message) => write!(f, "awaiting {message}"),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The verbs over tokio's streams, for both roles.
+
+use core::time::Duration;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+
+use super::timeout::Timeout;
+use super::{Protected, run_client, run_server};
+use crate::blocking::Blocking;
+use crate::endpoint::{ClientRole, Endpoint, Role, ServerRole, Which};
+use crate::error::Error;
+use crate::handshake::{Authenticate, Mode, Protect, Session};
+
+/// [`countersign::Client`](crate::Client) with `await`.
+///
+/// ```no_run
+/// use countersign::{Key, tokio::Client};
+/// use std::time::Duration;
+/// use tokio::net::TcpStream;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(Key::from_file("secret.key")?).service("billing/2")?;
+/// let mut stream = TcpStream::connect("127.0.0.1:7000").await?;
+/// let session = client.authenticate_timeout(&mut stream, Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub type Client = Endpoint<ClientRole, Tokio>;
+
+/// [`countersign::Server`](crate::Server) with `await`.
+///
+/// ```no_run
+/// use countersign::{Keyring, tokio::Server};
+/// use std::time::Duration;
+/// use tokio::net::TcpListener;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::new(Keyring::from_dir("/etc/billing/keys")?).service("billing/2")?;
+/// let (mut stream, _) = TcpListener::bind("127.0.0.1:7000").await?.accept().await?;
+/// let session = server.authenticate_timeout(&mut stream, Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub type Server<K> = Endpoint<ServerRole<K>, Tokio>;
+
+/// Marks an [`Endpoint`] over tokio's streams.
+#[derive(Debug)]
+pub enum Tokio {}
+
+/// The same options, for tokio.
+impl<R> From<Endpoint<R, Blocking>> for Endpoint<R, Tokio> {
+    fn from(endpoint: Endpoint<R, Blocking>) -> Self {
+        endpoint.driven()
+    }
+}
+
+/// The verbs over tokio's streams.
+impl<R: Role> Endpoint<R, Tokio> {
+    /// Authenticates both ends in mode 0. What follows on the stream is not protected.
+    ///
+    /// After success the next byte read is application data. A client must send nothing before.
+    ///
+    /// # Errors
+    ///
+    /// Returns every [`Error`] except those of key files. The stream must then be dropped.
+    pub async fn authenticate<S>(&self, stream: &mut S) -> Result<Session, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    {
+        self.run(stream, Authenticate, Timeout::NEVER).await
+    }
+
+    /// Like [`authenticate`](Self::authenticate), but fails after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::TimedOut`] after `timeout`, and the errors of
+    /// [`authenticate`](Self::authenticate).
+    pub async fn authenticate_timeout<S>(
+        &self,
+        stream: &mut S,
+        timeout: Duration,
+    ) -> Result<Session, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    {
+        let timeout = Timeout::after(timeout);
+        self.run(stream, Authenticate, timeout).await
+    }
+
+    /// Authenticates both ends in mode 1, and protects what follows from alteration.
+    ///
+    /// The peer must use the same verb: each end refuses the other's mode.
+    ///
+    /// # Errors
+    ///
+    /// Returns every [`Error`] except those of key files. The stream is then dropped.
+    pub async fn protect<S>(&self, stream: S) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.protect_until(stream, Timeout::NEVER).await
+    }
+
+    /// Like [`protect`](Self::protect), but the handshake fails after `timeout`. What follows has no
+    /// timeout.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::TimedOut`] after `timeout`, and the errors of [`protect`](Self::protect).
+    /// The stream is then dropped.
+    pub async fn protect_timeout<S>(
+        &self,
+        stream: S,
+        timeout: Duration,
+    ) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.protect_until(stream, Timeout::after(timeout)).await
+    }
+
+    async fn protect_until<S>(&self, mut stream: S, timeout: Timeout) -> Result<Protected<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (session, records) = self.run(&mut stream, Protect, timeout).await?;
+        Ok(Protected::new(stream, session, records))
+    }
+
+    pub(super) async fn run<S, M>(
+        &self,
+        stream: &mut S,
+        mode: M,
+        timeout: Timeout,
+    ) -> Result<M::Established, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+        M: Mode,
+    {
+        let prologue = &self.prologue;
+        match self.role.get() {
+            Which::Client(key) => run_client(stream, key, prologue, mode, timeout).await,
+            Which::Server(keys, dummy) => {
+                run_server(stream, keys, dummy, prologue, mode, timeout).await
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! One total deadline for a handshake.
+
+use core::future::Future;
+use core::time::Duration;
+use std::io;
+
+use ::tokio::time::{Instant, timeout_at};
+
+/// When a whole handshake times out.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout(Option<Instant>);
+
+impl Timeout {
+    pub(super) const NEVER: Self = Self(None);
+
+    /// Never, too, if the clock cannot express the end.
+    pub(super) fn after(timeout: Duration) -> Self {
+        Self(Instant::now().checked_add(timeout))
+    }
+
+    /// Awaits `io` until the end, and returns the error of a socket that timed out after it.
+    pub(super) async fn limit<T>(self, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        match self.0 {
+            None => io.await,
+            // A tokio timeout polls what is ready first, even if its time is over.
+            Some(end) if Instant::now() >= end => Err(io::ErrorKind::TimedOut.into()),
+            Some(end) => {
+                (timeout_at(end, io).await).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}

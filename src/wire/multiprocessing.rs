@@ -1,0 +1,11 @@
+//! The protocol of Python's `multiprocessing.connection`, without I/O.
+
+pub(crate) mod frame;
+mod problem;
+mod states;
+
+pub use self::problem::Problem;
+pub use self::states::KnowsAuthkey;
+pub(crate) use self::states::{
+    Authkey, CHALLENGE, DIGEST, Digests, Verified, WELCOME, Welcomed, await_welcome,
+};
