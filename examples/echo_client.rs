@@ -10,7 +10,6 @@ use countersign::{Client, Deadline, Error};
 #[path = "common/client.rs"]
 mod client;
 #[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo servers use more of it")]
 mod options;
 use client::{DEADLINE, Settings};
 use options::{Failure, Wire, while_doing};

@@ -14,7 +14,6 @@ use countersign::record::PAYLOAD_MAX;
 use countersign::{Deadline, Error, Listener, Protected, ProtectedListener, Server};
 
 #[path = "common/options.rs"]
-#[allow(dead_code, reason = "the programs over tokio use more of it")]
 mod options;
 #[path = "common/server.rs"]
 mod server;

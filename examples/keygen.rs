@@ -9,7 +9,6 @@ use countersign::{Key, Secret, generate_secret};
 use lexopt::{Arg, ValueExt};
 
 #[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo programs use more of it")]
 mod options;
 use options::{Failure, while_doing};
 

@@ -1,4 +1,6 @@
-//! What the echo programs share: who they are, what they speak, and how they fail.
+//! What the example programs share: who they are, what they speak, and how they fail.
+
+#![allow(dead_code, reason = "each program uses a part of it")]
 
 use std::env;
 use std::fmt::Display;

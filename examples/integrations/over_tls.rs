@@ -15,7 +15,6 @@ use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned,
 };
 
-#[path = "common/tls.rs"]
 mod tls;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -11,8 +11,7 @@ use countersign::compat::{self, multiprocessing};
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::{Value, json};
 
-#[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo programs use more of it")]
+#[path = "../common/options.rs"]
 mod options;
 use options::{Failure, while_doing};
 

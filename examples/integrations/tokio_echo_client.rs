@@ -8,10 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-#[path = "common/client.rs"]
+#[path = "../common/client.rs"]
 mod client;
-#[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo servers use more of it")]
+#[path = "../common/options.rs"]
 mod options;
 use client::{DEADLINE, Settings};
 use options::{Failure, while_doing};

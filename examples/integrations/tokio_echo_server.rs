@@ -7,9 +7,9 @@ use countersign::tokio::{Listener, Protected, ProtectedListener, Server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-#[path = "common/options.rs"]
+#[path = "../common/options.rs"]
 mod options;
-#[path = "common/server.rs"]
+#[path = "../common/server.rs"]
 mod server;
 use options::{Failure, while_doing};
 use server::Settings;
