@@ -1,7 +1,7 @@
 //! The example programs, started as processes: what they print and how they exit.
 //!
-//! `cargo test` at the root of the repository builds them first. With the name of a test it does not,
-//! so run `cargo build --examples` before `cargo test programs`, with the same features.
+//! `cargo test` at the root of the repository builds them first. With the name of a test it does
+//! not, so run `cargo build --examples` before `cargo test programs`, with the same features.
 
 mod directory;
 mod echo;
@@ -32,7 +32,7 @@ const CLIENTS: &[&str] = &[
 ];
 
 /// An address where no program listens: the port belongs to a service that is long gone.
-const NOBODY: &str = "127.0.0.1:1";
+const NO_SERVER: &str = "127.0.0.1:1";
 
 /// Runs a test with each server and each client, all at once.
 fn with_each_pair(test: impl Fn(&'static str, &'static str) + Sync) {

@@ -70,7 +70,7 @@ fn a_server_reads_its_directory_again_for_each_line_of_its_input() {
         let bad = files.write("keys/worker-9", "short");
         fs::remove_file(in_keys("worker-8")).unwrap();
         server.send_line();
-        server.logs(&format!("the old keys stay: key file {bad}: *"));
+        server.logs(&format!("not reloaded: key file {bad}: *"));
         client(eight, "worker-8").prints("Hello World");
 
         server.close_stdin();

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use super::process::{Running, Server, program, run};
 use super::said;
-use super::{CLIENTS, Files, NOBODY, SERVERS, with_each_pair};
+use super::{CLIENTS, Files, NO_SERVER, SERVERS, with_each_pair};
 
 #[test]
 fn a_client_gets_its_message_back() {
@@ -73,7 +73,7 @@ fn key_id_and_service_are_given_at_both_ends() {
 }
 
 #[test]
-fn a_silent_client_delays_nobody_and_ends_at_the_deadline() {
+fn a_silent_client_delays_no_other_and_ends_at_the_deadline() {
     let files = Files::new();
     let key = &files.key("key");
     with_each_pair(|name, client| {
@@ -134,7 +134,7 @@ fn a_client_says_what_is_wrong_with_its_command_line() {
     for client in CLIENTS {
         run(client, ["--key-file", key]).fails("no server: give --connect ADDR");
         run(client, ["--verbose"]).fails("invalid option '--verbose'");
-        run(client, ["--connect", NOBODY]).fails("no key: give --key-file PATH *");
+        run(client, ["--connect", NO_SERVER]).fails("no key: give --key-file PATH *");
     }
 }
 
@@ -151,14 +151,14 @@ fn a_key_file_that_is_missing_or_exposed_is_named() {
     let none = &files.path("none");
     let missing = std::fs::read(none).unwrap_err();
     for client in CLIENTS {
-        let args = ["--connect", NOBODY, "--key-file", none];
+        let args = ["--connect", NO_SERVER, "--key-file", none];
         run(client, args).fails(&format!("key file {none}: {missing}"));
     }
     #[cfg(unix)]
     {
         let exposed = &files.exposed("exposed");
         for client in CLIENTS {
-            let args = ["--connect", NOBODY, "--key-file", exposed];
+            let args = ["--connect", NO_SERVER, "--key-file", exposed];
             run(client, args).fails(&format!("key file {exposed}: {}", said::EXPOSED));
         }
     }
@@ -168,10 +168,10 @@ fn a_key_file_that_is_missing_or_exposed_is_named() {
 fn an_address_that_cannot_be_had_is_named() {
     let files = Files::new();
     let key = &files.key("key");
-    let refused = TcpStream::connect(NOBODY).unwrap_err();
+    let refused = TcpStream::connect(NO_SERVER).unwrap_err();
     for client in CLIENTS {
-        let args = ["--connect", NOBODY, "--key-file", key];
-        run(client, args).fails(&format!("cannot connect to {NOBODY}: {refused}"));
+        let args = ["--connect", NO_SERVER, "--key-file", key];
+        run(client, args).fails(&format!("cannot connect to {NO_SERVER}: {refused}"));
     }
     for name in SERVERS {
         let server = Server::start(name, ["--key-file", key]);

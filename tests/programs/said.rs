@@ -1,4 +1,4 @@
-//! What the programs say where the words are the library's, as patterns.
+//! Patterns for what the programs print in the words of the library.
 
 pub const ACCEPTED_NAMELESS: &str = r#"127.0.0.1:* accepted, key id """#;
 pub const ACCEPTED_WORKER_7: &str = r#"127.0.0.1:* accepted, key id "worker-7""#;

@@ -3,16 +3,14 @@
 #[cfg(feature = "multiprocessing")]
 use std::net::TcpStream;
 
-use super::Files;
-#[cfg(feature = "tokio")]
-use super::NOBODY;
 use super::process::{Server, run};
 use super::said;
+use super::{Files, NO_SERVER};
 
 const SECRET: &str = "peekaboo\n";
 
 #[test]
-fn the_wire_of_the_recipe_echoes_and_names_nobody() {
+fn the_wire_of_the_recipe_echoes_without_key_ids() {
     let files = Files::new();
     let (secret, other) = (&files.write("secret", SECRET), &files.key("other"));
     let server = Server::start("echo_server", ["--wire", "cookbook", "--key-file", secret]);
@@ -28,33 +26,35 @@ fn the_wire_of_the_recipe_echoes_and_names_nobody() {
 }
 
 #[test]
-fn an_option_that_the_wire_does_not_know_is_refused() {
+fn an_option_of_the_native_wire_alone_is_refused_on_another() {
     let files = Files::new();
     let secret = &files.write("secret", SECRET);
     let cookbook = ["--wire", "cookbook", "--key-file", secret];
-    let client = ["--connect", "127.0.0.1:1"].into_iter().chain(cookbook);
+    let client = ["--connect", NO_SERVER].into_iter().chain(cookbook);
 
-    run("echo_client", client.clone().chain(["--protect"])).fails("this wire knows no --protect");
-    run("echo_client", client.chain(["--service", "billing"])).fails("this wire knows no *");
+    run("echo_client", client.clone().chain(["--protect"]))
+        .fails("--protect needs the native wire");
+    run("echo_client", client.chain(["--service", "billing"]))
+        .fails("--key-id and --service need the native wire");
     let protect = cookbook.into_iter().chain(["--protect"]);
-    run("echo_server", protect).fails("this wire knows no --protect");
+    run("echo_server", protect).fails("--protect needs the native wire");
     let directory = ["--key-dir", &files.path("")];
     run(
         "echo_server",
         ["--wire", "cookbook"].iter().chain(&directory),
     )
-    .fails("this wire knows no --key-dir");
+    .fails("--key-dir needs the native wire");
     #[cfg(feature = "multiprocessing")]
     run(
         "echo_server",
         ["--wire", "multiprocessing"].iter().chain(&directory),
     )
-    .fails("this wire knows no --key-dir");
+    .fails("--key-dir needs the native wire");
 }
 
 #[cfg(feature = "multiprocessing")]
 #[test]
-fn the_wire_of_multiprocessing_echoes_messages_and_names_nobody() {
+fn the_wire_of_multiprocessing_echoes_messages_without_key_ids() {
     let files = Files::new();
     let (secret, other) = (&files.write("secret", SECRET), &files.key("other"));
     let args = [
@@ -84,14 +84,14 @@ fn the_wire_of_multiprocessing_echoes_messages_and_names_nobody() {
 #[cfg(not(feature = "multiprocessing"))]
 #[test]
 fn a_wire_that_was_not_built_in_says_how_it_would_be() {
-    let args = ["--connect", "127.0.0.1:1", "--wire", "multiprocessing"];
+    let args = ["--connect", NO_SERVER, "--wire", "multiprocessing"];
     run("echo_client", args).fails("this program was built without --features multiprocessing");
 }
 
 #[cfg(feature = "tokio")]
 #[test]
-fn the_echo_programs_over_tokio_leave_other_wires_to_their_sisters() {
-    const ONLY_NATIVE: &str = "the echo programs over tokio speak the native wire only";
+fn the_echo_programs_over_tokio_refuse_other_wires() {
+    const ONLY_NATIVE: &str = "the echo programs over tokio have no --wire: *";
 
     let files = Files::new();
     let cookbook = [
@@ -102,7 +102,7 @@ fn the_echo_programs_over_tokio_leave_other_wires_to_their_sisters() {
     ];
     run(
         "tokio_echo_client",
-        ["--connect", NOBODY].iter().chain(&cookbook),
+        ["--connect", NO_SERVER].iter().chain(&cookbook),
     )
     .fails(ONLY_NATIVE);
     run("tokio_echo_server", cookbook).fails(ONLY_NATIVE);
