@@ -114,7 +114,7 @@ struct Process {
 
 impl Process {
     fn start(python: &Python, end: &str) -> Self {
-        const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/common/logins.py");
+        const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/common/logins.py");
 
         let mut child = Command::new(&python.path)
             .args(["-B", SCRIPT, end, AUTHKEY])

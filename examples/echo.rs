@@ -1,9 +1,8 @@
-//! Three meetings on 127.0.0.1: an honest one, a client with another secret, and an impostor
-//! that accepts everybody. The exit status is 0 only if all three end as they should.
+//! Three handshakes on 127.0.0.1: an honest one, one with a client that has another secret, and one
+//! with an impostor that accepts everybody. The exit status is 0 only if each ends as it should.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,21 +14,11 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-fn main() -> ExitCode {
-    match tell() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("this should not have happened: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn tell() -> Result<(), Failure> {
+fn main() -> Result<(), Failure> {
     let ours = Key::new(generate_secret()?)?.with_id("worker-7")?;
     let other = Key::new(generate_secret()?)?.with_id("worker-7")?;
 
-    println!("1. Client and server hold the same secret.");
+    println!("1. Client and server have the same secret.");
     let (address, server) = listen(ours.clone(), echo)?;
     let echo = talk(address, &ours, "Hello World")?;
     let key_id = server.join().map_err(|_| "the server panicked")??;
@@ -38,29 +27,29 @@ fn tell() -> Result<(), Failure> {
     }
     println!("   The server accepted key id \"{key_id}\"; the echo is \"{echo}\".");
 
-    println!("2. A client comes with another secret.");
-    let (address, server) = listen(ours.clone(), echo_of_nobody)?;
+    println!("2. The client has another secret.");
+    let (address, server) = listen(ours.clone(), refuse)?;
     match talk(address, &other, "Let me in") {
         Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
-            println!("   It is told: {error}.");
+            println!("   The client's error: {error}.");
         }
         outcome => return Err(format!("the client ended with {outcome:?}").into()),
     }
-    let reason = server.join().map_err(|_| "the server panicked")??;
-    println!("   The server knows: {reason}.");
+    let error = server.join().map_err(|_| "the server panicked")??;
+    println!("   The server's error: {error}.");
 
-    println!("3. A server that holds another secret claims to accept everybody.");
+    println!("3. The server has another secret and accepts everybody.");
     let (address, server) = listen(other, accept_everybody)?;
     match talk(address, &ours, "The password is …") {
         Err(error) if matches!(error.downcast_ref(), Some(Error::ServerNotAuthentic)) => {
-            println!("   The client found out: {error}.");
+            println!("   The client's error: {error}.");
         }
         outcome => return Err(format!("the client ended with {outcome:?}").into()),
     }
     let received = server.join().map_err(|_| "the server panicked")??;
-    println!("   Of the message it got {received} octets.");
+    println!("   The server received {received} bytes of the message.");
     if received != "0" {
-        return Err("the client spoke to an impostor".into());
+        return Err("the client sent its message to an impostor".into());
     }
     Ok(())
 }
@@ -87,40 +76,40 @@ fn talk(address: SocketAddr, key: &Key, message: &str) -> Result<String, Failure
     Ok(echo)
 }
 
-/// The server of the first meeting.
+/// The server of the first handshake.
 fn echo(mut socket: &TcpStream, key: &Key) -> Result<String, Failure> {
     let session = server_authenticate(&mut Deadline::new(socket, DEADLINE)?, key)?;
     io::copy(&mut &*socket, &mut socket)?;
     Ok(session.key_id().to_string())
 }
 
-/// The server of the second, which has to refuse.
-fn echo_of_nobody(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
+/// The server of the second handshake, which has to refuse.
+fn refuse(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
     match server_authenticate(&mut Deadline::new(socket, DEADLINE)?, key) {
         Err(error @ Error::ClientNotAuthentic { .. }) => Ok(error.to_string()),
         outcome => Err(format!("the server ended with {outcome:?}").into()),
     }
 }
 
-/// The impostor of the third: it denies nobody, and has to make its proof up.
+/// The impostor of the third handshake: it turns its own denial into an acceptance.
 fn accept_everybody(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
-    let mut stream = Yes(Deadline::new(socket, DEADLINE)?);
+    let mut stream = AlwaysAccepted(Deadline::new(socket, DEADLINE)?);
     let _ = server_authenticate(&mut stream, key);
     let mut received = Vec::new();
     stream.0.read_to_end(&mut received)?;
     Ok(received.len().to_string())
 }
 
-/// Turns a server's denial into an acceptance with a made-up proof.
-struct Yes<'s>(Deadline<'s, TcpStream>);
+/// A stream that replaces a denial with an acceptance, whose proof is what was there: zeros.
+struct AlwaysAccepted<'s>(Deadline<'s, TcpStream>);
 
-impl Read for Yes<'_> {
+impl Read for AlwaysAccepted<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf)
     }
 }
 
-impl Write for Yes<'_> {
+impl Write for AlwaysAccepted<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match buf {
             [b'D', proof @ ..] => self.0.write(&[b"A", proof].concat()),

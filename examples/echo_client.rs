@@ -1,4 +1,4 @@
-//! Sends a message to an echo server that authenticates, and prints what comes back.
+//! Authenticates to an echo server, sends it a message and prints the echo.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,7 +10,6 @@ use countersign::{Client, Deadline, Error};
 #[path = "common/client.rs"]
 mod client;
 #[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo servers use more of it")]
 mod options;
 use client::{DEADLINE, Settings};
 use options::{Failure, Wire, while_doing};
@@ -19,7 +18,7 @@ const USAGE: &str = "\
 usage: echo_client --connect ADDR [--wire native|cookbook|multiprocessing] [--key-file PATH]
                    [--key-id ID] [--service NAME] [--protect] [MESSAGE]
 
-Without --key-file the path is read from COUNTERSIGN_KEY_FILE. With --protect, at both ends,
+Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --protect, at both ends,
 what follows the handshake cannot be altered on the way.";
 
 fn main() -> ExitCode {
@@ -58,7 +57,7 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The end of what is sent is told within the stream, and so cannot be forged either.
+/// Like the exchange on a bare stream, but the end of the message is authenticated too.
 fn exchange_protected(settings: &Settings) -> Result<(), Failure> {
     let identity = &settings.identity;
     let client = Client::new(identity.key()?).service(&identity.service)?;
@@ -75,7 +74,7 @@ fn exchange_protected(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A wire whose messages have their length before them.
+/// Exchanges messages of `multiprocessing`, which begin with their length.
 #[cfg(feature = "multiprocessing")]
 fn exchange_messages(settings: &Settings) -> Result<(), Failure> {
     use countersign::compat::multiprocessing::{Connection, client_authenticate};

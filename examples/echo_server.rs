@@ -1,4 +1,4 @@
-//! Echoes what authenticated clients send, many at once.
+//! Echoes what authenticated clients send. Many clients can connect at once.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,6 @@ use countersign::record::PAYLOAD_MAX;
 use countersign::{Deadline, Error, Listener, Protected, ProtectedListener, Server};
 
 #[path = "common/options.rs"]
-#[allow(dead_code, reason = "the programs over tokio use more of it")]
 mod options;
 #[path = "common/server.rs"]
 mod server;
@@ -26,10 +25,9 @@ usage: echo_server [--listen ADDR] [--wire native|cookbook|multiprocessing] [--k
                    [--key-id ID] [--key-dir PATH] [--service NAME] [--deadline SECONDS]
                    [--protect]
 
-Without --key-file the path is read from COUNTERSIGN_KEY_FILE. --key-dir takes the place of
---key-file and --key-id: each file in the directory is a key, and its name the key id. The
-directory is read again whenever a line arrives on standard input. With --protect, at both ends,
-what follows the handshake cannot be altered on the way.";
+Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --key-dir, each file in
+the directory is a key and its name the key id; each line on standard input reloads the directory.
+With --protect, at both ends, what follows the handshake cannot be altered on the way.";
 
 fn main() -> ExitCode {
     options::report("echo_server", run())
@@ -53,7 +51,7 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
     let socket = listen(settings)?;
     let listener = Listener::with_options(socket, server, settings.listener_options())?;
     loop {
-        // Whoever comes out here has authenticated, and strangers hold nobody up.
+        // Every connection here has authenticated. Others are refused on threads of the listener.
         let (stream, session) = listener.accept()?;
         thread::spawn(move || {
             if let Err(error) = echo(&stream) {
@@ -77,8 +75,8 @@ fn serve_protected(settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-/// The listener speaks the native wire only, so this is an accept loop by hand: a thread for each
-/// client, for a silent one to delay nobody else.
+/// Accepts and authenticates clients without a `Listener`, which speaks the native wire only. Each
+/// client has a thread, so that a silent one does not delay the others.
 fn serve_by_hand(settings: &Settings, authenticate: Authenticate) -> Result<(), Failure> {
     let secret = Arc::new(compat::secret_from_file(settings.identity.key_file()?)?);
     let deadline = settings.deadline;
@@ -97,7 +95,7 @@ fn serve_by_hand(settings: &Settings, authenticate: Authenticate) -> Result<(), 
     }
 }
 
-/// Gives what is to be done with a client that has authenticated.
+/// Authenticates a client, and returns what to do with it then.
 type Authenticate = fn(&mut Deadline<'_, TcpStream>, &[u8]) -> Result<Echo, Error>;
 
 type Echo = Box<dyn FnOnce(&TcpStream) -> io::Result<()>>;
@@ -153,15 +151,15 @@ fn echo(mut stream: &TcpStream) -> io::Result<u64> {
     io::copy(&mut &*stream, &mut stream)
 }
 
-/// What is written waits for a full record or for a flush, so that an echo needs one.
+/// Flushes each echo, since a partial record is sent only then.
 fn echo_protected(stream: &mut Protected<TcpStream>) -> io::Result<()> {
-    let mut octets = vec![0; PAYLOAD_MAX];
+    let mut buf = vec![0; PAYLOAD_MAX];
     loop {
-        let n = stream.read(&mut octets)?;
+        let n = stream.read(&mut buf)?;
         if n == 0 {
             return stream.close();
         }
-        stream.write_all(octets.get(..n).unwrap_or_default())?;
+        stream.write_all(buf.get(..n).unwrap_or_default())?;
         stream.flush()?;
     }
 }

@@ -1,4 +1,4 @@
-//! Makes a key file that only its owner can read.
+//! Writes a new secret to a key file that only its owner can read.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -9,15 +9,14 @@ use countersign::{Key, Secret, generate_secret};
 use lexopt::{Arg, ValueExt};
 
 #[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo programs use more of it")]
 mod options;
 use options::{Failure, while_doing};
 
 const USAGE: &str = "\
 usage: keygen [--child-of MASTER --key-id ID] PATH
 
-Draws a secret at random. With --child-of it derives the one of the client with this key id from
-the secret in the key file MASTER, again the same each time.";
+Writes a random secret to a new file. With --child-of, derives the secret of the client with this
+key id from the secret in the key file MASTER instead. That gives the same secret each time.";
 
 fn main() -> ExitCode {
     options::report("keygen", run())

@@ -1,9 +1,8 @@
-//! A client's key is changed for another while the server runs, in four steps, and no login is
-//! refused on the way that should not be. The exit status is 0 only if all went as it should.
+//! Replaces a client's key in four steps while the server runs. No login is refused that should
+//! succeed. The exit status is 0 only if each step ends as it should.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -17,18 +16,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-fn main() -> ExitCode {
-    match tell() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("this should not have happened: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn tell() -> Result<(), Failure> {
-    // Each key has an id of its own, so that for a while there can be both.
+fn main() -> Result<(), Failure> {
+    // Each key has its own id, so that both can be valid for a while.
     let old = Key::new(generate_secret()?)?.with_id("worker-7.2026-11")?;
     let new = Key::new(generate_secret()?)?.with_id("worker-7.2026-12")?;
 
@@ -38,13 +27,13 @@ fn tell() -> Result<(), Failure> {
         .deadline(DEADLINE)
         .on_event(move |event| {
             if let Outcome::Accepted(key_id) = event.outcome {
-                // Nobody reads the log any more where the story has ended early.
+                // The receiver is gone if the program has failed.
                 let _ = logins.send(key_id);
             }
         });
     let socket = TcpListener::bind("127.0.0.1:0")?;
     let address = socket.local_addr()?;
-    // A ring is a handle: what is done to this one, the server sees at its next login.
+    // A clone of a ring is another handle to it: the server sees the changes below.
     let listener = Listener::with_options(socket, Server::new(ring.clone()), options)?;
     thread::spawn(move || serve(&listener));
 
@@ -53,20 +42,20 @@ fn tell() -> Result<(), Failure> {
     let mut early = accepted(address, &old)?;
     denied(address, &new)?;
 
-    println!("2. The server is given the new key beside the old one.");
+    println!("2. The server gets the new key and keeps the old one.");
     ring.insert(new.clone());
     accepted(address, &old)?;
     accepted(address, &new)?;
 
-    println!("3. The client is given the new key, and no longer uses the old one.");
+    println!("3. The client gets the new key and stops using the old one.");
     log.try_iter().for_each(drop);
     accepted(address, &new)?;
-    // With many clients one waits here until the old id has not been seen for a while.
+    // With many clients, wait here until the log has not shown the old id for a while.
     let since: Vec<_> = log.try_iter().collect();
     if since != [*new.id()] {
-        return Err(format!("the log names {since:?}").into());
+        return Err(format!("the log has shown {since:?}").into());
     }
-    println!("   the log since then names {} alone", new.id());
+    println!("   since then the log has shown only {}", new.id());
 
     println!("4. The old key is removed from the server.");
     if !ring.remove(old.id()) {
@@ -75,14 +64,14 @@ fn tell() -> Result<(), Failure> {
     accepted(address, &new)?;
     denied(address, &old)?;
 
-    // A connection is authenticated once, at its beginning. To end those of a key that has
-    // fallen into wrong hands is the application's part.
+    // A connection is authenticated once, at its beginning. Closing the connections of a key that
+    // has leaked is up to the application.
     exchange(&mut early)?;
-    println!("   the connection of step 1 still stands");
+    println!("   the connection of step 1 is still open");
     Ok(())
 }
 
-/// Echoes to everybody who has authenticated.
+/// Echoes what each authenticated client sends.
 fn serve(listener: &Listener) {
     while let Ok((stream, _session)) = listener.accept() {
         thread::spawn(move || io::copy(&mut &stream, &mut &stream));
@@ -108,7 +97,7 @@ fn denied(address: SocketAddr, key: &Key) -> Result<(), Failure> {
 fn login(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {
     let mut stream = TcpStream::connect(address)?;
     let _session = Client::new(key.clone()).authenticate_within(&stream, DEADLINE)?;
-    // The server hands the connection on only after it has written its log.
+    // The server echoes only after it has written to its log.
     exchange(&mut stream)?;
     Ok(stream)
 }

@@ -1,20 +1,16 @@
 //! A server and two clients over a Unix socket in a directory that only its owner can enter. The
-//! exit status is 0 only if the client that holds the secret got its echo and the other did not.
+//! exit status is 0 only if the client with the right secret gets its echo and the other does not.
 
 #[cfg(unix)]
-fn main() -> std::process::ExitCode {
-    match unix::tell() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("this should not have happened: {failure}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+fn main() -> Result<(), unix::Failure> {
+    unix::run()
 }
 
 #[cfg(not(unix))]
 fn main() {
-    println!("The standard library has no Unix sockets here, so there is nothing to see.");
+    println!(
+        "This example needs Unix sockets, which the standard library does not have on this system."
+    );
 }
 
 #[cfg(unix)]
@@ -32,11 +28,11 @@ mod unix {
         Client, Deadline, Error, Key, Listener, ListenerOptions, Server, generate_secret,
     };
 
-    type Failure = Box<dyn std::error::Error + Send + Sync>;
+    pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
     const DEADLINE: Duration = Duration::from_secs(5);
 
-    pub fn tell() -> Result<(), Failure> {
+    pub fn run() -> Result<(), Failure> {
         let ours = Key::new(generate_secret()?)?.with_id("worker-7")?;
         let other = Key::new(generate_secret()?)?.with_id("worker-7")?;
 
@@ -46,7 +42,7 @@ mod unix {
         let options = ListenerOptions::new()
             .deadline(DEADLINE)
             .on_event(move |event| {
-                // Nobody listens any more where the story has ended early.
+                // The receiver is gone if the program has failed.
                 let _ = events.send(event.to_string());
             });
         let socket = UnixListener::bind(&path)?;
@@ -56,22 +52,22 @@ mod unix {
         println!("1. A client with the same secret.");
         let echo = talk(&path, &ours)?;
         println!("   The echo is \"{echo}\".");
-        println!("   The server says: {}.", log.recv_timeout(DEADLINE)?);
+        println!("   The server's log: {}.", log.recv_timeout(DEADLINE)?);
 
         println!("2. A client with another secret, on the same machine and as the same user.");
         match talk(&path, &other) {
             Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
-                println!("   It is told: {error}.");
+                println!("   The client's error: {error}.");
             }
             outcome => return Err(format!("the client ended with {outcome:?}").into()),
         }
-        println!("   The server says: {}.", log.recv_timeout(DEADLINE)?);
+        println!("   The server's log: {}.", log.recv_timeout(DEADLINE)?);
         Ok(())
     }
 
     fn echo_to_all(listener: &Listener<UnixListener>) {
         while let Ok((stream, _session)) = listener.accept() {
-            // One after the other will do here; a real server gives each a thread.
+            // One client at a time is enough here. A real server has a thread for each.
             if let Err(error) = io::copy(&mut &stream, &mut &stream) {
                 eprintln!("no echo: {error}");
             }
@@ -94,14 +90,14 @@ mod unix {
         Ok(echo)
     }
 
-    /// Keeps other users away from the socket: not every system asks for the socket's own mode
-    /// when somebody connects. Gone when dropped.
+    /// A directory that keeps other users away from the socket, since not every system checks the
+    /// mode of the socket itself. It is removed when this is dropped.
     struct PrivateDirectory(PathBuf);
 
     impl PrivateDirectory {
         fn new() -> io::Result<Self> {
             let path = env::temp_dir().join(format!("countersign-{}", process::id()));
-            // It must not exist yet: somebody else may have laid it there.
+            // It must not exist yet: another user may have made it.
             fs::DirBuilder::new().mode(0o700).create(&path)?;
             Ok(Self(path))
         }

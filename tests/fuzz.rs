@@ -59,7 +59,7 @@ const ALTERED: usize = 400;
 
 /// Runs a body over each file of its corpus, and over the same number of alterations of each.
 fn replay(target: &str, body: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let entries = fs::read_dir(corpus.join(target)).expect("each target has a corpus");
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();

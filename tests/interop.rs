@@ -22,7 +22,7 @@ pub const TIME: Duration = Duration::from_secs(20);
 fn python() -> Option<&'static str> {
     let found = Command::new("python3").arg("--version").output();
     if found.is_ok_and(|output| output.status.success()) {
-        return Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop"));
+        return Some(concat!(env!("CARGO_MANIFEST_DIR"), "/interop"));
     }
     assert!(env::var_os("CI").is_none(), "CI needs python3");
     eprintln!("NOT RUN: there is no python3");

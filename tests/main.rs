@@ -25,6 +25,7 @@ mod multiprocessing;
 #[cfg(feature = "multiprocessing")]
 mod multiprocessing_interop;
 mod over_tls;
+mod programs;
 mod properties;
 #[cfg(feature = "multiprocessing")]
 mod pythons;

@@ -18,7 +18,7 @@ use rustls::{
 
 use crate::support::{Driver, key, tcp_pair};
 
-#[path = "../examples/common/tls.rs"]
+#[path = "../examples/integrations/tls.rs"]
 mod tls;
 
 /// A time that is over only where a test would hang.

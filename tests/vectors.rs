@@ -86,7 +86,7 @@ fn a_field_that_is_missing_repeated_unknown_or_changed_is_noticed() {
 /// behind its name, but for white space.
 #[test]
 fn the_worked_example_of_the_specification_holds() {
-    let specification = Path::new(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md");
+    let specification = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md");
     let specification = fs::read_to_string(specification).unwrap();
     let (_, example) = specification.split_once("## 11. Worked example").unwrap();
     let (mode_1, mode_0) = example.split_once("**Mode 0**").unwrap();
@@ -622,7 +622,7 @@ fn random(len: usize) -> Vec<u8> {
 
 /// The vectors of all files, each without comments.
 fn vectors() -> Vec<String> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let mut vectors = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

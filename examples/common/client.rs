@@ -1,4 +1,4 @@
-//! What the echo clients share: their options.
+//! The command line of the echo clients.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::options::{Failure, Identity};
 
-/// For the handshake and the echo together.
+/// The time for the handshake and the echo together.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The command line of an echo client.
+/// What the command line of an echo client says.
 pub struct Settings {
     pub identity: Identity,
     pub address: String,
@@ -17,7 +17,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `None` where the command line asked for the usage, which is then printed.
+    /// Reads the command line. Returns `None` after printing the usage, for `--help`.
     pub fn from_args(usage: &str) -> Result<Option<Self>, Failure> {
         let mut identity = Identity::default();
         let mut address = None;

@@ -1,4 +1,6 @@
-//! What the echo programs share: who they are, what they speak, and how they fail.
+//! Options and errors that the example programs have in common.
+
+#![allow(dead_code, reason = "each program uses a part of it")]
 
 use std::env;
 use std::fmt::Display;
@@ -8,7 +10,7 @@ use std::process::ExitCode;
 use countersign::Key;
 use lexopt::{Arg, Parser, ValueExt};
 
-/// The wire that is spoken.
+/// The protocol to speak.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wire {
     #[default]
@@ -18,11 +20,11 @@ pub enum Wire {
     Multiprocessing,
 }
 
-/// The options that name the wire, the key and the service.
+/// The options for the protocol, the key and the service.
 #[derive(Default)]
 pub struct Identity {
     pub wire: Wire,
-    /// Whether what follows the handshake is protected too.
+    /// Whether what follows the handshake is protected from alteration.
     pub protect: bool,
     key_file: Option<PathBuf>,
     key_id: String,
@@ -30,7 +32,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Takes the long option if it is one of these, and fails on any other.
+    /// Reads the value of the long option if it is one of these, and fails on any other.
     pub fn take(&mut self, option: &str, parser: &mut Parser) -> Result<(), lexopt::Error> {
         match option {
             "wire" => {
@@ -56,28 +58,28 @@ impl Identity {
         Ok(())
     }
 
-    /// Whether `--key-file` or `--key-id` was given.
+    /// Returns whether `--key-file` or `--key-id` was given.
     pub fn names_a_key(&self) -> bool {
         self.key_file.is_some() || !self.key_id.is_empty()
     }
 
-    /// Refuses the other wires, for programs that leave them to their sisters.
+    /// Fails unless the protocol is the native one, for programs that have no other.
     pub fn only_native(&self) -> Result<(), Failure> {
         if self.wire == Wire::Native {
             return Ok(());
         }
-        Err("the echo programs over tokio speak the native wire only".into())
+        Err("the echo programs over tokio have no --wire: use echo_server and echo_client".into())
     }
 
-    /// The key file: that of `--key-file`, or else the one that `COUNTERSIGN_KEY_FILE` names.
+    /// Returns the path from `--key-file`, or else from `COUNTERSIGN_KEY_FILE`.
     pub fn key_file(&self) -> Result<PathBuf, Failure> {
-        // Whoever asks for protection must not be left without what it gives.
+        // An option that is ignored would leave the user without what it stands for.
         if self.wire != Wire::Native {
             if self.protect {
-                return Err("this wire knows no --protect".into());
+                return Err("--protect needs the native wire".into());
             }
             if !(self.key_id.is_empty() && self.service.is_empty()) {
-                return Err("this wire knows no --key-id and no --service".into());
+                return Err("--key-id and --service need the native wire".into());
             }
         }
         self.key_file
@@ -90,7 +92,7 @@ impl Identity {
             })
     }
 
-    /// The key in the key file.
+    /// Reads the key from the key file.
     pub fn key(&self) -> Result<Key, Failure> {
         Ok(Key::from_file(self.key_file()?)?.with_id(&self.key_id)?)
     }
@@ -98,7 +100,7 @@ impl Identity {
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Turns a failure into one sentence on standard error and exit status 1.
+/// Prints a failure as one sentence on standard error, for exit status 1.
 pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,7 +111,7 @@ pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// An error with what was being attempted in front of it.
+/// Puts what was being attempted in front of an error.
 pub fn while_doing(what: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
     move |error| format!("{what}: {error}").into()
 }

@@ -1,4 +1,4 @@
-//! What the echo servers share: their options, and keys that are read again on demand.
+//! The command line of the echo servers, and their keys.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::options::{Failure, Identity, Wire};
 
-/// The command line of an echo server.
+/// What the command line of an echo server says.
 pub struct Settings {
     pub identity: Identity,
     pub address: String,
@@ -19,7 +19,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `None` where the command line asked for the usage, which is then printed.
+    /// Reads the command line. Returns `None` after printing the usage, for `--help`.
     pub fn from_args(usage: &str) -> Result<Option<Self>, Failure> {
         let mut settings = Self {
             identity: Identity::default(),
@@ -48,7 +48,7 @@ impl Settings {
         }
         if settings.key_dir.is_some() {
             if settings.identity.wire != Wire::Native {
-                return Err("this wire knows no --key-dir".into());
+                return Err("--key-dir needs the native wire".into());
             }
             if settings.identity.names_a_key() {
                 return Err("--key-dir takes the place of --key-file and --key-id".into());
@@ -57,8 +57,8 @@ impl Settings {
         Ok(Some(settings))
     }
 
-    /// The keys in the directory, which are read again from now on whenever a line arrives on
-    /// standard input, or else the one in the key file.
+    /// Returns the keys in the directory, or else the key in the key file. From now on the
+    /// directory is reloaded for each line on standard input.
     pub fn keys(&self) -> Result<Keyring, Failure> {
         let Some(directory) = &self.key_dir else {
             let ring = Keyring::new();
@@ -66,7 +66,7 @@ impl Settings {
             return Ok(ring);
         };
         let ring = Keyring::from_dir(directory)?;
-        // A ring is a handle: this clone is the ring that the server uses.
+        // A clone of a ring is another handle to it: the server sees what is reloaded here.
         thread::spawn({
             let ring = ring.clone();
             move || reload_on_each_line(&ring)
@@ -74,7 +74,7 @@ impl Settings {
         Ok(ring)
     }
 
-    /// One line on standard error for each connection.
+    /// Returns options that log each connection to standard error.
     pub fn listener_options(&self) -> ListenerOptions {
         ListenerOptions::new()
             .deadline(self.deadline)
@@ -82,12 +82,12 @@ impl Settings {
     }
 }
 
-/// Until the input ends, with which the server goes on under the keys that it has.
+/// Returns when the input ends. The server goes on with the keys that it has.
 fn reload_on_each_line(ring: &Keyring) {
     for _ in io::stdin().lines().map_while(Result::ok) {
         match ring.reload() {
             Ok(()) => eprintln!("reloaded"),
-            Err(error) => eprintln!("the old keys stay: {error}"),
+            Err(error) => eprintln!("not reloaded: {error}"),
         }
     }
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Counts in several processes at once, on a counter that is no Python.
+"""Counts in several processes at once, on a counter in Rust.
 
     client.py --connect HOST:PORT --key-file PATH [--processes N] [--times N]
 
-Each process is a client of its own, over multiprocessing's Client.  The other
-end is examples/python_clients.rs.  Needs CPython 3.12, since which
-multiprocessing knows HMACs other than MD5.
+Each process connects with multiprocessing's Client.  The other end is
+examples/integrations/python_clients.rs.  Needs CPython 3.12 or later:
+multiprocessing had only HMAC-MD5 before.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from multiprocessing.connection import Client
 
 
 def read_key(path):
-    """The secret is what is in the file, less one final line end."""
+    """Returns the content of the file without its trailing LF or CRLF."""
     with open(path, "rb") as file:
         key = file.read()
     return key.removesuffix(b"\n").removesuffix(b"\r")
@@ -28,7 +28,7 @@ def address(text):
 
 
 def add(connection, number):
-    """Gives the total, in bytes: what pickle reads can do harm."""
+    """Adds a number, returns the total.  Bytes: pickle is not safe."""
     connection.send_bytes(json.dumps({"add": number}).encode())
     return json.loads(connection.recv_bytes(65536))["total"]
 

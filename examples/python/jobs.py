@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Deals jobs to workers that are no Python, over multiprocessing's Listener.
+"""Sends jobs to workers in Rust, over multiprocessing's Listener.
 
     jobs.py --key-file PATH [--listen HOST:PORT] [--workers N] [LIMIT...]
 
-Each worker gets its share of the jobs, all work at once, and the results are
-printed in the order of the jobs.  The other end is examples/python_worker.rs.
-Needs CPython 3.12, since which multiprocessing knows HMACs other than MD5.
+Each worker gets its share of the jobs, and all work at once.  The results are
+printed in the order of the jobs.  The other end is
+examples/integrations/python_worker.rs.  Needs CPython 3.12 or later:
+multiprocessing had only HMAC-MD5 before.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from multiprocessing.connection import Listener
 
 
 def read_key(path):
-    """The secret is what is in the file, less one final line end."""
+    """Returns the content of the file without its trailing LF or CRLF."""
     with open(path, "rb") as file:
         key = file.read()
     return key.removesuffix(b"\n").removesuffix(b"\r")
@@ -37,7 +38,7 @@ def accept(listener):
 
 
 def work_off(connection, jobs, results):
-    """Sends one job after the other, in bytes: what pickle reads can do harm."""
+    """Sends one job after the other.  Bytes: pickle is not safe."""
     with connection:
         for job in jobs:
             connection.send_bytes(json.dumps(job).encode())
@@ -46,7 +47,7 @@ def work_off(connection, jobs, results):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Deals jobs to workers.")
+    parser = argparse.ArgumentParser(description="Sends jobs to workers.")
     parser.add_argument("--key-file", metavar="PATH", required=True)
     parser.add_argument("--listen", metavar="HOST:PORT", type=address,
                         default="127.0.0.1:0")
@@ -71,7 +72,7 @@ def main():
     for thread in threads:
         thread.join()
     if len(results) < len(jobs):
-        sys.exit("jobs.py: a worker went away before its jobs were done")
+        sys.exit("jobs.py: a worker disconnected before its jobs were done")
 
     for job in jobs:
         print("%d primes below %d" % (results[job["job"]], job["primes_below"]))

@@ -1,5 +1,5 @@
-//! A counter that Python processes share, each over `multiprocessing.connection.Client`. The other
-//! end is `examples/python/client.py`.
+//! Serves a counter to Python processes, which connect with `multiprocessing.connection.Client`.
+//! The other end is `examples/python/client.py`.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -14,14 +14,13 @@ use countersign::compat::{self, multiprocessing};
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::{Value, json};
 
-#[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo programs use more of it")]
+#[path = "../common/options.rs"]
 mod options;
 use options::{Failure, while_doing};
 
 const USAGE: &str = "usage: python_clients --key-file PATH [--listen ADDR]";
 
-/// The longest request that is taken, in octets.
+/// The longest request that is accepted, in bytes.
 const REQUEST_MAX: usize = 1024;
 
 fn main() -> ExitCode {
@@ -53,7 +52,7 @@ fn run() -> Result<(), Failure> {
         match listener.accept() {
             Ok((socket, peer)) => {
                 let (authkey, total) = (Arc::clone(&authkey), Arc::clone(&total));
-                // A thread for each, so that one that is silent delays nobody else.
+                // Each client has a thread, so that a silent one does not delay the others.
                 thread::spawn(move || match serve(socket, &authkey, &total) {
                     Ok(()) => eprintln!("{peer} served"),
                     Err(error) => eprintln!("{peer} failed: {error}"),
@@ -70,13 +69,13 @@ fn run() -> Result<(), Failure> {
 fn serve(socket: TcpStream, authkey: &[u8], total: &AtomicI64) -> Result<(), Failure> {
     let mut deadline = Deadline::new(&socket, Duration::from_secs(5))?;
     let knows = multiprocessing::server_authenticate(&mut deadline, authkey)?;
-    drop(deadline); // From here on a client may take its time.
+    drop(deadline); // An authenticated client may pause between requests.
 
     let mut connection = multiprocessing::Connection::new(socket, knows);
     while let Some(request) = connection.recv_bytes(REQUEST_MAX)? {
         let request: Value = serde_json::from_slice(&request)?;
         let number = request.get("add").and_then(Value::as_i64);
-        let number = number.ok_or("a request is to have a number")?;
+        let number = number.ok_or("a request needs a number to add")?;
         let total = total
             .fetch_add(number, Ordering::Relaxed)
             .wrapping_add(number);

@@ -1,5 +1,5 @@
-//! A worker for a Python program: does the jobs that its `multiprocessing.connection.Listener`
-//! sends, until it hangs up. The other end is `examples/python/jobs.py`.
+//! Works for a Python program: does the jobs that a `multiprocessing.connection.Listener` sends,
+//! until that closes the connection. The other end is `examples/python/jobs.py`.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -11,14 +11,13 @@ use countersign::compat::{self, multiprocessing};
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::{Value, json};
 
-#[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo programs use more of it")]
+#[path = "../common/options.rs"]
 mod options;
 use options::{Failure, while_doing};
 
 const USAGE: &str = "usage: python_worker --connect ADDR --key-file PATH";
 
-/// The longest job that is taken, in octets.
+/// The longest job that is accepted, in bytes.
 const JOB_MAX: usize = 1024;
 
 fn main() -> ExitCode {
@@ -47,14 +46,14 @@ fn run() -> Result<(), Failure> {
         .map_err(while_doing(format!("cannot connect to {address}")))?;
     let mut deadline = Deadline::new(&socket, Duration::from_secs(10))?;
     let knows = multiprocessing::client_authenticate(&mut deadline, &authkey)?;
-    drop(deadline); // Jobs may be long in coming.
+    drop(deadline); // A job may come much later.
 
     let mut connection = multiprocessing::Connection::new(socket, knows);
     let mut done = 0;
     while let Some(job) = connection.recv_bytes(JOB_MAX)? {
         let job: Value = serde_json::from_slice(&job)?;
         let limit = job.get("primes_below").and_then(Value::as_u64);
-        let limit = limit.ok_or("a job is to have a limit")?;
+        let limit = limit.ok_or("a job needs a limit")?;
         let result = json!({ "job": job.get("job"), "primes": primes_below(limit) });
         connection.send_bytes(result.to_string().as_bytes())?;
         done += 1;
@@ -63,7 +62,7 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// By trial division, so that there is something to do.
+/// Counts primes by trial division, which is slow enough to be a job.
 fn primes_below(limit: u64) -> usize {
     let is_prime = |n: &u64| {
         (2..*n)

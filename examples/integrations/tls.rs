@@ -1,4 +1,4 @@
-//! TLS with a certificate that nobody verifies, for what authenticates *inside* it.
+//! TLS with a certificate that nobody verifies, for programs that authenticate *inside* TLS.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 
-/// A server with a self-signed certificate of its own, and a client that takes any.
+/// Returns the configuration of a server with a new self-signed certificate, and of a client that
+/// accepts any certificate.
 ///
-/// TLS 1.3 alone is spoken. With TLS 1.2 what the exporter gives belongs to one connection only
-/// under the extended master secret (RFC 7627) and without renegotiation: rustls never
-/// renegotiates, but insists on the former only where `require_ems` is set in both
-/// configurations.
+/// Both use TLS 1.3 only. With TLS 1.2 the exported bytes belong to one connection only under the
+/// extended master secret (RFC 7627) and without renegotiation. rustls never renegotiates, but
+/// requires the extended master secret only if `require_ems` is set in both configurations.
 pub fn configurations()
 -> Result<(Arc<ServerConfig>, Arc<ClientConfig>), Box<dyn std::error::Error + Send + Sync>> {
     let CertifiedKey { cert, signing_key } =
@@ -29,13 +29,12 @@ pub fn configurations()
     Ok((server.into(), client.into()))
 }
 
-/// Accepts every certificate, and so everybody who ends TLS.
+/// A verifier that accepts every certificate, and so everybody who terminates TLS.
 ///
-/// Fine here and *only* here: what TLS is to do is to hide what is said and to keep it whole
-/// between the two ends of one connection. Who is at the other end is proved by the handshake on
-/// top, to both of them, and since that is bound to this very connection, whoever ends TLS in
-/// between is found out before the application has said a word. Without the binding, or without
-/// the handshake, this verifier gives everything away to the first man in the middle.
+/// This is safe *only* below a handshake that is bound to the TLS connection. TLS then encrypts the
+/// connection, and the handshake proves to both ends who is at the other end of it: a man in the
+/// middle is detected before the application sends anything. Without the handshake, or without
+/// the binding, this verifier gives everything to the first man in the middle.
 #[derive(Debug)]
 struct AnyCertificate;
 
@@ -57,11 +56,13 @@ impl ServerCertVerifier for AnyCertificate {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken".to_owned()))
+        Err(rustls::Error::General(
+            "TLS 1.2 is not supported".to_owned(),
+        ))
     }
 
-    /// Not looked at either: it would prove that the peer has the key of a certificate that says
-    /// nothing about it.
+    /// Accepts every signature. A right one would prove that the peer has the key of a certificate
+    /// that says nothing about the peer.
     fn verify_tls13_signature(
         &self,
         _: &[u8],

@@ -1,11 +1,11 @@
-//! A fleet under way: two servers behind a load balancer, whose secret is rotated and one of which
-//! is killed, while several hundred clients keep logging in. `tests/fleet/run` puts `HAProxy` in
-//! between.
+//! Two servers behind a load balancer, and several hundred clients that keep logging in. Meanwhile
+//! the secret is rotated and one server is killed. `tests/fleet/run` runs this with `HAProxy` as
+//! the balancer.
 //!
-//! The exit status is 0 only if no honest login is refused, nobody gets in with the old secret once
-//! it is removed, and the balancer's health checks are told from everything else. A login that is
-//! cut because its server is killed is no refusal: its client tries again. That it was this server
-//! is seen from the balancer's log.
+//! The exit status is 0 only if no honest login is refused, nobody gets in with the old secret
+//! after its removal, and the servers tell the balancer's health checks from all else. A login that
+//! is cut because its server is killed is not a refusal, and its client tries again. The balancer's
+//! log shows that it was this server.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -36,18 +36,18 @@ const USAGE: &str = "\
 usage: fleet server --listen ADDR --key-dir DIR
        fleet drive --connect ADDR --server ADDR --server ADDR --dir DIR --log FILE
 
-`drive` starts a server at each --server and tells the story. Its clients connect to --connect,
-where a balancer passes them on to the servers and logs each connection to --log, when it has
-ended, as `login PORT MILLISECONDS SERVER`: the client's port, when it was accepted, and the address
-of the server. --dir is an empty directory, for the key directories.";
+`drive` starts a server at each --server. Its clients connect to --connect, where a balancer
+forwards them to the servers. When a connection ends, the balancer writes a line `login PORT
+MILLISECONDS SERVER` to --log: the client's port, when it was accepted, and the address of the
+server. --dir is an empty directory for the key directories.";
 
 const SERVICE: &str = "fleet/1";
 const CLIENTS: usize = 300;
-/// Of a client between two logins, more or less.
+/// How long a client pauses between two logins, on average.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Of each end, for a handshake or an echo. Nothing here takes so long but what hangs.
+/// The time for a handshake or an echo at either end. Only one that hangs takes so long.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How often the removed secret is tried each time.
+/// How many logins with the removed secret are tried at each address.
 const PROBES: usize = 500;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -102,18 +102,17 @@ fn run() -> Result<(), Failure> {
 
 // A server.
 
-/// Echoes to authenticated clients. Each line on standard input is a command, and is answered by
-/// a line on standard output; where the input ends the server does too, so that it does not
-/// outlive its driver.
+/// Echoes what authenticated clients send. Each line on standard input is a command, whose answer
+/// is a line on standard output. The server ends when its input does, and so with its driver.
 #[tokio::main(flavor = "current_thread")]
 async fn serve(address: SocketAddr, key_dir: &Path) -> Result<(), Failure> {
-    // A mounted secret has mode 0644 unless somebody says otherwise.
+    // Kubernetes mounts secrets with mode 0644 by default.
     let ring = Keyring::from_shared_dir(key_dir)?;
     let counts = Arc::new(Mutex::new(Counts::default()));
     let options = ListenerOptions::new()
         .deadline(DEADLINE)
-        // More than there are clients: where the machine stands still for a moment all of them
-        // may be pending, and none is to be given up.
+        // More than there are clients. After a stall of the machine all of them may be pending, and
+        // none of them must be evicted.
         .max_pending(1024)
         .on_event({
             let counts = Arc::clone(&counts);
@@ -132,7 +131,7 @@ async fn serve(address: SocketAddr, key_dir: &Path) -> Result<(), Failure> {
         let (mut stream, _session) = listener.accept().await?;
         tokio::spawn(async move {
             let (mut from, mut to) = stream.split();
-            // Where it fails, the client says so.
+            // If it fails, the client reports it.
             tokio::io::copy(&mut from, &mut to).await.is_ok()
         });
     }
@@ -143,7 +142,7 @@ fn obey(ring: &Keyring, counts: &Mutex<Counts>) {
         match command.as_str() {
             "reload" => match ring.reload() {
                 Ok(()) => println!("reloaded"),
-                Err(error) => println!("the old keys stay: {error}"),
+                Err(error) => println!("not reloaded: {error}"),
             },
             "counts" => println!("{}", lock(counts).to_line()),
             _ => println!("no such command"),
@@ -152,20 +151,20 @@ fn obey(ring: &Keyring, counts: &Mutex<Counts>) {
     process::exit(0);
 }
 
-/// What became of a server's connections.
+/// How a server's connections ended.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     accepted: usize,
-    /// Clients whose key id is not there.
+    /// Clients with an unknown key id.
     denied: usize,
-    /// Connections that ended before anything came, as health checks do.
+    /// Connections that closed before sending anything, as health checks do.
     silent: usize,
-    /// What should not have happened.
+    /// Everything else, which should not happen.
     others: usize,
 }
 
 impl Counts {
-    /// Whether it is one of those that may happen.
+    /// Counts an outcome, and returns whether it may happen.
     fn take(&mut self, outcome: &Outcome) -> bool {
         let count = match outcome {
             Outcome::Accepted(_) => &mut self.accepted,
@@ -211,7 +210,8 @@ impl Counts {
 
 // Its driver.
 
-/// The story. It may block: the clients have threads of their own.
+/// Starts the servers and the clients and changes their keys. The clients run on other threads, so
+/// this one may block.
 fn drive(
     balancer: SocketAddr,
     [a, b]: [SocketAddr; 2],
@@ -219,12 +219,12 @@ fn drive(
     log: &Path,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    let tell = |what: &str| println!("{:>4.0} s  {what}", start.elapsed().as_secs_f32());
+    let report = |what: &str| println!("{:>4.0} s  {what}", start.elapsed().as_secs_f32());
     let runtime = Runtime::new()?;
     let old = Identity::new("fleet.2026-11")?;
     let new = Identity::new("fleet.2026-12")?;
 
-    tell("1. Both servers have the old secret, and all clients use it.");
+    report("1. Both servers have the old secret, and all clients use it.");
     let mut a = Node::start(a, directory.join("a"), &old)?;
     let mut b = Node::start(b, directory.join("b"), &old)?;
     let doors = [balancer, a.address, b.address];
@@ -236,13 +236,13 @@ fn drive(
     let clients = fleet.start(&runtime);
     sleep(5 * SECOND);
 
-    tell("2. The new secret is put beside the old one, on one server after the other.");
+    report("2. The servers get the new secret, one after the other, and keep the old one.");
     for node in [&mut a, &mut b] {
         node.mount(&[&old, &new])?;
         sleep(2 * SECOND);
     }
 
-    tell("3. The clients are given the new secret, one after the other.");
+    report("3. The clients get the new secret, one after the other.");
     let mut slots = fleet.clients.iter();
     let mut give = |clients: usize| {
         for slot in slots.by_ref().take(clients) {
@@ -251,24 +251,24 @@ fn drive(
         }
     };
     give(CLIENTS / 3);
-    tell("   A server is killed.");
+    report("   A server is killed.");
     let killed = SystemTime::now();
     b.kill()?;
     give(CLIENTS / 3);
     b.launch()?;
     let back = SystemTime::now();
-    tell("   It is back.");
+    report("   It is back.");
     give(CLIENTS);
-    // Whoever still logs in with the old secret has it too.
+    // A client that is still logging in with the old secret holds a reference to it.
     while Arc::strong_count(&old.client) > 1 {
         sleep(PAUSE);
     }
-    // Else a denial would not show that it was removed.
+    // The old secret still works, so that a later denial shows that it was removed.
     for door in doors {
         runtime.block_on(async { log_in(&mut connect(door).await?, &old.client).await })?;
     }
 
-    tell("4. The old secret is taken away, from one server after the other.");
+    report("4. The old secret is removed from the servers, one after the other.");
     for node in [&mut a, &mut b] {
         node.mount(&[&new])?;
         runtime.block_on(deny(node.address, &old, PROBES))?;
@@ -284,9 +284,9 @@ fn drive(
     for client in clients {
         tally.add(runtime.block_on(client)?);
     }
-    // The balancer writes of a connection when it has ended.
+    // The balancer logs a connection only after its end.
     sleep(SECOND);
-    tell("The end.");
+    report("The end.");
 
     let mut counts = Counts::default();
     for node in [&mut a, &mut b] {
@@ -309,7 +309,7 @@ fn drive(
     for cut in &tally.cuts {
         if cut.ended < killed || cut.began > back || log.server_of(cut) != Some(b.address) {
             let server = log.server_of(cut);
-            return Err(format!("not by the kill, at {server:?}: {}", cut.how).into());
+            return Err(format!("cut at {server:?}, and not by the kill: {}", cut.how).into());
         }
     }
     if counts.others > 0 {
@@ -321,7 +321,7 @@ fn drive(
     Ok(())
 }
 
-/// A secret, under the id that it has everywhere.
+/// A secret and its key id.
 struct Identity {
     id: &'static str,
     secret: Secret,
@@ -340,14 +340,15 @@ impl Identity {
     }
 }
 
-/// A server, and the directory of its keys as Kubernetes mounts a secret: files in a directory of
-/// their version, a link `..data` to that, and for each file a link through `..data`.
+/// A server and its key directory. The directory looks like a secret that Kubernetes mounts: the
+/// files are in a directory for their version, `..data` is a link to it, and for each file there is
+/// a link through `..data`.
 struct Node {
     address: SocketAddr,
     directory: PathBuf,
     version: u32,
     process: Process,
-    /// What those before it counted.
+    /// What its earlier processes counted.
     earlier: Counts,
 }
 
@@ -365,7 +366,7 @@ impl Node {
         })
     }
 
-    /// Gives the server these keys and no others.
+    /// Replaces the server's keys with these.
     fn mount(&mut self, keys: &[&Identity]) -> Result<(), Failure> {
         self.version += 1;
         swap(&self.directory, self.version, keys)?;
@@ -381,8 +382,8 @@ impl Node {
         Ok(counts)
     }
 
-    /// With SIGKILL, so that it says goodbye to nobody. Before that it hangs for a moment, since
-    /// else it would have few logins under way.
+    /// Kills the server with SIGKILL, so that it closes nothing in an orderly way. It is stopped
+    /// for a moment before, so that several logins are under way.
     fn kill(&mut self) -> Result<(), Failure> {
         self.earlier = self.counts()?;
         let id = self.process.child.id().to_string();
@@ -421,7 +422,7 @@ fn swap(directory: &Path, version: u32, keys: &[&Identity]) -> io::Result<()> {
     }
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        // A link that leads nowhere: its file is not there any more.
+        // The file behind this link is gone.
         if !path.exists() {
             fs::remove_file(path)?;
         }
@@ -434,7 +435,7 @@ fn symlink(_: impl AsRef<Path>, _: impl AsRef<Path>) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// This program again, as a server.
+/// A process of this program as a server.
 struct Process {
     child: Child,
     commands: ChildStdin,
@@ -484,12 +485,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be dead already.
+        // It may have ended already.
         let _ = self.kill();
     }
 }
 
-/// Until the balancer has seen both servers alive, and sends clients to both.
+/// Waits until the balancer has checked both servers and forwards clients to both.
 fn wait_until_up(
     runtime: &Runtime,
     balancer: SocketAddr,
@@ -497,7 +498,7 @@ fn wait_until_up(
     mut nodes: [&mut Node; 2],
 ) -> Result<(), Failure> {
     for _ in 0..100 {
-        // It does not matter how that ends.
+        // It may fail until the servers are up.
         let _ =
             runtime.block_on(async { log_in(&mut connect(balancer).await?, &key.client).await });
         let mut ready = true;
@@ -510,10 +511,10 @@ fn wait_until_up(
         }
         sleep(SECOND / 10);
     }
-    Err("the balancer passes nobody on".into())
+    Err("the balancer does not forward to both servers".into())
 }
 
-/// Asserts that each of so many clients with this secret is denied.
+/// Fails unless each of `times` logins with this secret is denied.
 async fn deny(door: SocketAddr, key: &Identity, times: usize) -> Result<(), Failure> {
     for _ in 0..times {
         match log_in(&mut connect(door).await?, &key.client).await {
@@ -529,7 +530,7 @@ async fn deny(door: SocketAddr, key: &Identity, times: usize) -> Result<(), Fail
 
 struct Fleet {
     balancer: SocketAddr,
-    /// What each of them logs in with, next time.
+    /// What each client uses for its next login.
     clients: Vec<Mutex<Arc<Client>>>,
     stop: AtomicBool,
 }
@@ -545,7 +546,7 @@ impl Fleet {
     }
 
     fn start(self: &Arc<Self>, runtime: &Runtime) -> Vec<JoinHandle<Tally>> {
-        // Each makes pauses of its own, or they would come in step.
+        // Pauses of different lengths keep the clients from logging in all at once.
         let mut pause = PAUSE / 2;
         let start = |number| {
             pause += Duration::from_micros(800);
@@ -575,7 +576,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// One login, with as many attempts as it takes while the reason is a cut.
+    /// Logs in, and tries again after each cut.
     async fn log_in(&mut self, balancer: SocketAddr, slot: &Mutex<Arc<Client>>) {
         let start = Instant::now();
         loop {
@@ -630,20 +631,20 @@ impl Tally {
     }
 }
 
-/// An attempt that was cut.
+/// A login whose connection was cut.
 struct Cut {
-    /// The client's.
+    /// The client's port.
     port: u16,
     began: SystemTime,
     ended: SystemTime,
     how: String,
 }
 
-/// How a login ends that fails.
+/// Why a login failed.
 #[derive(Debug)]
 enum End {
     Denied,
-    /// The connection was there and was ended or reset.
+    /// The connection was closed or reset after it was made.
     Cut(String),
     Otherwise(String),
 }
@@ -657,7 +658,7 @@ async fn connect(door: SocketAddr) -> Result<TcpStream, End> {
         .map_err(|error| failed(&error))
 }
 
-/// Authenticates and has a line echoed.
+/// Authenticates and exchanges a line for its echo.
 async fn log_in(stream: &mut TcpStream, client: &Client) -> Result<(), End> {
     let authenticated = client.authenticate_within(stream, DEADLINE).await;
     let _session = authenticated.map_err(|error| match error {
@@ -684,7 +685,7 @@ async fn log_in(stream: &mut TcpStream, client: &Client) -> Result<(), End> {
             })
         }
         Ok(Ok(echo)) => Err(End::Otherwise(format!("the echo was {echo:?}"))),
-        Err(_) => Err(End::Otherwise("no echo: time ran out".to_owned())),
+        Err(_) => Err(End::Otherwise("no echo: timed out".to_owned())),
     }
 }
 
@@ -715,7 +716,7 @@ impl BalancerLog {
             else {
                 return Err(format!("the log has the line '{line}'").into());
             };
-            // Where no server was found there is no address.
+            // There is no address if the balancer found no server.
             if let Ok(server) = server.parse() {
                 let time = Duration::from_millis(time.parse()?);
                 logins
@@ -727,7 +728,8 @@ impl BalancerLog {
         Ok(Self(logins))
     }
 
-    /// Ports come again: of the connections from one, it is the one accepted about then.
+    /// Returns the server of a login that was cut. A port is used again, so of its connections this
+    /// takes the one that was accepted at about that time.
     fn server_of(&self, cut: &Cut) -> Option<SocketAddr> {
         let began = cut.began.duration_since(UNIX_EPOCH).ok()?;
         let logins = self.0.get(&cut.port)?;
@@ -736,7 +738,7 @@ impl BalancerLog {
     }
 }
 
-/// A lock is poisoned where a thread panicked while it held it, and none here can.
+/// Locks a mutex. A poisoned lock is used too, since no thread here panics while it holds one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,9 @@
-//! The handshake inside TLS and bound to it, on 127.0.0.1: an honest meeting, a man in the middle
-//! who is found out, and the same man where nobody is bound. The exit status is 0 only if all
-//! three end as they should.
+//! The handshake inside TLS on 127.0.0.1: bound to the TLS connection, bound to it with a man in
+//! the middle, and not bound with a man in the middle. The exit status is 0 only if each ends as it
+//! should.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -15,7 +14,6 @@ use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned,
 };
 
-#[path = "common/tls.rs"]
 mod tls;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -23,31 +21,21 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// For TLS, the handshake inside it and the echo together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Whether an end ties its handshake to the TLS connection that it sees.
+/// Whether an end binds its handshake to its TLS connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bound {
     Yes,
     No,
 }
 
-fn main() -> ExitCode {
-    match tell() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("this should not have happened: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn tell() -> Result<(), Failure> {
+fn main() -> Result<(), Failure> {
     let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
-    // One configuration for our own programs, one for the man in the middle: he has no key of
-    // ours and a certificate of his own, which the client does not tell from the server's.
+    // The man in the middle has no key, and a certificate of his own, which the client accepts like
+    // the server's.
     let (server_config, client_config) = tls::configurations()?;
     let his = tls::configurations()?;
 
-    println!("1. Client and server are bound to the TLS connection between them.");
+    println!("1. Both ends are bound to the TLS connection between them.");
     let (address, server) = serve(server_config.clone(), key.clone(), Bound::Yes)?;
     let echo = talk(address, client_config.clone(), &key, Bound::Yes)?;
     let session = join(server)?;
@@ -56,18 +44,18 @@ fn tell() -> Result<(), Failure> {
         session.key_id()
     );
 
-    println!("2. A man in the middle ends TLS on either side and passes everything on.");
+    println!("2. A man in the middle terminates TLS on both sides and forwards everything.");
     let (address, server) = serve(server_config.clone(), key.clone(), Bound::Yes)?;
     let (address, middle) = intercept(address, his.clone())?;
     match talk(address, client_config.clone(), &key, Bound::Yes) {
         Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
-            println!("   The client is told: {error}.");
+            println!("   The client's error: {error}.");
         }
         outcome => return Err(format!("the client ended with {outcome:?}").into()),
     }
     match join(server) {
         Err(error) if matches!(error.downcast_ref(), Some(Error::ClientNotAuthentic { .. })) => {
-            println!("   The server knows: {error}.");
+            println!("   The server's error: {error}.");
         }
         outcome => return Err(format!("the server ended with {outcome:?}").into()),
     }
@@ -75,7 +63,7 @@ fn tell() -> Result<(), Failure> {
         return Err("the man in the middle read the message".into());
     }
 
-    println!("3. The same man in the middle, and neither end is bound.");
+    println!("3. The same man in the middle, but neither end is bound.");
     let (address, server) = serve(server_config, key.clone(), Bound::No)?;
     let (address, middle) = intercept(address, his)?;
     let echo = talk(address, client_config, &key, Bound::No)?;
@@ -84,35 +72,35 @@ fn tell() -> Result<(), Failure> {
         return Err("the man in the middle was meant to read the message".into());
     }
     println!(
-        "   Nobody noticed: key id \"{}\" was accepted, the echo is \"{echo}\", and he has read it.",
+        "   The server accepted key id \"{}\"; the man in the middle has read the echo \"{echo}\".",
         session.key_id()
     );
     Ok(())
 }
 
-/// `tls-exporter` (RFC 9266): 32 octets that two ends share only if one TLS connection runs
-/// between them.
+/// Returns the channel binding `tls-exporter` (RFC 9266): 32 bytes that two ends share only if they
+/// are the ends of one TLS connection.
 ///
-/// Whoever ends TLS has two connections, and whatever he passes on, the octets of one are not
-/// those of the other. The context has zero octets; in TLS 1.3 that is the same as none.
+/// A man in the middle who terminates TLS has two connections, whose bytes differ. The context is
+/// empty, which in TLS 1.3 is the same as no context.
 fn binding<Side>(connection: &ConnectionCommon<Side>) -> Result<Binding, rustls::Error> {
     let exported =
         connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))?;
     Ok(Binding::tls_exporter(&exported))
 }
 
-/// The server's end of TLS.
+/// Runs the server's side of the TLS handshake.
 fn accept<S: Read + Write>(
     mut stream: S,
     config: Arc<ServerConfig>,
 ) -> Result<StreamOwned<ServerConnection, S>, Failure> {
     let mut connection = ServerConnection::new(config)?;
-    // Until its handshake is done TLS has nothing to export.
+    // TLS can export nothing before its handshake is complete.
     connection.complete_io(&mut stream)?;
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// The client's end of TLS.
+/// Runs the client's side of the TLS handshake.
 fn connect<S: Read + Write>(
     mut stream: S,
     config: Arc<ClientConfig>,
@@ -123,16 +111,16 @@ fn connect<S: Read + Write>(
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// Where somebody waits for one connection, and the thread that does.
+/// The address where a thread waits for one connection, and the thread.
 type Awaited<T> = (SocketAddr, JoinHandle<Result<T, Failure>>);
 
-/// Serves one connection on a thread of its own: echoes one line, if the client is ours.
+/// Serves one connection on its own thread: authenticates the client and echoes one line.
 fn serve(config: Arc<ServerConfig>, key: Key, bound: Bound) -> Result<Awaited<Session>, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let server = thread::spawn(move || {
         let (socket, _) = listener.accept()?;
-        // The deadline goes under TLS, and so covers all that is done above it.
+        // The deadline is below TLS, so that it covers everything above.
         let mut stream = accept(Deadline::new(&socket, DEADLINE)?, config)?;
         let server = Server::new(key);
         let session = match bound {
@@ -173,7 +161,7 @@ fn talk(
     Ok(echo.trim_end().to_owned())
 }
 
-/// Waits for one client where it takes him for the server, and returns what he came to read.
+/// Waits for one client in the place of the server, and returns everything that it read.
 fn intercept(
     server: SocketAddr,
     (server_config, client_config): (Arc<ServerConfig>, Arc<ClientConfig>),
@@ -186,28 +174,28 @@ fn intercept(
         let mut client = accept(Deadline::new(&client, DEADLINE)?, server_config)?;
         let mut server = connect(Deadline::new(&server, DEADLINE)?, client_config)?;
         let mut read = Vec::new();
-        // The ends speak by turns, and the server begins. One of them going away is the end.
-        while pass_on(&mut server, &mut client, &mut read).is_ok()
-            && pass_on(&mut client, &mut server, &mut read).is_ok()
+        // The ends take turns, and the server begins.
+        while forward(&mut server, &mut client, &mut read).is_ok()
+            && forward(&mut client, &mut server, &mut read).is_ok()
         {}
         Ok(read)
     });
     Ok((address, middle))
 }
 
-/// Passes on, as it is, what one end says in its turn.
-fn pass_on(from: &mut impl Read, to: &mut impl Write, read: &mut Vec<u8>) -> io::Result<()> {
+/// Forwards, unchanged, what one end sends in its turn.
+fn forward(from: &mut impl Read, to: &mut impl Write, read: &mut Vec<u8>) -> io::Result<()> {
     let mut turn = [0; 1024];
     let n = from.read(&mut turn)?;
-    let said = turn.get(..n).filter(|said| !said.is_empty());
-    let said = said.ok_or(io::ErrorKind::UnexpectedEof)?;
-    read.extend_from_slice(said);
-    to.write_all(said)?;
+    let sent = turn.get(..n).filter(|sent| !sent.is_empty());
+    let sent = sent.ok_or(io::ErrorKind::UnexpectedEof)?;
+    read.extend_from_slice(sent);
+    to.write_all(sent)?;
     to.flush()
 }
 
-fn contains_message(octets: &[u8]) -> bool {
-    (octets.windows(MESSAGE.len())).any(|window| window == MESSAGE.as_bytes())
+fn contains_message(bytes: &[u8]) -> bool {
+    (bytes.windows(MESSAGE.len())).any(|window| window == MESSAGE.as_bytes())
 }
 
 fn join<T>(thread: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {

@@ -1,13 +1,12 @@
 //! A server whose keys are in a database that has to be awaited.
 //!
-//! The look-up of the drivers is a plain function, so this one drives the handshake itself: the
-//! core says what to send and how much to read, and between the client's flight and the verdict
-//! the program may await whatever it likes. The exit status is 0 only if each of three clients
-//! ends as it should.
+//! The library's servers look up a key with a plain function, so this program drives the handshake
+//! itself. The core says what to send and how much to read. Between the client's response and the
+//! verdict the program can await anything. The exit status is 0 only if each of three clients ends
+//! as it should.
 
 use std::collections::HashMap;
 use std::io;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use countersign::handshake::{Error, Mode, Progress, Prologue, Receive, Transcript, server};
@@ -24,23 +23,13 @@ const SERVICE: &str = "billing/2";
 const DEADLINE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    match tell().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("this should not have happened: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn tell() -> Result<(), Failure> {
+async fn main() -> Result<(), Failure> {
     let ours = Key::new(generate_secret()?)?.with_id("worker-7")?;
     let stranger = ours.clone().with_id("worker-8")?;
     let other = Key::new(generate_secret()?)?.with_id("worker-7")?;
 
     let database = Database(HashMap::from([(*ours.id(), ours.clone())]));
-    // Made once: it serves all connections.
+    // One configuration is enough for all connections.
     let config = server::Config::new(Prologue::new(SERVICE)?);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     for (what, key, accepted) in [
@@ -51,7 +40,7 @@ async fn tell() -> Result<(), Failure> {
         let mut near = TcpStream::connect(listener.local_addr()?).await?;
         let (mut far, _) = listener.accept().await?;
         let client = Client::new(key).service(SERVICE)?;
-        // One deadline over all of it, the look-up included.
+        // One deadline for the whole handshake, with the look-up.
         let (server, client) = tokio::join!(
             timeout(DEADLINE, authenticate(&mut far, &config, &database)),
             client.authenticate_within(&mut near, DEADLINE),
@@ -65,7 +54,7 @@ async fn tell() -> Result<(), Failure> {
                 let Some(Error::ClientNotAuthentic { .. }) = error.downcast_ref() else {
                     return Err(error);
                 };
-                println!("   The server knows: {error}.");
+                println!("   The server's error: {error}.");
             }
             outcome => return Err(format!("server and client ended with {outcome:?}").into()),
         }
@@ -73,19 +62,20 @@ async fn tell() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Stands in for a store somewhere on the network.
+/// A map in the place of a database on the network.
 struct Database(HashMap<KeyId, Key>);
 
 impl Database {
-    /// Where a real one cannot be asked, that is `None` too: the client is denied all the same.
+    /// Returns the key with this id. A real database that cannot be reached would give `None` too,
+    /// so that the client is denied.
     async fn find(&self, key_id: &KeyId) -> Option<Key> {
-        // As long for an id that is not there, or the time would tell strangers which ones are.
+        // An unknown id takes as long as a known one, so that the time does not tell them apart.
         sleep(Duration::from_millis(1)).await;
         self.0.get(key_id).cloned()
     }
 }
 
-/// What `countersign::tokio::Server::authenticate` does, with a look-up that is awaited.
+/// Like `countersign::tokio::Server::authenticate`, but awaits the look-up.
 async fn authenticate<S>(
     stream: &mut S,
     config: &server::Config,
@@ -102,8 +92,7 @@ where
 
     let key = database.find(identified.key_id()).await;
 
-    // The verdict is sent whatever it is, and the reason of a denial says more than that the
-    // client did not stay to hear of it.
+    // A denial is sent too. Its reason is a better error than that the client did not stay for it.
     let (verdict, outcome) = identified.verify(key.as_ref());
     let sent = send(stream, verdict.as_ref()).await;
     let session = outcome?;
@@ -111,24 +100,24 @@ where
     Ok(session)
 }
 
-async fn send<S: AsyncWrite + Unpin>(stream: &mut S, flight: &[u8]) -> io::Result<()> {
-    stream.write_all(flight).await?;
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> io::Result<()> {
+    stream.write_all(message).await?;
     stream.flush().await
 }
 
-/// Reads one flight and no octet more: the next is the application's.
+/// Reads one message and no byte more, since the next byte read is application data.
 async fn receive<S, R>(stream: &mut S, mut state: R) -> Result<R::Next, Failure>
 where
     S: AsyncRead + Unpin,
     R: Receive,
 {
     loop {
-        // The space is as large as what is certain to belong to the flight.
+        // The space is no larger than what is certain to belong to the message.
         let n = stream.read(state.space()).await?;
         if n == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        // One octet that does not belong there ends it, without waiting for the rest.
+        // The first wrong byte is an error, without waiting for the rest.
         match state.advance(n)? {
             Progress::More(same) => state = same,
             Progress::Done(next) => return Ok(next),

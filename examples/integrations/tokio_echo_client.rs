@@ -1,4 +1,4 @@
-//! Sends a message to an echo server that authenticates, and prints what comes back, over tokio.
+//! Authenticates to an echo server, sends it a message and prints the echo, over tokio.
 
 use std::io;
 use std::process::ExitCode;
@@ -8,10 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-#[path = "common/client.rs"]
+#[path = "../common/client.rs"]
 mod client;
-#[path = "common/options.rs"]
-#[allow(dead_code, reason = "the echo servers use more of it")]
+#[path = "../common/options.rs"]
 mod options;
 use client::{DEADLINE, Settings};
 use options::{Failure, while_doing};
@@ -20,7 +19,7 @@ const USAGE: &str = "\
 usage: tokio_echo_client --connect ADDR [--key-file PATH] [--key-id ID] [--service NAME]
                          [--protect] [MESSAGE]
 
-Without --key-file the path is read from COUNTERSIGN_KEY_FILE. With --protect, at both ends,
+Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --protect, at both ends,
 what follows the handshake cannot be altered on the way.";
 
 #[tokio::main(flavor = "current_thread")]
@@ -41,21 +40,21 @@ async fn run() -> Result<(), Failure> {
         .await
         .map_err(while_doing(format!("cannot connect to {address}")))?;
     let end = Instant::now() + DEADLINE;
-    let echoed = if identity.protect {
+    let result = if identity.protect {
         let stream = client.protect_within(stream, DEADLINE).await?;
         timeout_at(end, talk(stream, &settings.message)).await
     } else {
         let _session = client.authenticate_within(&mut stream, DEADLINE).await?;
         timeout_at(end, talk(stream, &settings.message)).await
     };
-    let echo = echoed
-        .map_err(|_| "no echo: time ran out")?
+    let echo = result
+        .map_err(|_| "no echo: timed out")?
         .map_err(while_doing("no echo"))?;
     println!("{echo}");
     Ok(())
 }
 
-/// Sends a message and its end, and gives what comes back.
+/// Sends a message and its end, and returns the echo.
 async fn talk<S>(mut stream: S, message: &str) -> io::Result<String>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,4 @@
-//! Echoes what authenticated clients send, many at once, over tokio.
+//! Echoes what authenticated clients send, over tokio. Many clients can connect at once.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,9 +7,9 @@ use countersign::tokio::{Listener, Protected, ProtectedListener, Server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-#[path = "common/options.rs"]
+#[path = "../common/options.rs"]
 mod options;
-#[path = "common/server.rs"]
+#[path = "../common/server.rs"]
 mod server;
 use options::{Failure, while_doing};
 use server::Settings;
@@ -18,10 +18,9 @@ const USAGE: &str = "\
 usage: tokio_echo_server [--listen ADDR] [--key-file PATH] [--key-id ID] [--key-dir PATH]
                          [--service NAME] [--deadline SECONDS] [--protect]
 
-Without --key-file the path is read from COUNTERSIGN_KEY_FILE. --key-dir takes the place of
---key-file and --key-id: each file in the directory is a key, and its name the key id. The
-directory is read again whenever a line arrives on standard input. With --protect, at both ends,
-what follows the handshake cannot be altered on the way.";
+Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --key-dir, each file in
+the directory is a key and its name the key id; each line on standard input reloads the directory.
+With --protect, at both ends, what follows the handshake cannot be altered on the way.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -54,7 +53,7 @@ async fn run() -> Result<(), Failure> {
     }
     let listener = Listener::with_options(socket, server, options)?;
     loop {
-        // Whoever comes out here has authenticated, and strangers hold nobody up.
+        // Every connection here has authenticated. Others are refused on tasks of the listener.
         let (mut stream, session) = listener.accept().await?;
         tokio::spawn(async move {
             let (mut from, mut to) = stream.split();
@@ -65,8 +64,7 @@ async fn run() -> Result<(), Failure> {
     }
 }
 
-/// What is written waits for a full record or for a flush; this copy flushes when it has nothing
-/// more to read.
+/// Needs no flush of its own, since `copy` flushes when there is nothing more to read.
 async fn echo_protected(stream: Protected<TcpStream>) -> io::Result<()> {
     let (mut from, mut to) = stream.split();
     tokio::io::copy(&mut from, &mut to).await?;
