@@ -74,12 +74,12 @@ impl Ends {
     /// # Errors
     ///
     /// Returns the error of the client.
-    pub fn half<'h>(
-        &'h self,
-        [clients, servers]: [&'h mut Transcript; 2],
+    pub fn half<'e: 'c + 's, 'c, 's>(
+        &'e self,
+        (clients, servers): (&'c mut Transcript, &'s mut Transcript),
         mode: Mode,
         [mut nc, mut ns]: [Known; 2],
-    ) -> Result<Half<'h>, Error> {
+    ) -> Result<Half<'c, 's>, Error> {
         let at_client = self.client(clients, mode, &mut nc)?;
         let (f1, at_server) = self.server(servers, mode, &mut ns)?;
         let (f2, at_client) = deliver(at_client, f1.as_ref())?;
@@ -94,15 +94,15 @@ impl Ends {
 
 /// The first half of a handshake: F1 has arrived, and F2 has not.
 #[derive(Debug)]
-pub struct Half<'h> {
+pub struct Half<'c, 's> {
     /// The server's challenge.
     pub f1: Challenge,
     /// The client's response.
-    pub f2: Response<'h>,
+    pub f2: Response<'c>,
     /// The client, which awaits F3.
-    pub at_client: AwaitVerdict<'h>,
+    pub at_client: AwaitVerdict<'c>,
     /// The server, which awaits F2.
-    pub at_server: AwaitResponse<'h>,
+    pub at_server: AwaitResponse<'s>,
 }
 
 /// The messages of one handshake, with which each side can be run without the other.
@@ -129,8 +129,9 @@ impl Recorded {
     /// Returns the error of the side that fails.
     pub fn new() -> Result<Self, Error> {
         let ends = Ends::new(Key::new(Self::SECRET)?, Prologue::EMPTY);
-        let [clients, servers] = &mut [const { Transcript::new() }; 2];
-        let half = ends.half([clients, servers], Self::MODE, [Known::NC, Known::NS])?;
+        let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+        let nonces = [Known::NC, Known::NS];
+        let half = ends.half((&mut clients, &mut servers), Self::MODE, nonces)?;
         let mut f2 = [0; 73];
         f2.copy_from_slice(half.f2.as_ref());
         let (f3, outcome) = deliver(half.at_server, &f2)?.verify(Some(&ends.key));

@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let ends = Ends::new(key()?, Prologue::new(SERVICE)?);
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let nonces = [Known::NC, Known::NS];
-    let half = ends.half([&mut clients, &mut servers], MODE, nonces)?;
+    let half = ends.half((&mut clients, &mut servers), MODE, nonces)?;
     let (f1, f2) = (half.f1.as_ref(), half.f2.as_ref());
     let identified = deliver(half.at_server, f2)?;
     let (f3, servers_session) = identified.verify(Some(&ends.key));
