@@ -1,25 +1,26 @@
-//! Whether honest clients still get in while strangers flood the listeners with connections that
-//! say nothing, and how much memory such a connection costs.
+//! Measures whether honest clients still get in while attackers flood the listeners with silent
+//! connections, and how much memory such a connection costs.
 //!
-//! For each listener, with a cap of 1,024 and all else as it comes:
+//! For each listener, with a cap of 1,024 and defaults otherwise:
 //!
 //! - 1,000 silent connections a second. Every honest login has to succeed at the first try, or
 //!   this program fails.
-//! - As many as two processes can open. That is more than the queue of the listening socket holds,
-//!   whatever listener empties it, and a client that finds it full tries again after a second.
-//! - 1,000 of them over std and 5,000 over tokio that stay, in a server of its own: the resident
-//!   memory of its process before and after. What the kernel holds for a socket is not in it.
+//! - As many silent connections as two processes can open. That is more than the queue of the
+//!   listening socket holds, with any listener. A client that finds the queue full tries again
+//!   after a second.
+//! - 1,000 silent connections over std and 5,000 over tokio that stay open, in a separate server:
+//!   the resident memory of its process before and after. This is without the kernel's memory.
 //!
-//! Server, attackers and honest clients are processes of their own, all on this machine, and the
-//! attackers come from 200 addresses of its loopback interface. So they also take each other's
-//! processor: clients elsewhere come off better than these. It needs Linux, and a hard limit of
+//! Server, attackers and honest clients are separate processes, all on this machine, and the
+//! attackers come from 200 addresses of its loopback interface. So they share the processor:
+//! clients on other machines are faster than these. The bench needs Linux, and a hard limit of
 //! about 6,000 file descriptors (`ulimit -Hn`).
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::collections::{BTreeMap, VecDeque};

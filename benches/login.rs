@@ -1,16 +1,16 @@
-//! One login over TCP on loopback, from `connect` until both ends are satisfied, against the same
-//! three flights with constants in the place of cryptography and of randomness.
+//! Measures one login over TCP on loopback, from `connect` until both ends succeed, relative to the
+//! same three messages with constants instead of cryptography and randomness.
 //!
-//! Both ends share one core, so that every cycle of either counts; and each login of one kind is
-//! compared with its neighbours of the others. What no handshake of this protocol can do without,
-//! a draw and nine compressions a side, is measured beside them, and so is a handshake under a
-//! [`Deadline`]: each call to the socket is another to set its timeout.
+//! Both ends share one core, so that every cycle of either counts. Each login of one kind is
+//! compared with its neighbours of the other kinds. The bench also measures what no handshake of
+//! this protocol can avoid, a nonce and nine compressions a side, and a handshake under a
+//! [`Deadline`], in which each call to the socket needs another that sets its timeout.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::hint::black_box;
@@ -33,7 +33,7 @@ use turns::{Times, in_turn, rounds};
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 fn main() {
-    // Before there is a second thread, since that inherits it.
+    // Before there is a second thread, which inherits the core.
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     match cores.last() {
         Some(&core) if core_affinity::set_for_current(core) => println!("Both ends on one core."),

@@ -1,15 +1,15 @@
-//! One login over TCP on loopback on the wire of Python's `multiprocessing`, from `connect` until
-//! the client is satisfied: between Rust and Rust, Rust and Python, and Python and Python.
+//! Measures one login over TCP on loopback in the protocol of Python's `multiprocessing`, from
+//! `connect` until the client succeeds: Rust with Rust, Rust with Python, and Python with Python.
 //!
-//! All share one core, so that every cycle of either end counts; and each login of one pair is
-//! compared with its neighbours of the others. Rust with Rust should take no more than 0.6 times
-//! as long as Python with Python.
+//! All share one core, so that every cycle of either end counts. Each login of one pair is compared
+//! with its neighbours of the other pairs. Rust with Rust should take at most 0.6 times as long as
+//! Python with Python.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::cell::RefCell;

@@ -1,27 +1,27 @@
-//! What a server in production asks: how many logins it gives over tokio, what a connection costs
-//! that is still pending, and what a look-up costs in a large ring.
+//! Measures what matters for a server in production: logins a second over tokio, the memory of a
+//! pending connection, and the look-up in a large key ring.
 //!
-//! Each is compared, in one run and in turn, with the same thing without this crate:
+//! Each is compared, in one run and in turn, with the same work without this crate:
 //!
-//! - Logins a second at 1, 100 and 1,000 clients at once, against flights of constants; those under
-//!   a deadline against constants under tokio's own timeout. There should be at least 0.9 times as
-//!   many.
-//! - The heap of a connection that is pending in the listener, against a task that holds a socket
-//!   and awaits a read. It should be at most 2 KiB more.
-//! - A look-up among 100,000 keys in random order, against a map that gives clones of the same
-//!   keys. It should take at most twice as long.
+//! - Logins a second at 1, 100 and 1,000 clients at once, relative to messages of constants. Logins
+//!   under a deadline are compared with constants under tokio's own timeout. The ratio should be at
+//!   least 0.9.
+//! - The heap of a connection that is pending in the listener, compared with a task that holds a
+//!   socket and awaits a read. It should be at most 2 KiB more.
+//! - A look-up among 100,000 keys in random order, compared with a map that returns clones of the
+//!   same keys. It should take at most twice as long.
 //!
-//! Both ends of a login, and the runtime, share one thread on one core: so every cycle of either
+//! Both ends of a login, and the runtime, share one thread on one core. So every cycle of either
 //! counts, and nothing depends on when the system wakes another core. The clients' cryptography
-//! counts too, so a server whose clients are elsewhere comes off better than this.
+//! counts too, so a server with clients on other machines is faster than this.
 //!
-//! It needs about 4,200 file descriptors (`ulimit -n`).
+//! The bench needs about 4,200 file descriptors (`ulimit -n`).
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::borrow::Cow;
@@ -212,7 +212,7 @@ const PENDING: u32 = 2048;
 fn pending() {
     let runtime = runtime();
     let server = Server::new(Keyring::new());
-    println!("\nA pending connection, as the mean of {PENDING}, in octets.");
+    println!("\nA pending connection, as the mean of {PENDING}, in bytes.");
     let handshake = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = (TcpStream::connect(listener.local_addr().unwrap()).await).unwrap();
@@ -265,7 +265,7 @@ async fn greet(socket: TcpListener) {
     }
 }
 
-/// A client that has received the first flight and says nothing.
+/// A client that received F1 and sends nothing.
 async fn greeted(address: SocketAddr) -> StdTcpStream {
     // Not one of tokio's, whose heap would be counted.
     let stream = StdTcpStream::connect(address).unwrap();

@@ -8,14 +8,14 @@ use std::ops::{AddAssign, Sub};
 thread_local! {
     // Neither is dropped nor made at its first use, so that the allocator may use them at any time.
     static COUNT: Cell<u64> = const { Cell::new(0) };
-    static OCTETS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many there were, and of how many octets.
+/// How many there were, and of how many bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocations {
     pub count: u64,
-    pub octets: u64,
+    pub bytes: u64,
 }
 
 impl Allocations {
@@ -23,7 +23,7 @@ impl Allocations {
     pub fn now() -> Self {
         Self {
             count: COUNT.get(),
-            octets: OCTETS.get(),
+            bytes: BYTES.get(),
         }
     }
 }
@@ -31,7 +31,7 @@ impl Allocations {
 impl AddAssign for Allocations {
     fn add_assign(&mut self, other: Self) {
         self.count += other.count;
-        self.octets += other.octets;
+        self.bytes += other.bytes;
     }
 }
 
@@ -41,7 +41,7 @@ impl Sub for Allocations {
     fn sub(self, other: Self) -> Self {
         Self {
             count: self.count - other.count,
-            octets: self.octets - other.octets,
+            bytes: self.bytes - other.bytes,
         }
     }
 }
@@ -49,7 +49,7 @@ impl Sub for Allocations {
 /// Whether they are counted on this system.
 pub const COUNTED: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
-/// Heap in use, in octets, that of C libraries included.
+/// Heap in use, in bytes, that of C libraries included.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn in_use() -> u64 {
     // SAFETY: it takes no arguments and only reads the allocator's own state, under its locks.
@@ -72,7 +72,7 @@ pub fn in_use() -> u64 {
 mod interposed {
     use std::ffi::c_void;
 
-    use super::{COUNT, OCTETS};
+    use super::{BYTES, COUNT};
 
     unsafe extern "C" {
         fn __libc_malloc(size: usize) -> *mut c_void;
@@ -82,7 +82,7 @@ mod interposed {
 
     fn count(size: usize) {
         COUNT.set(COUNT.get() + 1);
-        OCTETS.set(OCTETS.get() + size as u64);
+        BYTES.set(BYTES.get() + size as u64);
     }
 
     // SAFETY: nothing else defines this name but the function that it replaces; its arguments are

@@ -139,7 +139,7 @@ fn once(program: &Program) -> Result<(Duration, usize)> {
     let output = cargo(path, &["build", "--release", "--message-format", "json"])?;
     let time = start.elapsed();
     let mut crates = BTreeSet::new();
-    for line in output.stdout.split(|&octet| octet == b'\n') {
+    for line in output.stdout.split(|&byte| byte == b'\n') {
         let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else {
             continue;
         };

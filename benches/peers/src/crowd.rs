@@ -175,7 +175,7 @@ fn allow_descriptors(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Octets of heap that a server's end of one login holds.
+/// Bytes of heap that a server's end of one login holds.
 pub struct Pending {
     /// Its client has connected and says nothing.
     pub silent: f64,

@@ -68,8 +68,8 @@ def say_when(connection):
 def hear_when(connection):
     said = b""
     # To the end: the listener's closing is no part of the next login either.
-    while octets := os.read(connection.fileno(), 64):
-        said += octets
+    while bytes := os.read(connection.fileno(), 64):
+        said += bytes
     if not said:
         sys.exit("refused")
     return int(said)

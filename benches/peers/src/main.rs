@@ -10,10 +10,7 @@
 //! program; the second prints the same tables from a few rounds, without any builds, and writes
 //! nothing.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "a bench that panics has measured nothing"
-)]
+#![allow(clippy::indexing_slicing, reason = "a failed bench panics")]
 
 use std::fs;
 use std::path::Path;

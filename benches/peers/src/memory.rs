@@ -17,8 +17,8 @@ use crate::peers::Peer;
 pub struct Costs {
     pub times: [Duration; 2],
     pub allocations: [Allocations; 2],
-    pub octets: usize,
-    pub flights: usize,
+    pub bytes: usize,
+    pub messages: usize,
 }
 
 /// No login takes more turns than this.
@@ -60,8 +60,8 @@ fn login(peer: &dyn Peer) -> Result<Costs> {
             return Ok(Costs {
                 times,
                 allocations,
-                octets: wire.octets,
-                flights: wire.flights,
+                bytes: wire.bytes,
+                messages: wire.messages,
             });
         }
     }
@@ -71,8 +71,8 @@ fn login(peer: &dyn Peer) -> Result<Costs> {
 struct Wire {
     /// On their way to the client, and to the server.
     queues: [Vec<u8>; 2],
-    octets: usize,
-    flights: usize,
+    bytes: usize,
+    messages: usize,
     last_writer: Option<usize>,
 }
 
@@ -82,8 +82,8 @@ impl Wire {
         let queue = || Vec::with_capacity(1 << 14);
         Self {
             queues: [queue(), queue()],
-            octets: 0,
-            flights: 0,
+            bytes: 0,
+            messages: 0,
             last_writer: None,
         }
     }
@@ -117,15 +117,15 @@ impl AsyncWrite for End {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut wire = self.wire.lock().unwrap_or_else(|_| unreachable!());
-        wire.queues[1 - self.side].extend_from_slice(octets);
-        wire.octets += octets.len();
+        wire.queues[1 - self.side].extend_from_slice(bytes);
+        wire.bytes += bytes.len();
         if wire.last_writer.replace(self.side) != Some(self.side) {
-            wire.flights += 1;
+            wire.messages += 1;
         }
-        Poll::Ready(Ok(octets.len()))
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -93,7 +93,7 @@ impl Id {
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::Floor => "three flights of constants (the floor)",
+            Self::Floor => "three messages of constants (the floor)",
             Self::Native => "countersign",
             Self::Cookbook => "countersign, wire of the recipe",
             Self::Multiprocessing => "countersign, wire of `multiprocessing`",
@@ -275,7 +275,7 @@ impl<P: Sides> Peer for P {
     }
 }
 
-/// One call to write for each flight, and one to read: none makes fewer.
+/// One call to write for each message, and one to read: none makes fewer.
 fn drive(mut side: impl Side, stream: &mut TcpStream) -> Result<()> {
     let (mut received, mut outbox) = ([0; CAPACITY], Outbox::new());
     let mut len = 0;
@@ -310,10 +310,12 @@ async fn drive_async(mut side: impl Side, stream: &mut dyn AsyncStream) -> Resul
             let satisfied = side.step(arrived.filled(), &mut outbox)?;
             let to_send = outbox.pending();
             if !to_send.is_empty() {
-                // A flight is far smaller than what a socket holds, and nothing else is in there.
+                // A message is far smaller than what a socket holds, and nothing else is in there.
                 match Pin::new(&mut *stream).poll_write(context, to_send)? {
                     Poll::Ready(written) if written == to_send.len() => outbox.clear(),
-                    _ => return Poll::Ready(Err(anyhow!("the socket took only part of a flight"))),
+                    _ => {
+                        return Poll::Ready(Err(anyhow!("the socket took only part of a message")));
+                    }
                 }
             }
             if satisfied {
@@ -326,26 +328,26 @@ async fn drive_async(mut side: impl Side, stream: &mut dyn AsyncStream) -> Resul
 
 const CLOSED: &str = "closed in the middle of a login";
 
-/// More than any flight has.
+/// More than any message has.
 const CAPACITY: usize = 2048;
 
 /// What a side wants to have sent.
 pub struct Outbox {
-    octets: [u8; CAPACITY],
+    bytes: [u8; CAPACITY],
     len: usize,
 }
 
 impl Outbox {
     fn new() -> Self {
         Self {
-            octets: [0; CAPACITY],
+            bytes: [0; CAPACITY],
             len: 0,
         }
     }
 
     /// Room for a message, to be [added](Self::add) once it is there.
     fn room(&mut self) -> &mut [u8] {
-        &mut self.octets[self.len..]
+        &mut self.bytes[self.len..]
     }
 
     fn add(&mut self, len: usize) {
@@ -353,7 +355,7 @@ impl Outbox {
     }
 
     fn pending(&self) -> &[u8] {
-        &self.octets[..self.len]
+        &self.bytes[..self.len]
     }
 
     fn clear(&mut self) {
@@ -362,8 +364,8 @@ impl Outbox {
 }
 
 impl Write for Outbox {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let written = self.room().write(octets)?;
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.room().write(bytes)?;
         self.add(written);
         Ok(written)
     }

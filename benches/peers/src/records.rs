@@ -161,7 +161,7 @@ fn receive(mut stream: impl Read + Write, all_there: &Sender<()>) {
     }
 }
 
-/// A stream whose every record of [`PAYLOAD_MAX`] octets has a tag of 16 behind it.
+/// A stream whose every record of [`PAYLOAD_MAX`] bytes has a tag of 16 behind it.
 struct Tagged {
     stream: TcpStream,
     key: Hmac<Sha256>,

@@ -82,8 +82,8 @@ pub struct InMemory {
     /// Seconds.
     pub times: [Sample; 2],
     pub allocations: [Allocations; 2],
-    pub octets: usize,
-    pub flights: usize,
+    pub bytes: usize,
+    pub messages: usize,
 }
 
 impl Results {
@@ -181,7 +181,7 @@ fn in_memory(entries: &[Entry], rounds: usize, bar: &ProgressBar) -> Vec<(Id, Re
                         sample.push_time(time);
                     }
                     so_far.allocations = login.allocations;
-                    (so_far.octets, so_far.flights) = (login.octets, login.flights);
+                    (so_far.bytes, so_far.messages) = (login.bytes, login.messages);
                 }
                 Err(error) => *costs = Err(anyhow!("{error:#}")),
             }

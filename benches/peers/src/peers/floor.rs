@@ -1,4 +1,4 @@
-//! The three flights of countersign's native wire, with constants in the place of cryptography and
+//! The three messages of countersign's native wire, with constants in the place of cryptography and
 //! of randomness: what no login in three messages can undercut.
 
 use std::io::{Read, Write};

@@ -9,7 +9,7 @@ const MESSAGE_MAX: usize = 256;
 
 /// The one message that is awaited, in however many pieces it comes.
 pub struct Inbox {
-    octets: [u8; HEADER + MESSAGE_MAX],
+    bytes: [u8; HEADER + MESSAGE_MAX],
     len: usize,
 }
 
@@ -18,28 +18,28 @@ const HEADER: usize = 2;
 impl Inbox {
     pub const fn new() -> Self {
         Self {
-            octets: [0; HEADER + MESSAGE_MAX],
+            bytes: [0; HEADER + MESSAGE_MAX],
             len: 0,
         }
     }
 
     /// The message, once all of it is there.
     pub fn take(&mut self, received: &[u8]) -> Result<Option<&[u8]>> {
-        let room = &mut self.octets[self.len..];
+        let room = &mut self.bytes[self.len..];
         ensure!(received.len() <= room.len(), "a message is too long");
         room[..received.len()].copy_from_slice(received);
         self.len += received.len();
         if self.len < HEADER {
             return Ok(None);
         }
-        let end = HEADER + usize::from(u16::from_be_bytes([self.octets[0], self.octets[1]]));
+        let end = HEADER + usize::from(u16::from_be_bytes([self.bytes[0], self.bytes[1]]));
         if self.len < end {
             return Ok(None);
         }
         // Each end speaks in turn, so that nothing else can have come.
         ensure!(self.len == end, "there is something behind a message");
         self.len = 0;
-        Ok(Some(&self.octets[HEADER..end]))
+        Ok(Some(&self.bytes[HEADER..end]))
     }
 }
 

@@ -160,7 +160,7 @@ impl Side for Client {
             Ok(1) => Ok(true),
             Ok(_) => bail!("closed before the client was told"),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error).context("the octet that tells the client"),
+            Err(error) => Err(error).context("the byte that tells the client"),
         }
     }
 }

@@ -135,7 +135,7 @@ impl End {
         }
     }
 
-    /// The next message of the handshake, or else a single octet under the keys it gave.
+    /// The next message of the handshake, or else a single byte under the keys it gave.
     fn send(&mut self, to_send: &mut Outbox) -> Result<()> {
         to_send.frame(|message| match (&mut self.handshake, &mut self.transport) {
             (Some(handshake), _) => Ok(handshake.write_message(&[], message)?),
@@ -157,7 +157,7 @@ impl End {
             }
             (None, Some(transport)) => {
                 let len = transport.read_message(message, &mut payload)?;
-                ensure!(payload[..len] == [1], "not the octet that was expected");
+                ensure!(payload[..len] == [1], "not the byte that was expected");
             }
             (None, None) => bail!("the handshake has failed"),
         }

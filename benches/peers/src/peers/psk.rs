@@ -170,8 +170,8 @@ impl Wire {
 }
 
 impl Read for Wire {
-    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        match self.received.rest().read(octets)? {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.received.rest().read(bytes)? {
             0 => Err(ErrorKind::WouldBlock.into()),
             len => {
                 self.received.taken += len;
@@ -182,9 +182,9 @@ impl Read for Wire {
 }
 
 impl Write for Wire {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.sent.fill(octets)?;
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sent.fill(bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -192,12 +192,12 @@ impl Write for Wire {
     }
 }
 
-/// More than any flight has here, and little beside what OpenSSL holds for a connection.
+/// More than any message has here, and little beside what OpenSSL holds for a connection.
 const ROOM: usize = 512;
 
-/// Octets on their way.
+/// Bytes on their way.
 struct Queue {
-    octets: [u8; ROOM],
+    bytes: [u8; ROOM],
     taken: usize,
     len: usize,
 }
@@ -205,23 +205,23 @@ struct Queue {
 impl Queue {
     fn new() -> Self {
         Self {
-            octets: [0; ROOM],
+            bytes: [0; ROOM],
             taken: 0,
             len: 0,
         }
     }
 
-    fn fill(&mut self, octets: &[u8]) -> io::Result<()> {
+    fn fill(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.taken == self.len {
             self.clear();
         }
-        (&mut self.octets[self.len..]).write_all(octets)?;
-        self.len += octets.len();
+        (&mut self.bytes[self.len..]).write_all(bytes)?;
+        self.len += bytes.len();
         Ok(())
     }
 
     fn rest(&self) -> &[u8] {
-        &self.octets[self.taken..self.len]
+        &self.bytes[self.taken..self.len]
     }
 
     fn clear(&mut self) {

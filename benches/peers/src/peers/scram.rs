@@ -214,9 +214,9 @@ fn nonce() -> Result<String> {
     Ok(STANDARD.encode(nonce))
 }
 
-fn fill(octets: &mut [u8]) -> Result<()> {
+fn fill(bytes: &mut [u8]) -> Result<()> {
     use rand::TryRng;
-    Ok(rand::rngs::SysRng.try_fill_bytes(octets)?)
+    Ok(rand::rngs::SysRng.try_fill_bytes(bytes)?)
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
@@ -228,9 +228,9 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn xor(octets: &mut [u8], others: &[u8]) {
-    for (octet, other) in octets.iter_mut().zip(others) {
-        *octet ^= other;
+fn xor(bytes: &mut [u8], others: &[u8]) {
+    for (byte, other) in bytes.iter_mut().zip(others) {
+        *byte ^= other;
     }
 }
 

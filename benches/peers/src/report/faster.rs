@@ -44,13 +44,13 @@ fn logins(text: &mut String, results: &Results) {
     less(
         text,
         "messages of a login",
-        &peers(&results.memory, |costs| number(costs.flights)),
+        &peers(&results.memory, |costs| number(costs.messages)),
         grouped,
     );
     less(
         text,
-        "octets of a login",
-        &peers(&results.memory, |costs| number(costs.octets)),
+        "bytes of a login",
+        &peers(&results.memory, |costs| number(costs.bytes)),
         grouped,
     );
 }
@@ -90,7 +90,7 @@ fn pending(text: &mut String, results: &Results) {
     let opened = |pending: &Pending| pending.opened;
     less(
         text,
-        "octets of heap of a pending login, silent",
+        "bytes of heap of a pending login, silent",
         &peers(&results.pending, silent),
         grouped,
     );
