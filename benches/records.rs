@@ -52,7 +52,7 @@ fn main() {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let (first, last) = (cores.first().copied(), cores.last().copied());
     if !last.is_some_and(core_affinity::set_for_current) {
-        println!("NOT pinned: this system does not allow it.");
+        println!("NOT pinned: this system does not pin threads.");
     }
     let rounds_in_memory = rounds(1000);
     let memory = Memory::new();
