@@ -1,13 +1,13 @@
-//! Messages with their length before them, for protocols that leave that to whoever uses them.
+//! Frames messages with their length, for protocols that leave the framing to their users.
 
 use anyhow::{Result, ensure};
 
 use super::Outbox;
 
-/// More than any message that is framed here.
+/// More bytes than any framed message has.
 const MESSAGE_MAX: usize = 256;
 
-/// The one message that is awaited, in however many pieces it comes.
+/// The message that is awaited, in any number of pieces.
 pub struct Inbox {
     bytes: [u8; HEADER + MESSAGE_MAX],
     len: usize,
@@ -23,7 +23,7 @@ impl Inbox {
         }
     }
 
-    /// The message, once all of it is there.
+    /// Returns the message once it is complete.
     pub fn take(&mut self, received: &[u8]) -> Result<Option<&[u8]>> {
         let room = &mut self.bytes[self.len..];
         ensure!(received.len() <= room.len(), "a message is too long");
@@ -36,15 +36,16 @@ impl Inbox {
         if self.len < end {
             return Ok(None);
         }
-        // Each end speaks in turn, so that nothing else can have come.
-        ensure!(self.len == end, "there is something behind a message");
+        // The ends take turns, so nothing else can have arrived.
+        ensure!(self.len == end, "there are bytes after a message");
         self.len = 0;
         Ok(Some(&self.bytes[HEADER..end]))
     }
 }
 
 impl Outbox {
-    /// Adds the message that `write` puts where it is told, and says the length of.
+    /// Appends the message that `write` writes into the space that it is given. `write` returns the
+    /// length.
     pub fn frame(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<()> {
         let (header, body) = self.room().split_at_mut(HEADER);
         let len = write(body)?;

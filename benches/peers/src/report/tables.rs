@@ -1,4 +1,4 @@
-//! A table for each measurement. Whoever did not run has no numbers in it, and is named.
+//! Writes a table for each measurement. A peer that did not run is named, without numbers.
 
 use std::fmt::Write;
 
@@ -235,7 +235,7 @@ pub fn builds(results: &Results) -> String {
     text
 }
 
-/// countersign's native wire stands out.
+/// Highlights countersign's native protocol.
 fn emphasised(id: Id) -> String {
     match id {
         Id::Native => format!("**{}**", id.name()),
