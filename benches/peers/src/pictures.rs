@@ -47,7 +47,7 @@ pub fn login(results: &Results) -> Result<String> {
     drawn(bottom + 34, |area| {
         let title = "Time of one login over loopback TCP, as a multiple of the bare exchange of three messages";
         write(area, title, (16, 20), 15, TEXT, HPos::Left)?;
-        let note = "logarithmic scale; bars are medians, whiskers quartiles; until both ends are succeeded";
+        let note = "logarithmic scale; bars are medians, whiskers quartiles; until both ends have succeeded";
         write(area, note, (16, 41), 12, TEXT, HPos::Left)?;
         for tick in [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0] {
             if tick > most {

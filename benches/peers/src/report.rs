@@ -107,7 +107,7 @@ fn method(results: &Results) -> String {
   go forth and back too, and all peers log in equally often: {crowd_logins} times in a turn that counts, each client at
   least once.
 - The floor is the three messages of countersign's native wire, 40, 73 and 33 bytes, as constants.
-- A login begins before `connect` and ends when the end that is succeeded last is. Closing is not in it, except in
+- A login begins before `connect` and ends when both ends have succeeded. Closing is not in it, except in
   logins a second: the next begins when the server has closed. Both ends, the kernel's share included, have one core
   in common. In Rust they are two threads of one process, in Python two processes, so that a switch between these
   costs more.
@@ -119,7 +119,7 @@ fn method(results: &Results) -> String {
   message tells the client, but its first can be an old one: the judged row has a third message of one byte
   by which the server learns that the client is alive. The rows beside them are without it, and for Noise with a
   fourth that answers it.
-- In Python too the end that is succeeded last stops the clock, which is the same for both processes: on either wire that
+- In Python too the end that succeeds last stops the clock, which is the same for both processes: on either wire that
   is the listener, and what it says of the time is sent after the login. CPython's `multiprocessing` does not set
   `TCP_NODELAY`, and its messages alternate, so that this costs nothing; no timeout is set in Python.
 - Of each peer's configurations the one is taken whose login in memory costs the least on this machine, chosen once, after

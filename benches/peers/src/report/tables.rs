@@ -13,7 +13,7 @@ pub fn logins(results: &Results) -> String {
     let mut text = "\
 ## One login
 
-From before `connect` until both ends are satisfied. `connect` and `accept` of a new connection over loopback are in
+From before `connect` until both ends have succeeded. `connect` and `accept` of a new connection over loopback are in
 every row, the floor's too.
 
 | | median | p99 | times the floor (quartiles) | messages | bytes |
