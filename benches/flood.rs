@@ -1,25 +1,26 @@
-//! Whether honest clients still get in while strangers flood the listeners with connections that
-//! say nothing, and how much memory such a connection costs.
+//! Measures whether honest clients still get in while attackers flood the listeners with silent
+//! connections, and how much memory such a connection costs.
 //!
-//! For each listener, with a cap of 1,024 and all else as it comes:
+//! For each listener, with a cap of 1,024 and defaults otherwise:
 //!
 //! - 1,000 silent connections a second. Every honest login has to succeed at the first try, or
 //!   this program fails.
-//! - As many as two processes can open. That is more than the queue of the listening socket holds,
-//!   whatever listener empties it, and a client that finds it full tries again after a second.
-//! - 1,000 of them over std and 5,000 over tokio that stay, in a server of its own: the resident
-//!   memory of its process before and after. What the kernel holds for a socket is not in it.
+//! - As many silent connections as two processes can open. That is more than the queue of the
+//!   listening socket holds, with any listener. A client that finds the queue full tries again
+//!   after a second.
+//! - 1,000 silent connections over std and 5,000 over tokio that stay open, in a separate server:
+//!   the resident memory of its process before and after. This is without the kernel's memory.
 //!
-//! Server, attackers and honest clients are processes of their own, all on this machine, and the
-//! attackers come from 200 addresses of its loopback interface. So they also take each other's
-//! processor: clients elsewhere come off better than these. It needs Linux, and a hard limit of
+//! Server, attackers and honest clients are separate processes, all on this machine, and the
+//! attackers come from 200 addresses of its loopback interface. So they share the processor:
+//! clients on other machines are faster than these. The bench needs Linux, and a hard limit of
 //! about 6,000 file descriptors (`ulimit -Hn`).
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         }
         ["hold", address, count] => hold(address.parse().unwrap(), number(count)),
         ["log-in", address, time] => log_in(address.parse().unwrap(), seconds(time)),
-        // The one of them that starts the others.
+        // The process that starts the others.
         [..] => return conduct(&Plan::new(arguments.contains(&"--bench"))),
     }
     ExitCode::SUCCESS
@@ -72,22 +73,21 @@ const CAP: u32 = 1024;
 const RATE: u32 = 1000;
 const AS_MANY_AS_CAN_BE: u32 = 0;
 const ATTACKERS: u32 = 2;
-/// For how long a listener bears with a connection that says nothing: the default, and longer
-/// than anything here takes.
+/// The deadline of a listener, in seconds: the default, and one that is never reached.
 const DEADLINE: &str = "10";
 const ENDLESS: &str = "600";
 
-/// How long an honest client is patient.
+/// The deadline of an honest client.
 const PATIENCE: Duration = Duration::from_secs(10);
 const CLIENTS: u32 = 4;
-/// Between two logins of one client: all of them together log in up to 50 times a second.
+/// The pause between two logins of one client. All clients together log in up to 50 times a second.
 const PAUSE: Duration = Duration::from_millis(80);
 
-/// How much of everything: under `cargo bench` enough to measure, and else enough to show that
+/// The extent of the bench: under `cargo bench` enough to measure, and otherwise enough to show that
 /// the bench works.
 struct Plan {
     measures: bool,
-    /// For how many seconds a flood lasts, how long it is given to fill the cap, and for how long
+    /// The seconds that a flood lasts, the first of them to reach the cap, and the seconds in which
     /// clients then log in.
     flood: u32,
     fills: u32,
@@ -124,7 +124,8 @@ fn conduct(plan: &Plan) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Honest logins in a flood of so many silent connections a second; whether all succeeded.
+/// Logs in while `rate` silent connections a second flood the server. Returns whether all logins
+/// succeeded.
 fn flooded(plan: &Plan, kind: &str, rate: u32) -> bool {
     let mut server = Role::start(&["serve", kind, &CAP.to_string(), DEADLINE]);
     let address = server.says();
@@ -144,13 +145,13 @@ fn flooded(plan: &Plan, kind: &str, rate: u32) -> bool {
     logins.failures.is_empty()
 }
 
-/// Honest logins beside silent connections that stay, and what each of those costs.
+/// Logs in while silent connections stay open, and measures the memory of each of these.
 fn crowded(plan: &Plan, kind: &str, count: u32) {
-    // Those that log in meanwhile give up none of those that stay.
+    // The cap is higher than `count`, so that no login evicts a silent connection.
     let cap = count + 100;
     let mut server = Role::start(&["serve", kind, &cap.to_string(), ENDLESS]);
     let address = server.says();
-    // What is needed once is there after these.
+    // These logins allocate what the server needs once.
     log_ins(&address, 1);
     let before = server.resident();
     let mut holder = Role::start(&["hold", &address, &count.to_string()]);
@@ -164,11 +165,11 @@ fn log_ins(address: &str, time: u32) -> Logins {
     Logins::of(&Role::start(&["log-in", address, &time.to_string()]).ends())
 }
 
-/// A process that has one of the roles, and ends with this one.
+/// A process with one of the roles. Dropping it ends the process.
 struct Role {
     process: Child,
     said: BufReader<ChildStdout>,
-    /// Those that do not end by themselves do so once this is closed.
+    /// Closing it ends a process that does not end by itself.
     _life: ChildStdin,
 }
 
@@ -189,14 +190,14 @@ impl Role {
         }
     }
 
-    /// The next line.
+    /// Returns the next line that the process prints.
     fn says(&mut self) -> String {
         let mut line = String::new();
         self.said.read_line(&mut line).unwrap();
         line.trim_end().into()
     }
 
-    /// Everything that it says until it ends by itself.
+    /// Waits until the process ends by itself, and returns what it printed.
     fn ends(mut self) -> String {
         let mut said = String::new();
         self.said.read_to_string(&mut said).unwrap();
@@ -204,7 +205,7 @@ impl Role {
         said
     }
 
-    /// Its memory, in KiB.
+    /// Returns the memory of the process, in KiB.
     fn resident(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -215,13 +216,13 @@ impl Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// What became of honest logins.
+/// The results of honest logins.
 struct Logins {
     /// In ascending order.
     times: Vec<Duration>,
@@ -229,7 +230,7 @@ struct Logins {
 }
 
 impl Logins {
-    /// From lines that are a time in microseconds or an error.
+    /// Parses lines that are a time in microseconds or an error.
     fn of(lines: &str) -> Self {
         let (mut times, mut failures) = (Vec::new(), BTreeMap::new());
         for line in lines.lines() {
@@ -238,7 +239,7 @@ impl Logins {
                 Err(_) => *failures.entry(line.into()).or_default() += 1,
             }
         }
-        assert!(!lines.is_empty(), "nobody tried to log in");
+        assert!(!lines.is_empty(), "no client tried to log in");
         times.sort();
         Self { times, failures }
     }
@@ -301,7 +302,7 @@ fn serve(kind: &str, cap: u32, deadline: Duration) {
     until_closed();
 }
 
-/// Waits until the process that started this one has no more use for it.
+/// Waits until the process that started this one closes its standard input.
 fn until_closed() {
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
@@ -310,7 +311,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A connection from one of many addresses.
+/// Connects from one of many addresses.
 async fn silent(nth: u32, address: SocketAddr) -> io::Result<TcpStream> {
     let last = u8::try_from(nth % 200).unwrap() + 2;
     let socket = TcpSocket::new_v4()?;
@@ -318,8 +319,8 @@ async fn silent(nth: u32, address: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-/// Opens its share of so many silent connections a second, or as many as it can, and says how
-/// many those were.
+/// Opens its share of `rate` silent connections a second, or as many as it can, and prints how many
+/// it opened.
 fn attack(address: SocketAddr, attacker: u32, rate: u32, time: Duration) {
     let opened = Arc::new(AtomicU32::new(0));
     let flood = async {
@@ -338,12 +339,12 @@ fn attack(address: SocketAddr, attacker: u32, rate: u32, time: Duration) {
             }
         }
     };
-    // Nothing but the time ends it.
+    // The flood only ends by the timeout.
     let _ = runtime().block_on(async { timeout(time, flood).await });
     println!("{}", opened.load(Ordering::Relaxed));
 }
 
-/// One connection, up to its end.
+/// Opens one connection and waits for its end.
 async fn stay(nth: u32, address: SocketAddr, opened: Arc<AtomicU32>) {
     if let Ok(mut stream) = silent(nth, address).await {
         opened.fetch_add(1, Ordering::Relaxed);
@@ -353,17 +354,17 @@ async fn stay(nth: u32, address: SocketAddr, opened: Arc<AtomicU32>) {
 
 const AT_ONCE: u32 = 256;
 
-/// One connection after the other. It does not wait for the end of any: where the queue of a
-/// listening socket overflows, some exist at this end only.
+/// Opens one connection after the other, and waits for the end of none: if the queue of a listening
+/// socket overflows, some connections exist at this end only.
 async fn renew(mut nth: u32, address: SocketAddr, opened: Arc<AtomicU32>) {
-    // All of them together are twice as many as may be pending, so that the server gives up a
-    // connection before it is dropped here.
+    // All attackers together hold twice as many as may be pending, so that the server evicts a
+    // connection before its attacker drops it.
     const HELD: u32 = 2 * CAP / ATTACKERS / AT_ONCE;
     const SOON: Duration = Duration::from_millis(100);
 
     let mut held = VecDeque::new();
     loop {
-        // What was sent and got no answer is sent again after a second, which is too late here.
+        // The system repeats an unanswered attempt after a second, which is too late here.
         if let Ok(Ok(stream)) = timeout(SOON, silent(nth, address)).await {
             opened.fetch_add(1, Ordering::Relaxed);
             held.push_back(stream);
@@ -376,7 +377,8 @@ async fn renew(mut nth: u32, address: SocketAddr, opened: Arc<AtomicU32>) {
     }
 }
 
-/// Opens silent connections, says so once the server has greeted all of them, and keeps them.
+/// Opens silent connections, prints a line once the server has sent F1 to all of them, and keeps them
+/// open.
 fn hold(address: SocketAddr, count: u32) {
     const AT_ONCE: u32 = 50;
 
@@ -402,8 +404,8 @@ fn hold(address: SocketAddr, count: u32) {
     drop(held);
 }
 
-/// Some clients, each of which logs in again and again for so long and says how long each time
-/// took or why it failed.
+/// Runs clients that log in repeatedly for this time. Each prints how long a login took or why it
+/// failed.
 fn log_in(address: SocketAddr, time: Duration) {
     runtime().block_on(async {
         let clients: JoinSet<()> = (0..CLIENTS).map(|_| client(address, time)).collect();
@@ -424,7 +426,7 @@ async fn client(address: SocketAddr, time: Duration) {
         match timeout(PATIENCE, attempt).await {
             Ok(Ok(())) => println!("{}", first.elapsed().as_micros()),
             Ok(Err(error)) => println!("{error}"),
-            Err(_) => println!("no patience is left"),
+            Err(_) => println!("timed out"),
         }
         sleep(PAUSE).await;
     }

@@ -1,34 +1,35 @@
-//! The CPU time of each side of a handshake, against the hashing that it cannot do without.
+//! Measures the CPU time of each side of a handshake, relative to nine compressions of SHA-256.
 //!
-//! With an empty key id and an empty service the three tags are made over 83, 116 and 116 octets
-//! under keys that were absorbed before. Each is three compressions of SHA-256, two inside and one
-//! outside, so that a side needs nine; whatever else it does is its own. A side should take no
-//! more than 1.6 times as long as they do. The nonce is left out of that, since it is the
-//! operating system's time, and measured beside it.
+//! With an empty key id and an empty service the three tags cover 83, 116 and 116 bytes, under keys
+//! that were absorbed before. Each tag is three compressions, two inside and one outside, so a side
+//! needs nine. A side should take at most 1.6 times as long as nine compressions. This is without
+//! the nonce, which is the operating system's time and is measured separately.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
-use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use countersign::handshake::{self, Mode, Progress, Prologue, Receive, Transcript, client, server};
+use countersign::handshake::{self, Mode};
 use countersign::{Key, Session};
 use criterion::Criterion;
+use rand::TryRng;
 use rand::rngs::SysRng;
-use rand::{TryCryptoRng, TryRng};
 use sha2::block_api::compress256;
 
+#[path = "common/core.rs"]
+mod core;
 #[path = "common/turns.rs"]
 mod turns;
+use self::core::Core;
 use turns::{Times, in_turn, rounds};
 
-/// Long enough for the clock, and short enough to be interrupted seldom.
+/// Long enough for the clock, and short enough to be rarely interrupted.
 const BATCH: u32 = 500;
 
 fn main() {
@@ -44,82 +45,33 @@ fn main() {
     criterion.final_summary();
 }
 
-/// What exists before a handshake begins, and the flights of one whose nonces are known, so that
-/// each side can be run without the other.
 struct Bench {
-    key: Key,
+    core: Core,
     another_key: Key,
-    prologue: Prologue,
-    config: server::Config,
-    f1: [u8; 40],
-    f2: [u8; 73],
-    f3: [u8; 33],
 }
 
 impl Bench {
     fn new() -> Self {
-        let key = Key::new("what both ends of this one share").unwrap();
-        let prologue = Prologue::EMPTY;
-        let config = server::Config::new(prologue.clone());
-
-        let mode = Mode::Authenticate;
-        let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-        let await_challenge =
-            client::start(&mut clients, &prologue, mode, &key, &mut NC.clone()).unwrap();
-        let (challenge, await_response) =
-            config.start(&mut servers, mode, &mut NS.clone()).unwrap();
-        let (response, _) = deliver(await_challenge, challenge.as_ref());
-        let (verdict, outcome) = deliver(await_response, response.as_ref()).verify(Some(&key));
-        assert!(outcome.is_ok());
-
         Self {
-            f1: challenge.as_ref().try_into().unwrap(),
-            f2: response.as_ref().try_into().unwrap(),
-            f3: verdict.as_ref().try_into().unwrap(),
+            core: Core::new(Mode::Authenticate),
             another_key: Key::new("what only one of the two ends has").unwrap(),
-            key,
-            prologue,
-            config,
         }
     }
 
     fn client(&self) -> Session {
-        let mode = Mode::Authenticate;
-        let mut transcript = Transcript::new();
-        let started = client::start(
-            &mut transcript,
-            &self.prologue,
-            mode,
-            &self.key,
-            &mut NC.clone(),
-        );
-        let (response, await_verdict) = deliver(started.unwrap(), black_box(&self.f1));
-        black_box(response.as_ref());
-        deliver(await_verdict, black_box(&self.f3))
+        self.core.client()
     }
 
     fn server(&self) -> Session {
-        self.serve(Some(&self.key)).unwrap()
+        self.core.server(Some(&self.core.key)).unwrap()
     }
 
     fn deny_unknown_key_id(&self) -> handshake::Error {
-        self.serve(None).unwrap_err()
+        self.core.server(None).unwrap_err()
     }
 
     fn deny_wrong_proof(&self) -> handshake::Error {
-        self.serve(Some(&self.another_key)).unwrap_err()
-    }
-
-    fn serve(&self, key: Option<&Key>) -> Result<Session, handshake::Error> {
-        let mut transcript = Transcript::new();
-        let started = self
-            .config
-            .start(&mut transcript, Mode::Authenticate, &mut NS.clone());
-        let (challenge, await_response) = started.unwrap();
-        black_box(challenge.as_ref());
-        let (verdict, outcome) = deliver(await_response, black_box(&self.f2)).verify(key);
-        black_box(verdict.as_ref());
-        outcome
+        self.core.server(Some(&self.another_key)).unwrap_err()
     }
 
     fn print_ratios(&self, rounds: usize) {
@@ -181,14 +133,14 @@ impl Bench {
 
 const NINE: [[u8; 64]; 9] = [[0x5c; 64]; 9];
 
-/// The fastest way to have nine.
+/// Runs nine compressions in the fastest way.
 fn nine_in_one_call() -> [u32; 8] {
     let mut state = black_box([0x6a09_e667; 8]);
     compress256(&mut state, black_box(&NINE));
     state
 }
 
-/// As HMAC has to have them: two blocks of the message, and one of what they gave.
+/// Runs nine compressions as HMAC needs them: two for the message, and one for their result.
 fn nine_for_three_tags() -> [u32; 8] {
     let mut state = black_box([0x6a09_e667; 8]);
     for tag in black_box(&NINE).chunks(3) {
@@ -211,41 +163,3 @@ fn batch<T>(routine: impl Fn() -> T) -> Duration {
     }
     start.elapsed()
 }
-
-/// Hands a whole flight over in one piece, as a socket mostly does.
-fn deliver<R: Receive>(mut state: R, flight: &[u8]) -> R::Next {
-    let space = state.space();
-    assert_eq!(space.len(), flight.len());
-    space.copy_from_slice(flight);
-    match state.advance(flight.len()) {
-        Ok(Progress::Done(next)) => next,
-        Ok(Progress::More(_)) => panic!("{} is not whole", R::FLIGHT),
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// A generator that costs next to nothing and always gives the same nonce.
-#[derive(Clone)]
-struct Fixed(u8);
-
-const NC: Fixed = Fixed(0xc0);
-const NS: Fixed = Fixed(0x50);
-
-impl TryRng for Fixed {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        dst.fill(black_box(self.0));
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Fixed {}

@@ -1,16 +1,16 @@
-//! One login over TCP on loopback, from `connect` until both ends are satisfied, against the same
-//! three flights with constants in the place of cryptography and of randomness.
+//! Measures one login over TCP on loopback, from `connect` until both ends succeed, relative to the
+//! same three messages with constants instead of cryptography and randomness.
 //!
-//! Both ends share one core, so that every cycle of either counts; and each login of one kind is
-//! compared with its neighbours of the others. What no handshake of this protocol can do without,
-//! a draw and nine compressions a side, is measured beside them, and so is a handshake under a
-//! [`Deadline`]: each call to the socket is another to set its timeout.
+//! Both ends share one core, so that every cycle of either counts. Each login of one kind is
+//! compared with its neighbours of the other kinds. The bench also measures what no handshake of
+//! this protocol can avoid, a nonce and nine compressions a side, and a handshake under a
+//! [`Deadline`], in which each call to the socket needs another that sets its timeout.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::hint::black_box;
@@ -33,11 +33,11 @@ use turns::{Times, in_turn, rounds};
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 fn main() {
-    // Before there is a second thread, since that inherits it.
+    // Before there is a second thread, which inherits the core.
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     match cores.last() {
         Some(&core) if core_affinity::set_for_current(core) => println!("Both ends on one core."),
-        _ => println!("NOT on one core: this system does not let a thread be pinned."),
+        _ => println!("NOT on one core: this system does not pin threads."),
     }
 
     let ends = Ends::new();
@@ -47,7 +47,7 @@ fn main() {
         rounds,
         [
             &mut || ends.login(Kind::Constants),
-            &mut || ends.login(Kind::DrawsAndCompressions),
+            &mut || ends.login(Kind::NoncesAndCompressions),
             &mut || ends.login(Kind::Handshake),
             &mut || ends.login(Kind::HandshakeUnderDeadline),
         ],
@@ -61,7 +61,7 @@ fn main() {
     };
     let base = print("constants", &constants);
     for (name, times) in [
-        ("draws and compressions alone", &alone),
+        ("nonces and compressions alone", &alone),
         ("handshake", &handshake),
         ("handshake under a deadline", &deadline),
     ] {
@@ -75,9 +75,9 @@ fn main() {
 #[derive(Clone, Copy)]
 enum Kind {
     Constants,
-    /// The constants, and what no handshake of this protocol can do without: a draw and nine
-    /// compressions a side.
-    DrawsAndCompressions,
+    /// The constants, and what no handshake of this protocol can avoid: a nonce and nine compressions
+    /// a side.
+    NoncesAndCompressions,
     Handshake,
     HandshakeUnderDeadline,
 }
@@ -86,8 +86,8 @@ impl Kind {
     fn client(self, stream: &mut TcpStream, key: &Key) {
         match self {
             Self::Constants => constants_client(stream).unwrap(),
-            Self::DrawsAndCompressions => {
-                draw_and_compress();
+            Self::NoncesAndCompressions => {
+                generate_and_compress();
                 constants_client(stream).unwrap();
             }
             Self::Handshake => drop(client_authenticate(stream, key).unwrap()),
@@ -101,8 +101,8 @@ impl Kind {
     fn server(self, stream: &mut TcpStream, key: &Key) {
         match self {
             Self::Constants => constants_server(stream).unwrap(),
-            Self::DrawsAndCompressions => {
-                draw_and_compress();
+            Self::NoncesAndCompressions => {
+                generate_and_compress();
                 constants_server(stream).unwrap();
             }
             Self::Handshake => drop(server_authenticate(stream, key).unwrap()),
@@ -122,8 +122,8 @@ struct Ends {
     address: SocketAddr,
     /// What the server does on the next connection.
     kind: Arc<Mutex<Kind>>,
-    /// When the server was satisfied; the connection is closed by then.
-    satisfied: Receiver<Instant>,
+    /// The time at which the server succeeded. It has closed the connection by then.
+    succeeded: Receiver<Instant>,
 }
 
 impl Ends {
@@ -132,21 +132,20 @@ impl Ends {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let kind = Arc::new(Mutex::new(Kind::Constants));
-        let (satisfaction, satisfied) = mpsc::channel();
+        let (success, succeeded) = mpsc::channel();
         let (servers_key, servers_kind) = (key.clone(), kind.clone());
-        thread::spawn(move || serve(&listener, &servers_key, &servers_kind, &satisfaction));
+        thread::spawn(move || serve(&listener, &servers_key, &servers_kind, &success));
         Self {
             key,
             address,
             kind,
-            satisfied,
+            succeeded,
         }
     }
 
-    /// How long one login took, until the end that was satisfied last.
+    /// Returns the time of one login, until both ends have succeeded.
     ///
-    /// How each end learns of the other's satisfaction is not part of it, nor is the closing of
-    /// the connection.
+    /// It includes neither the closing of the connection nor the channel between the threads.
     fn login(&self, kind: Kind) -> Duration {
         *self.kind.lock().unwrap() = kind;
         let start = Instant::now();
@@ -154,12 +153,12 @@ impl Ends {
         stream.set_nodelay(true).unwrap();
         kind.client(&mut stream, &self.key);
         let clients = Instant::now();
-        let servers = self.satisfied.recv().unwrap();
+        let servers = self.succeeded.recv().unwrap();
         clients.max(servers) - start
     }
 }
 
-fn serve(listener: &TcpListener, key: &Key, kind: &Mutex<Kind>, satisfaction: &Sender<Instant>) {
+fn serve(listener: &TcpListener, key: &Key, kind: &Mutex<Kind>, success: &Sender<Instant>) {
     loop {
         let (mut stream, _) = listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
@@ -167,7 +166,7 @@ fn serve(listener: &TcpListener, key: &Key, kind: &Mutex<Kind>, satisfaction: &S
         kind.server(&mut stream, key);
         let servers = Instant::now();
         drop(stream);
-        satisfaction.send(servers).unwrap();
+        success.send(servers).unwrap();
     }
 }
 
@@ -190,7 +189,7 @@ fn constants_server(stream: &mut TcpStream) -> io::Result<()> {
     stream.flush()
 }
 
-fn draw_and_compress() {
+fn generate_and_compress() {
     let mut nonce = [0; 32];
     SysRng.try_fill_bytes(&mut nonce).unwrap();
     black_box(nonce);

@@ -1,15 +1,15 @@
-//! One login over TCP on loopback on the wire of Python's `multiprocessing`, from `connect` until
-//! the client is satisfied: between Rust and Rust, Rust and Python, and Python and Python.
+//! Measures one login over TCP on loopback in the protocol of Python's `multiprocessing`, from
+//! `connect` until the client succeeds: Rust with Rust, Rust with Python, and Python with Python.
 //!
-//! All share one core, so that every cycle of either end counts; and each login of one pair is
-//! compared with its neighbours of the others. Rust with Rust should take no more than 0.6 times
-//! as long as Python with Python.
+//! All share one core, so that every cycle of either end counts. Each login of one pair is compared
+//! with its neighbours of the other pairs. Rust with Rust should take at most 0.6 times as long as
+//! Python with Python.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::cell::RefCell;
@@ -36,11 +36,11 @@ fn main() {
         println!("NOT RUN: there is no CPython of 3.12 or later.");
         return;
     };
-    // Before there is a second thread or process, since those inherit it.
+    // Before there is a second thread or process, which inherits the core.
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     match cores.last() {
         Some(&core) if core_affinity::set_for_current(core) => println!("Both ends on one core."),
-        _ => println!("NOT on one core: this system does not let a thread be pinned."),
+        _ => println!("NOT on one core: this system does not pin threads."),
     }
 
     let rusts = listen();
@@ -84,7 +84,7 @@ fn main() {
     }
 }
 
-/// Serves one connection after the other, on a thread of its own.
+/// Serves one connection after the other in a thread.
 fn listen() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -97,7 +97,7 @@ fn listen() -> SocketAddr {
     address
 }
 
-/// How long the client took.
+/// Returns the client's time.
 fn login(address: SocketAddr) -> Duration {
     let start = Instant::now();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -105,7 +105,7 @@ fn login(address: SocketAddr) -> Duration {
     start.elapsed()
 }
 
-/// One end in Python, which does not outlive the bench.
+/// One end in Python. Dropping it ends the process.
 struct Process {
     child: Child,
     stdin: ChildStdin,
@@ -135,7 +135,7 @@ impl Process {
         line.trim_end().to_owned()
     }
 
-    /// How long the client took, by its own clock.
+    /// Returns the client's time, by its own clock.
     fn login(&mut self, address: SocketAddr) -> Duration {
         writeln!(self.stdin, "{address}").unwrap();
         Duration::from_secs_f64(self.line().parse().unwrap())

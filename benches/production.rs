@@ -1,27 +1,27 @@
-//! What a server in production asks: how many logins it gives over tokio, what a connection costs
-//! that is still pending, and what a look-up costs in a large ring.
+//! Measures what matters for a server in production: logins a second over tokio, the memory of a
+//! pending connection, and the look-up in a large key ring.
 //!
-//! Each is compared, in one run and in turn, with the same thing without this crate:
+//! Each is compared, in one run and in turn, with the same work without this crate:
 //!
-//! - Logins a second at 1, 100 and 1,000 clients at once, against flights of constants; those under
-//!   a deadline against constants under tokio's own timeout. There should be at least 0.9 times as
-//!   many.
-//! - The heap of a connection that is pending in the listener, against a task that holds a socket
-//!   and awaits a read. It should be at most 2 KiB more.
-//! - A look-up among 100,000 keys in random order, against a map that gives clones of the same
-//!   keys. It should take at most twice as long.
+//! - Logins a second at 1, 100 and 1,000 clients at once, relative to messages of constants. Logins
+//!   under a deadline are compared with constants under tokio's own timeout. The ratio should be at
+//!   least 0.9.
+//! - The heap of a connection that is pending in the listener, compared with a task that holds a
+//!   socket and awaits a read. It should be at most 2 KiB more.
+//! - A look-up among 100,000 keys in random order, compared with a map that returns clones of the
+//!   same keys. It should take at most twice as long.
 //!
-//! Both ends of a login, and the runtime, share one thread on one core: so every cycle of either
+//! Both ends of a login, and the runtime, share one thread on one core. So every cycle of either
 //! counts, and nothing depends on when the system wakes another core. The clients' cryptography
-//! counts too, so a server whose clients are elsewhere comes off better than this.
+//! counts too, so a server with clients on other machines is faster than this.
 //!
-//! It needs about 4,200 file descriptors (`ulimit -n`).
+//! The bench needs about 4,200 file descriptors (`ulimit -n`).
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::borrow::Cow;
@@ -45,18 +45,18 @@ mod turns;
 use turns::{Times, in_turn, rounds};
 
 fn main() {
-    // Before there is a second thread, since that inherits it.
+    // Before there is a second thread, which inherits the core.
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     match cores.last() {
         Some(&core) if core_affinity::set_for_current(core) => println!("All of it on one core."),
-        _ => println!("NOT on one core: this system does not let a thread be pinned."),
+        _ => println!("NOT on one core: this system does not pin threads."),
     }
     logins();
     pending();
     look_ups();
 }
 
-/// A deadline that is never over.
+/// A deadline that is never reached.
 const LONG: Duration = Duration::from_secs(60);
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// How many clients there are at once, and how often each of them logs in for one measurement.
+/// The number of clients at once, and how often each of them logs in for one measurement.
 const CROWDS: [(u32, u32); 3] = [(1, 1500), (100, 15), (1000, 2)];
 
 fn logins() {
@@ -73,7 +73,7 @@ fn logins() {
     let key = Key::new("what both ends of this one share").unwrap();
     let ring = Keyring::new();
     ring.insert(key.clone());
-    // Tasks borrow nothing that may end.
+    // Leaked, because a task can only borrow what is static.
     let client: &'static Client = Box::leak(Box::new(Client::new(key)));
     let server: &'static Server<Keyring> = Box::leak(Box::new(Server::new(ring)));
 
@@ -85,8 +85,7 @@ fn logins() {
             clients,
             times,
         };
-        // Each kind is made of futures of its own: the constants do not pay for the size of the
-        // others.
+        // Each kind has its own futures, so that the constants do not pay for the size of the others.
         let kinds: [&mut dyn FnMut() -> Duration; 4] = [
             &mut || crowd.log_in(constants_client, constants_server),
             &mut || {
@@ -128,7 +127,7 @@ fn logins() {
         };
         let (bare, limited) = (
             (&constants, "the constants"),
-            (&timeout, "those under a timeout"),
+            (&timeout, "constants under a timeout"),
         );
         print("constants", &constants, &[]);
         print("constants under a timeout", &timeout, &[bare]);
@@ -137,7 +136,7 @@ fn logins() {
     }
 }
 
-/// So many clients, each of which logs in so many times.
+/// A number of clients, each of which logs in a number of times.
 struct Crowd<'r> {
     runtime: &'r Runtime,
     clients: u32,
@@ -145,7 +144,7 @@ struct Crowd<'r> {
 }
 
 impl Crowd<'_> {
-    /// From the first `connect` until both ends of the last login are satisfied.
+    /// Returns the time from the first `connect` until both ends of the last login have succeeded.
     fn log_in<C, S>(
         &self,
         client: impl Fn(TcpStream) -> C + Copy + Send + 'static,
@@ -165,8 +164,8 @@ impl Crowd<'_> {
                 tasks.spawn(async move {
                     for _ in 0..times {
                         let stream = TcpStream::connect(address).await.unwrap();
-                        // Closed by a reset: else the system keeps each for a minute, and soon
-                        // has no more ports.
+                        // Closed by a reset. Otherwise the system would keep each port for a
+                        // minute and run out of ports.
                         stream.set_zero_linger().unwrap();
                         client(stream).await;
                     }
@@ -206,13 +205,13 @@ async fn constants_server(mut stream: TcpStream) {
     stream.flush().await.unwrap();
 }
 
-/// A power of two, so that the listener's queue, which grows by doubling, has no room to spare.
+/// A power of two, so that the listener's queue, which grows by doubling, has no unused space.
 const PENDING: u32 = 2048;
 
 fn pending() {
     let runtime = runtime();
     let server = Server::new(Keyring::new());
-    println!("\nA pending connection, as the mean of {PENDING}, in octets.");
+    println!("\nA pending connection, mean of {PENDING}, in bytes.");
     let handshake = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = (TcpStream::connect(listener.local_addr().unwrap()).await).unwrap();
@@ -229,9 +228,9 @@ fn pending() {
     println!("{:<30}{:>7.0} more", "", ours - bare);
 }
 
-/// The heap that one connection takes as long as its client is silent, once the server has spoken.
+/// Returns the heap of one connection after the server has sent F1 and while its client is silent.
 ///
-/// All of it is allocated on this thread: the runtime has no other.
+/// All of it is allocated on this thread, because the runtime has no other.
 fn heap_of_each<L>(listen: impl FnOnce(TcpListener) -> L) -> f64 {
     let runtime = runtime();
     let (socket, address) = runtime.block_on(async {
@@ -253,21 +252,21 @@ fn heap_of_each<L>(listen: impl FnOnce(TcpListener) -> L) -> f64 {
     f64::from(i32::try_from(info.bytes_current).unwrap()) / f64::from(PENDING)
 }
 
-/// As little as a server can do that speaks first.
+/// The smallest server that sends first.
 async fn greet(socket: TcpListener) {
     loop {
         let (mut stream, _) = socket.accept().await.unwrap();
         spawn(async move {
             stream.write_all(&F1).await.unwrap();
-            // Its outcome is that of a client that goes away.
+            // It only returns once the client goes away.
             stream.read_u8().await.is_ok()
         });
     }
 }
 
-/// A client that has received the first flight and says nothing.
+/// A client that received F1 and sends nothing.
 async fn greeted(address: SocketAddr) -> StdTcpStream {
-    // Not one of tokio's, whose heap would be counted.
+    // Not tokio's stream, whose heap would be counted.
     let stream = StdTcpStream::connect(address).unwrap();
     stream.set_nonblocking(true).unwrap();
     loop {
@@ -281,7 +280,7 @@ async fn greeted(address: SocketAddr) -> StdTcpStream {
 
 const KEYS: usize = 100_000;
 
-/// Long enough for the clock, and short enough to be interrupted seldom.
+/// Long enough for the clock, and short enough to be rarely interrupted.
 const BATCH: usize = 2000;
 
 fn look_ups() {
@@ -299,8 +298,8 @@ fn look_ups() {
     shuffle(&mut ids);
 
     let rounds = rounds(500);
-    // Each takes another batch in each round, and none that the other has just taken: the ids would
-    // be in a cache.
+    // Each takes a new batch in each round, and not one that the other has just taken, whose ids
+    // would be in a cache.
     let mut maps = ids.chunks_exact(BATCH).cycle();
     let mut rings = maps.clone().skip(ids.len() / BATCH / 2);
     let [map, ring] = in_turn(
@@ -331,9 +330,9 @@ fn time<'k>(batch: &[KeyId], find: impl Fn(&[u8]) -> Option<Cow<'k, Key>>) -> Du
     start.elapsed()
 }
 
-/// In an order that has nothing to do with where the keys lie.
+/// Makes the order independent of the addresses of the keys.
 fn shuffle<T>(items: &mut [T]) {
-    // A linear congruential generator (Knuth's MMIX) is random enough for that.
+    // A linear congruential generator (Knuth's MMIX) is random enough.
     let mut state = 1_u64;
     for end in (1..items.len()).rev() {
         state =

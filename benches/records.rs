@@ -1,18 +1,17 @@
-//! What the records of mode 1 cost, against the hashing and the copying that they cannot do
-//! without.
+//! Measures what the records of mode 1 cost, relative to the hashing and copying that they need.
 //!
-//! In memory, sealing and opening records of 16 KiB should have at least 0.95 of the throughput
-//! of HMAC-SHA-256 over the same octets. Over TCP on loopback a protected stream should have at
-//! least 0.8 of what HMAC-SHA-256 and the copy allow. That is measured twice: as all the hashing
-//! and then a copy without any, and as a program that does nothing but hash and make one call to
-//! the socket for each record. Both ends share one core, so that every cycle of either counts;
-//! then each has its own. At last a gigabyte goes through, with a checksum at both ends.
+//! In memory, sealing and opening records of 16 KiB should have at least 0.95 of the throughput of
+//! HMAC-SHA-256 over the same bytes. Over TCP on loopback a protected stream should have at least
+//! 0.8 of the throughput of HMAC-SHA-256 and the copy. The bench measures this baseline twice: all
+//! the hashing and then a bare copy, and a program that only hashes and makes one call to the
+//! socket for each record. First both ends share one core, so that every cycle of either counts.
+//! Then each has its own core. In the end a gigabyte goes through, with a checksum at both ends.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a bench that panics has measured nothing"
+    reason = "a failed bench panics"
 )]
 
 use std::cell::RefCell;
@@ -24,34 +23,36 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
-use countersign::handshake::{Mode, Progress, Prologue, Receive, Transcript, client, server};
+use countersign::handshake::Mode;
 use countersign::record::{OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
 use countersign::{Client, Key, Protected, Server};
 use hmac::{Hmac, KeyInit, Mac};
-use rand::rngs::SysRng;
 use sha2::Sha256;
 
+#[path = "common/core.rs"]
+mod core;
 #[path = "common/turns.rs"]
 mod turns;
+use self::core::Core;
 use turns::{Times, in_turn, rounds};
 
 const RECORD_MAX: usize = PAYLOAD_MAX + OVERHEAD;
 
-/// What a tag is made of: the number of the record, which is not sent, its length, and payload.
+/// The bytes that a tag covers: the number of the record, which is not sent, its length and payload.
 const COVERED: usize = 8 + 2 + PAYLOAD_MAX;
 
-/// The records of one measurement in memory: a mebibyte, which stays in a cache.
+/// The number of records of one measurement in memory: a mebibyte, which fits into a cache.
 const BATCH: usize = 64;
 
-/// The records of one measurement over TCP: four mebibytes, which is more than the sockets hold.
+/// The number of records of one measurement over TCP: four mebibytes, more than the sockets hold.
 const SENT: usize = 256;
 
 fn main() {
-    // A thread that is pinned knows of its own core only, and those that it starts are pinned too.
+    // Asked first: a pinned thread sees only its own core, and the threads that it starts inherit it.
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let (first, last) = (cores.first().copied(), cores.last().copied());
     if !last.is_some_and(core_affinity::set_for_current) {
-        println!("NOT pinned: this system does not let a thread be.");
+        println!("NOT pinned: this system does not pin threads.");
     }
     let rounds_in_memory = rounds(1000);
     let memory = Memory::new();
@@ -77,7 +78,7 @@ fn main() {
     gigabyte(rounds(1024));
 }
 
-/// The hashing of both ends takes turns where they share a core, and else passes at the same time.
+/// Measures over TCP. Ends that share a core hash one after the other, so the baseline hashes twice.
 fn over_tcp(place: &str, memory: &Memory, ends: [Option<CoreId>; 2]) {
     let rounds = rounds(500);
     let hashed = if ends[0] == ends[1] { 2 * SENT } else { SENT };
@@ -107,7 +108,7 @@ fn over_tcp(place: &str, memory: &Memory, ends: [Option<CoreId>; 2]) {
     print("protected", &protected, SENT, &than);
 }
 
-/// Throughputs, and what share they are of others.
+/// Prints a throughput, and its ratio to others.
 fn print(name: &str, times: &Times, records: usize, bases: &[(&Times, &str)]) {
     let mebibytes = u32::try_from(records).unwrap() / 64;
     let each = times.in_units_of(mebibytes * Duration::from_secs(1));
@@ -118,9 +119,9 @@ fn print(name: &str, times: &Times, records: usize, bases: &[(&Times, &str)]) {
     }
 }
 
-fn bare_tag(key: &Hmac<Sha256>, octets: &[u8]) -> [u8; 32] {
+fn bare_tag(key: &Hmac<Sha256>, bytes: &[u8]) -> [u8; 32] {
     let mut mac = key.clone();
-    mac.update(octets);
+    mac.update(bytes);
     mac.finalize().into_bytes().into()
 }
 
@@ -132,7 +133,7 @@ fn bare_key() -> Hmac<Sha256> {
 struct Memory {
     key: Hmac<Sha256>,
     ends: RefCell<(Sealer, Opener)>,
-    /// Sealed in one measurement, opened in the next.
+    /// One measurement seals these records, and the next opens them.
     records: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -145,7 +146,7 @@ impl Memory {
         }
     }
 
-    /// The tags of so many records, without any records.
+    /// Computes the tags of `count` records, without sealing any.
     fn bare(&self, count: usize) -> Duration {
         let records = self.records.borrow();
         let start = Instant::now();
@@ -177,43 +178,25 @@ impl Memory {
     }
 }
 
-/// The sealer and the opener of what a client sends.
+/// Returns the sealer and the opener of the records that a client sends.
 fn direction() -> (Sealer, Opener) {
-    let key = Key::new("what both ends of this one share").unwrap();
-    let (prologue, mode) = (Prologue::EMPTY, Mode::Protect);
-    let config = server::Config::new(prologue.clone());
-    let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-    let await_challenge = client::start(&mut clients, &prologue, mode, &key, &mut SysRng).unwrap();
-    let (f1, await_response) = config.start(&mut servers, mode, &mut SysRng).unwrap();
-    let (f2, await_verdict) = deliver(await_challenge, f1.as_ref());
-    let (f3, server) = deliver(await_response, f2.as_ref()).verify(Some(&key));
-    let mut client = deliver(await_verdict, f3.as_ref());
-    let (sealer, _) = client.records().unwrap();
-    let (_, opener) = server.unwrap().records().unwrap();
+    let core = Core::new(Mode::Protect);
+    let (sealer, _) = core.client().records().unwrap();
+    let mut server = core.server(Some(&core.key)).unwrap();
+    let (_, opener) = server.records().unwrap();
     (sealer, opener)
-}
-
-fn deliver<R: Receive>(mut state: R, flight: &[u8]) -> R::Next {
-    let space = state.space();
-    assert_eq!(space.len(), flight.len());
-    space.copy_from_slice(flight);
-    match state.advance(flight.len()) {
-        Ok(Progress::Done(next)) => next,
-        Ok(Progress::More(_)) => panic!("{} is not whole", R::FLIGHT),
-        Err(error) => panic!("{error}"),
-    }
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Octets, as many as the records have.
+    /// Copies as many bytes as the records have.
     Copy,
-    /// The same, with a tag computed over each record at both ends.
+    /// Copies too, and computes a tag over each record at both ends.
     HashAndCopy,
     Protected,
 }
 
-/// A connection, and a thread at either end that waits to be told to send or to receive.
+/// A connection with a thread at either end. Each run sends the records once.
 struct Lane {
     start: Sender<()>,
     received: Receiver<()>,
@@ -239,7 +222,7 @@ impl Lane {
         Self { start, received }
     }
 
-    /// Until the receiver has all of it.
+    /// Sends the records and returns the time until the receiver has all of them.
     fn run(&self) -> Duration {
         let start = Instant::now();
         self.start.send(()).unwrap();
@@ -248,7 +231,8 @@ impl Lane {
     }
 }
 
-/// Left to itself the scheduler has both ends of a socket now on one core and now on two.
+/// Runs a routine in a thread on this core. Without it the scheduler would move the ends of a socket
+/// between one core and two.
 fn on_core(core: Option<CoreId>, routine: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         core.map(core_affinity::set_for_current);
@@ -258,29 +242,29 @@ fn on_core(core: Option<CoreId>, routine: impl FnOnce() + Send + 'static) {
 
 fn bare_sender(mut stream: TcpStream, hashes: bool, started: &Receiver<()>) {
     let key = bare_key();
-    let mut octets = vec![7; COVERED + 16];
+    let mut bytes = vec![7; COVERED + 16];
     while started.recv().is_ok() {
         for _ in 0..SENT {
             if hashes {
-                let tag = bare_tag(&key, &octets[..COVERED]);
-                octets[COVERED..].copy_from_slice(&tag[..16]);
+                let tag = bare_tag(&key, &bytes[..COVERED]);
+                bytes[COVERED..].copy_from_slice(&tag[..16]);
             }
-            stream.write_all(&octets[8..]).unwrap();
+            stream.write_all(&bytes[8..]).unwrap();
         }
     }
 }
 
 fn bare_receiver(mut stream: TcpStream, hashes: bool, all_there: &Sender<()>) {
     let key = bare_key();
-    let mut octets = vec![7; COVERED + 16];
+    let mut bytes = vec![7; COVERED + 16];
     loop {
         for _ in 0..SENT {
-            if stream.read_exact(&mut octets[8..]).is_err() {
+            if stream.read_exact(&mut bytes[8..]).is_err() {
                 return;
             }
             if hashes {
-                let tag = bare_tag(&key, &octets[..COVERED]);
-                assert_eq!(octets[COVERED..], tag[..16]);
+                let tag = bare_tag(&key, &bytes[..COVERED]);
+                assert_eq!(bytes[COVERED..], tag[..16]);
             }
         }
         if all_there.send(()).is_err() {
@@ -333,36 +317,36 @@ fn protected() -> (Protected<TcpStream>, Protected<TcpStream>) {
     (client.join().unwrap(), server)
 }
 
-/// Sends so many mebibytes, of which no two words are alike, and compares the checksums.
+/// Sends this number of mebibytes, in which no two words are equal, and compares the checksums.
 fn gigabyte(mebibytes: usize) {
     let (mut near, mut far) = protected();
     let start = Instant::now();
     let sent = thread::spawn(move || {
         let (mut word, mut sum) = (1_u64, 0);
-        let mut octets = vec![0; 1 << 20];
+        let mut bytes = vec![0; 1 << 20];
         for _ in 0..mebibytes {
-            for place in octets.as_chunks_mut().0 {
+            for place in bytes.as_chunks_mut().0 {
                 word = (word.wrapping_mul(6_364_136_223_846_793_005))
                     .wrapping_add(1_442_695_040_888_963_407);
                 *place = word.to_ne_bytes();
             }
-            sum = checksum(sum, &octets);
-            near.write_all(&octets).unwrap();
+            sum = checksum(sum, &bytes);
+            near.write_all(&bytes).unwrap();
         }
         near.close().unwrap();
         sum
     });
     let mut received = 0;
-    let mut octets = vec![0; 1 << 20];
+    let mut bytes = vec![0; 1 << 20];
     for _ in 0..mebibytes {
-        far.read_exact(&mut octets).unwrap();
-        received = checksum(received, &octets);
+        far.read_exact(&mut bytes).unwrap();
+        received = checksum(received, &bytes);
     }
-    assert_eq!(far.read(&mut octets).unwrap(), 0, "octets behind the last");
+    assert_eq!(far.read(&mut bytes).unwrap(), 0, "bytes after the last");
     assert_eq!(
         received,
         sent.join().unwrap(),
-        "what came is not what was sent"
+        "what arrived is not what was sent"
     );
     println!(
         "{mebibytes} MiB arrived with the checksum {received:016x}, in {:.2?}.",
@@ -370,9 +354,9 @@ fn gigabyte(mebibytes: usize) {
     );
 }
 
-/// What is swapped changes it as what is altered does.
-fn checksum(sum: u64, octets: &[u8]) -> u64 {
-    let (words, _) = octets.as_chunks();
+/// Adds words to a checksum, which depends on their order too.
+fn checksum(sum: u64, bytes: &[u8]) -> u64 {
+    let (words, _) = bytes.as_chunks();
     words.iter().fold(sum, |sum, word| {
         sum.rotate_left(5) ^ u64::from_ne_bytes(*word)
     })

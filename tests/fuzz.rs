@@ -1,7 +1,6 @@
-//! The bodies of the fuzz targets, over the inputs that are kept for them and over alterations of
-//! these.
+//! Runs the bodies of the fuzz targets over the corpora and over alterations of their files.
 //!
-//! The directory `fuzz` of the repository has the targets themselves, which call the same bodies.
+//! The directory `fuzz` of the repository has the targets, which call the same bodies.
 
 mod client;
 mod cookbook;
@@ -19,45 +18,45 @@ use std::path::Path;
 use self::harness::{Draws, run};
 
 #[test]
-fn no_octets_without_the_secret_get_a_session_of_a_server() {
+fn no_input_gets_a_session_from_a_server_without_the_secret() {
     replay("server", server::body);
 }
 
 #[test]
-fn no_octets_without_the_secret_get_a_session_of_a_client() {
+fn no_input_gets_a_session_from_a_client_without_the_secret() {
     replay("client", client::body);
 }
 
 #[test]
-fn of_records_that_were_tampered_with_only_what_comes_before_is_delivered() {
+fn only_the_records_before_the_first_altered_one_are_delivered() {
     replay("record", record::body);
 }
 
 #[test]
-fn no_octets_without_the_secret_succeed_on_the_recipes_wire() {
+fn no_input_succeeds_in_the_cookbook_protocol_without_the_secret() {
     replay("cookbook", cookbook::body);
 }
 
 #[cfg(feature = "multiprocessing-md5")]
 #[test]
-fn no_octets_without_the_authkey_succeed_on_the_wire_of_multiprocessing() {
+fn no_input_succeeds_in_the_multiprocessing_protocol_without_the_authkey() {
     replay("multiprocessing", multiprocessing::body);
 }
 
 #[test]
-fn two_cores_agree_or_do_not_succeed_whatever_is_between_them() {
+fn two_cores_agree_or_fail_whatever_happens_to_their_messages() {
     replay("two_cores", two_cores::body);
 }
 
 #[test]
-fn octets_are_a_secret_an_id_or_a_service_or_are_refused_by_their_rules() {
+fn bytes_become_a_secret_an_id_or_a_service_exactly_if_the_rules_allow_it() {
     replay("key", key::body);
 }
 
-/// The inputs that are made by altering those in the corpus.
+/// The number of altered inputs for each target.
 const ALTERED: usize = 400;
 
-/// Runs a body over each file of its corpus, and over the same number of alterations of each.
+/// Runs a body over each file of its corpus, and over the same number of alterations of each file.
 fn replay(target: &str, body: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let entries = fs::read_dir(corpus.join(target)).expect("each target has a corpus");
@@ -66,35 +65,35 @@ fn replay(target: &str, body: fn(&[u8])) {
     assert!(!files.is_empty(), "the corpus of {target} is empty");
 
     for file in &files {
-        // Shown if the test fails.
+        // The test harness shows this if the test fails.
         println!("{}", file.display());
-        let octets = fs::read(file).unwrap();
-        run(body, &octets);
-        let mut draws = Draws::of(&octets);
+        let bytes = fs::read(file).unwrap();
+        run(body, &bytes);
+        let mut draws = Draws::of(&bytes);
         for _ in 0..ALTERED.div_ceil(files.len()) {
-            let altered = altered(&octets, &mut draws);
+            let altered = altered(&bytes, &mut draws);
             println!("altered to {}", altered.escape_ascii());
             run(body, &altered);
         }
     }
 }
 
-/// One to four octets are changed, or one is left out or put in, or the end is cut off.
-fn altered(octets: &[u8], draws: &mut Draws) -> Vec<u8> {
-    let mut octets = octets.to_vec();
+/// Alters the input one to four times: changes a byte, removes one, inserts one, or cuts off the end.
+fn altered(bytes: &[u8], draws: &mut Draws) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
     for _ in 0..=draws.below(4) {
-        let at = draws.below(octets.len() + 1);
-        let octet = u8::try_from(draws.below(256)).unwrap();
+        let at = draws.below(bytes.len() + 1);
+        let byte = u8::try_from(draws.below(256)).unwrap();
         match draws.below(8) {
-            0 => octets.insert(at, octet),
-            1 if at < octets.len() => drop(octets.remove(at)),
-            2 => octets.truncate(at),
+            0 => bytes.insert(at, byte),
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            2 => bytes.truncate(at),
             _ => {
-                if let Some(there) = octets.get_mut(at) {
-                    *there = octet;
+                if let Some(there) = bytes.get_mut(at) {
+                    *there = byte;
                 }
             }
         }
     }
-    octets
+    bytes
 }

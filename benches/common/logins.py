@@ -1,8 +1,8 @@
-"""Either end of a login on multiprocessing's wire, for the bench to time.
+"""Either end of a login in the protocol of multiprocessing, for the bench.
 
     logins.py listen KEY     accepts one client after the other
-    logins.py connect KEY    connects to each address that a line of standard
-                             input names, and says how many seconds it took
+    logins.py connect KEY    connects to each address on a line of standard
+                             input, and prints how many seconds it took
 """
 
 import sys

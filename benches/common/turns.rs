@@ -1,11 +1,11 @@
-//! Things measured in turn: what disturbs a shared machine disturbs neighbours alike, so that
-//! their *ratio* holds where their times do not.
+//! Measures routines in turn. A disturbance of a shared machine affects neighbours alike, so the
+//! *ratio* of their times is reliable even if the times are not.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How many rounds to run: all of them under `cargo bench`, and else one, which shows that the
-/// bench works.
+/// Returns how many rounds to run: all of them under `cargo bench`, and otherwise one, which shows
+/// that the bench works.
 pub fn rounds(under_cargo_bench: usize) -> usize {
     if std::env::args().any(|argument| argument == "--bench") {
         under_cargo_bench
@@ -14,8 +14,8 @@ pub fn rounds(under_cargo_bench: usize) -> usize {
     }
 }
 
-/// Runs all of `routines` in each of so many rounds, forth in one and back in the next, since each
-/// finds the caches as its neighbour has left them. Each says itself how long it took.
+/// Runs all of `routines` in each of `rounds` rounds. Each routine returns how long it took. Every
+/// other round has the reverse order, because a routine finds the caches as its neighbour left them.
 pub fn in_turn<const N: usize>(
     rounds: usize,
     mut routines: [&mut dyn FnMut() -> Duration; N],
@@ -33,7 +33,7 @@ pub fn in_turn<const N: usize>(
     times
 }
 
-/// How long one routine took in each round, in seconds.
+/// The times of one routine in each round, in seconds.
 pub struct Times(Vec<f64>);
 
 impl Times {
@@ -42,13 +42,13 @@ impl Times {
         Quartiles::of(self.0.iter().map(|time| time / unit))
     }
 
-    /// Round by round, how many times as long as `base`.
+    /// Returns the ratio to `base`, computed round by round.
     pub fn against(&self, base: &Self) -> Quartiles {
         Quartiles::of(self.0.iter().zip(&base.0).map(|(time, base)| time / base))
     }
 }
 
-/// The median of a sample, and what lies a quarter from either end.
+/// The median and the quartiles of a sample.
 #[derive(Clone, Copy)]
 pub struct Quartiles {
     pub lower: f64,
@@ -69,7 +69,7 @@ impl Quartiles {
     }
 }
 
-/// `median (lower to upper)`, each with three decimals unless another precision is asked for.
+/// Writes `median (lower to upper)`, with three decimals unless the format has a precision.
 impl fmt::Display for Quartiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = f.precision().unwrap_or(3);

@@ -3,4 +3,4 @@
 
 use fuzz::{client::body, harness::run};
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| run(body, octets));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| run(body, bytes));

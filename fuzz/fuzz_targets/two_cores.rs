@@ -3,4 +3,4 @@
 
 use fuzz::{harness::run, two_cores::body};
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| run(body, octets));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| run(body, bytes));

@@ -1,11 +1,10 @@
-//! The bodies of the targets. They lie among the tests of the crate, which run them over the
-//! corpora that are kept.
+//! The bodies of the targets. They are among the tests of the crate, which run them over the corpora.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a body that panics has found something, which is what it is for"
+    reason = "a panic of a body is a finding"
 )]
 #![allow(
     clippy::missing_errors_doc,
@@ -13,7 +12,7 @@
     clippy::must_use_candidate,
     missing_debug_implementations,
     missing_docs,
-    reason = "the bodies are written as tests, and nobody depends on them"
+    reason = "the bodies are tests, and no package depends on them"
 )]
 
 #[path = "../../tests/fuzz/client.rs"]
@@ -35,5 +34,5 @@ pub mod two_cores;
 
 const _: () = assert!(
     cfg!(debug_assertions),
-    "without debug assertions, less would be found"
+    "fuzz with debug assertions, which find more"
 );

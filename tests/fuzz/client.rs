@@ -1,31 +1,29 @@
-//! A client, its core and its blocking driver, whose peer sends arbitrary octets.
+//! A client, its core and its blocking driver, whose peer sends arbitrary bytes.
 
 use std::sync::LazyLock;
 
-use countersign::handshake::{self, Flight, Mode, Prologue, Transcript, client};
+use countersign::handshake::{self, Flight, Mode, Progress, Prologue, Transcript, client};
 use countersign::{Client, Error, Key, Phase};
 
-use super::harness::{
-    Draws, Fed, Options, Wire, assert_speaks_of, fault, feed, key, without_allocating,
-};
+use super::harness::{Draws, Options, Wire, assert_is_about, fault, feed, key, without_allocating};
 
 static KEYS: LazyLock<[Key; 2]> = LazyLock::new(|| ["", "worker-7"].map(|id| key("ours", id)));
 
-/// What the client is to make of what arrived.
+/// How the client has to end after what arrived.
 #[derive(Debug, PartialEq)]
 enum Fate {
-    /// It waits for more of this flight.
+    /// It waits for more of this message.
     Incomplete(Flight),
-    /// The octet at this offset of F1 ends it.
+    /// It fails at the byte at this offset of F1.
     Fault(usize),
-    /// The first octet of F3 ends it.
+    /// It fails at the first byte of F3.
     NoVerdict,
     Denied,
-    /// An acceptance without a proof.
+    /// It received an acceptance with a wrong proof.
     NotAuthentic,
 }
 
-/// Options: bit 3 is the mode, bit 4 whether the key has an id.
+/// Options: bit 3 is the mode, bit 4 says whether the key has an id.
 pub fn body(input: &[u8]) {
     let Some((options, says)) = Options::split(input) else {
         return;
@@ -42,22 +40,23 @@ fn core(input: &[u8], options: Options, says: &[u8], key: &Key) {
         let draws = &mut Draws::of(input);
         let state = client::start(&mut transcript, &Prologue::EMPTY, mode, key, draws).unwrap();
         let fate = fate(says, mode);
-        let error = match feed(state, says, options.piece()) {
-            Ok(Fed::Waiting(_)) => {
+        let mut rest = says;
+        let error = match feed(state, &mut rest, options.piece()) {
+            Ok(Progress::More(_)) => {
                 assert_eq!(fate, Fate::Incomplete(Flight::Challenge));
                 return;
             }
             Err(error) => error,
-            Ok(Fed::Done((response, state), rest)) => {
+            Ok(Progress::Done((response, state))) => {
                 assert_eq!(says.len() - rest.len(), 40);
                 assert_is_response(response.as_ref(), mode, key);
-                match feed(state, rest, options.piece()) {
-                    Ok(Fed::Waiting(_)) => {
+                match feed(state, &mut rest, options.piece()) {
+                    Ok(Progress::More(_)) => {
                         assert_eq!(fate, Fate::Incomplete(Flight::Verdict));
                         return;
                     }
                     Err(error) => error,
-                    Ok(Fed::Done(..)) => panic!("a session without the secret"),
+                    Ok(Progress::Done(_)) => panic!("a session without the secret"),
                 }
             }
         };
@@ -81,7 +80,7 @@ fn driver(options: Options, says: &[u8], key: &Key) {
         Fate::Incomplete(Flight::Challenge) | Fate::Fault(_) => assert_eq!(wire.written(), b""),
         _ => assert_is_response(wire.written(), mode, key),
     }
-    assert!(wire.read().len() <= 73, "what is behind F3 is not read");
+    assert!(wire.read().len() <= 73, "nothing after F3 is read");
 }
 
 fn fate(received: &[u8], mode: Mode) -> Fate {
@@ -102,10 +101,10 @@ fn fate(received: &[u8], mode: Mode) -> Fate {
 fn assert_is(error: &Error, fate: &Fate, received: &[u8]) {
     match (error, fate) {
         (Error::Incompatible(incompatible), Fate::Fault(at)) => {
-            assert_speaks_of(*incompatible, *at, received);
+            assert_is_about(*incompatible, *at, received);
         }
-        (Error::Closed(Phase::Awaiting(awaited)), Fate::Incomplete(flight)) => {
-            assert_eq!(awaited, flight);
+        (Error::Closed(Phase::Awaiting(awaited)), Fate::Incomplete(message)) => {
+            assert_eq!(awaited, message);
         }
         (
             Error::Incompatible(handshake::Incompatible::Foreign { awaiting, .. }),
@@ -116,7 +115,7 @@ fn assert_is(error: &Error, fate: &Fate, received: &[u8]) {
     }
 }
 
-/// One F2, and nothing behind it.
+/// Asserts that these bytes are one F2 and nothing more.
 fn assert_is_response(f2: &[u8], mode: Mode, key: &Key) {
     let id = key.id().as_bytes();
     assert_eq!(f2.len(), 73 + id.len());

@@ -1,4 +1,4 @@
-//! Both ends of the recipe's wire, whose peer sends arbitrary octets.
+//! Both ends of the cookbook protocol, whose peer sends arbitrary bytes.
 
 use countersign::compat::cookbook::{client_authenticate, server_authenticate};
 use countersign::handshake::{Flight, Hint, Incompatible};
@@ -19,13 +19,13 @@ pub fn body(input: &[u8]) {
     } else {
         client(&mut wire);
     }
-    assert!(wire.read().len() <= 32, "what is behind is not read");
+    assert!(wire.read().len() <= 32, "nothing after the message is read");
 }
 
 fn server(wire: &mut Wire<'_>) {
     let error = without_allocating(|| server_authenticate(wire, SECRET))
         .expect_err("no success without the secret");
-    // The challenge, and no answer to what came.
+    // The challenge, and no answer.
     assert_eq!(wire.written().len(), 32);
     match error {
         Error::ClientNotAuthentic { .. } => assert_eq!(wire.read().len(), 32),
@@ -34,7 +34,7 @@ fn server(wire: &mut Wire<'_>) {
     }
 }
 
-/// The client answers whoever asks; the wire leaves it no choice.
+/// In this protocol the client has to answer every challenge.
 fn client(wire: &mut Wire<'_>) {
     let outcome = without_allocating(|| client_authenticate(wire, SECRET));
     let asked = wire.read();

@@ -1,4 +1,4 @@
-//! What the bodies share. It takes nothing from the heap, so that what is counted is the crate's.
+//! Helpers of the bodies. They allocate nothing, so that every allocation counted is the crate's.
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
@@ -10,13 +10,13 @@ use countersign::handshake::{
 };
 use countersign::{Key, Session};
 
-/// Runs a body, and asserts that it gives back what it takes from the heap.
-pub fn run(body: fn(&[u8]), octets: &[u8]) {
-    let info = measure(|| body(octets));
-    assert_eq!(info.bytes_current, 0, "octets that leak");
+/// Runs a body and asserts that it frees what it allocates.
+pub fn run(body: fn(&[u8]), bytes: &[u8]) {
+    let info = measure(|| body(bytes));
+    assert_eq!(info.bytes_current, 0, "leaked bytes");
 }
 
-/// Gives what `routine` gives, and asserts that it takes nothing from the heap.
+/// Returns what `routine` returns, and asserts that it allocates nothing.
 pub fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
     let mut value = None;
     let info = measure(|| value = Some(routine()));
@@ -24,33 +24,33 @@ pub fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
     value.unwrap()
 }
 
-/// A key with a secret that is a function of `name`, under this key id.
+/// Returns a key with this key id, whose secret depends on `name`.
 pub fn key(name: &str, id: &str) -> Key {
     let mut secret = [b'*'; 32];
     secret[..name.len()].copy_from_slice(name.as_bytes());
     Key::new(secret).unwrap().with_id(id).unwrap()
 }
 
-/// A generator whose draws depend on every octet of an input.
+/// A generator that depends on every byte of an input.
 ///
-/// An input that differs in one octet has other nonces and so another right proof: no search
-/// comes nearer to it octet by octet, and an input that was kept means the same each time.
+/// An input that differs in one byte has other nonces and therefore another right proof. So the
+/// fuzzer cannot approach a proof byte by byte, and an input means the same each time.
 pub struct Draws(u64);
 
 impl Draws {
     pub fn of(input: &[u8]) -> Self {
-        // FNV-1a, which is the same everywhere.
+        // FNV-1a, which is the same on every platform.
         let fold =
-            |hash: u64, octet: &u8| (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3);
+            |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         Self(input.iter().fold(0xcbf2_9ce4_8422_2325, fold))
     }
 
-    /// A number below `end`, which is small.
+    /// Returns a number below `end`, which is small.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
     }
 
-    /// One step of a counter through the finaliser of `splitmix64`.
+    /// Returns the next number of `splitmix64`.
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -64,11 +64,11 @@ impl TryRng for Draws {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
+        unreachable!("a nonce is generated in one piece")
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("a nonce is drawn in one piece")
+        unreachable!("a nonce is generated in one piece")
     }
 
     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
@@ -81,33 +81,33 @@ impl TryRng for Draws {
 
 impl TryCryptoRng for Draws {}
 
-/// How an input is run, by its first octet.
+/// The options of an input, which are its first byte.
 #[derive(Clone, Copy)]
 pub struct Options(u8);
 
 impl Options {
-    /// The options of an input, and what comes behind them.
+    /// Splits an input into its options and the rest.
     pub fn split(input: &[u8]) -> Option<(Self, &[u8])> {
-        let (&octet, rest) = input.split_first()?;
-        Some((Self(octet), rest))
+        let (&byte, rest) = input.split_first()?;
+        Some((Self(byte), rest))
     }
 
-    /// The most octets that arrive at once.
+    /// Returns how many bytes arrive at once, at most.
     pub fn piece(self) -> usize {
         [usize::MAX, 1, 7, 64][usize::from(self.0 & 3)]
     }
 
-    /// Whether the peer, after all that it has to say, sends back what it was sent.
+    /// Returns whether the peer, after the input, sends back what it received.
     pub fn echoes(self) -> bool {
         self.bit(2)
     }
 
-    /// One of the bits 3 to 7, whose meaning is the body's.
+    /// Returns one of the bits 3 to 7, which each body defines.
     pub fn bit(self, n: u8) -> bool {
         self.0 >> n & 1 != 0
     }
 
-    /// The mode, by bit 3.
+    /// Returns the mode, which is bit 3.
     pub fn mode(self) -> Mode {
         mode(self.bit(3))
     }
@@ -121,44 +121,37 @@ pub fn mode(protects: bool) -> Mode {
     }
 }
 
-/// How far a state came with the octets it was given.
-pub enum Fed<'o, R: Receive> {
-    Waiting(R),
-    /// It went on, and left these octets untouched.
-    Done(R::Next, &'o [u8]),
-}
-
-/// Feeds `octets` to a state, at most `piece` at a time.
+/// Feeds `bytes` to a state, at most `piece` at a time, until its message is whole or there are no
+/// more. Removes from `bytes` what the state took, even if the state fails.
 pub fn feed<R: Receive>(
     mut state: R,
-    mut octets: &[u8],
+    bytes: &mut &[u8],
     piece: usize,
-) -> Result<Fed<'_, R>, Error> {
+) -> Result<Progress<R>, Error> {
     loop {
         let space = state.space();
-        assert!(!space.is_empty(), "a state that waits has room");
-        let n = space.len().min(octets.len()).min(piece);
+        assert!(!space.is_empty(), "a state that waits has space");
+        let n = space.len().min(piece);
+        let n = bytes.read(&mut space[..n]).unwrap();
         if n == 0 {
-            return Ok(Fed::Waiting(state));
+            return Ok(Progress::More(state));
         }
-        space[..n].copy_from_slice(&octets[..n]);
-        octets = &octets[n..];
         match state.advance(n)? {
             Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(Fed::Done(next, octets)),
+            done @ Progress::Done(_) => return Ok(done),
         }
     }
 }
 
-/// Feeds a flight that is whole and acceptable.
-pub fn deliver<R: Receive>(state: R, flight: &[u8]) -> R::Next {
-    match feed(state, flight, usize::MAX) {
-        Ok(Fed::Done(next, [])) => next,
+/// Feeds a whole and acceptable message to a state.
+pub fn deliver<R: Receive>(state: R, mut message: &[u8]) -> R::Next {
+    match feed(state, &mut message, usize::MAX) {
+        Ok(Progress::Done(next)) if message.is_empty() => next,
         _ => panic!("{} was not taken whole", R::FLIGHT),
     }
 }
 
-/// The sessions of client and server after an honest handshake in mode 1.
+/// Returns the sessions of client and server after an honest handshake in mode 1.
 pub fn sessions(key: &Key, draws: &mut Draws) -> [Session; 2] {
     let config = server::Config::new(Prologue::EMPTY);
     let (mut clients, mut servers, mode) = (Transcript::new(), Transcript::new(), Mode::Protect);
@@ -169,25 +162,24 @@ pub fn sessions(key: &Key, draws: &mut Draws) -> [Session; 2] {
     [deliver(at_client, f3.as_ref()), server.unwrap()]
 }
 
-/// Where the octets of a flight are at fault, by section 6.1 of the protocol: the first of the
-/// eight of its header that cannot belong.
-pub fn fault(flight: &[u8], role: u8, mode: Mode) -> Option<usize> {
+/// Returns the offset of the first wrong byte of the header, by section 6.1 of the protocol.
+pub fn fault(message: &[u8], role: u8, mode: Mode) -> Option<usize> {
     let header = [b'C', b'S', b'I', b'G', b'N', b'1', role, mode as u8];
-    flight.iter().zip(&header).position(|(a, b)| a != b)
+    message.iter().zip(&header).position(|(a, b)| a != b)
 }
 
-/// Asserts that the error speaks of the octet at this offset.
-pub fn assert_speaks_of(incompatible: Incompatible, at: usize, flight: &[u8]) {
+/// Asserts that the error is about the byte at this offset.
+pub fn assert_is_about(incompatible: Incompatible, at: usize, message: &[u8]) {
     match (incompatible, at) {
         (Incompatible::Foreign { .. }, 0..=4) => {}
         (
-            Incompatible::Version(octet)
-            | Incompatible::Role(octet)
-            | Incompatible::Mode { theirs: octet, .. }
-            | Incompatible::KeyIdLength(octet),
+            Incompatible::Version(byte)
+            | Incompatible::Role(byte)
+            | Incompatible::Mode { theirs: byte, .. }
+            | Incompatible::KeyIdLength(byte),
             5..=8,
-        ) => assert_eq!(octet, flight[at]),
-        _ => panic!("{incompatible:?} for the octet at {at}"),
+        ) => assert_eq!(byte, message[at]),
+        _ => panic!("{incompatible:?} for the byte at {at}"),
     }
     let offsets = match incompatible {
         Incompatible::Version(_) => 5..=5,
@@ -199,7 +191,7 @@ pub fn assert_speaks_of(incompatible: Incompatible, at: usize, flight: &[u8]) {
     assert!(offsets.contains(&at), "{incompatible:?} at {at}");
 }
 
-/// A stream from a peer that says what it says whatever it hears, or echoes.
+/// A stream from a peer that sends fixed bytes, and then perhaps echoes.
 pub struct Wire<'a> {
     says: &'a [u8],
     options: Options,
@@ -219,14 +211,14 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Everything that was read.
+    /// Returns everything that was read.
     pub fn read(&self) -> &[u8] {
-        self.read.octets()
+        self.read.bytes()
     }
 
-    /// Everything that was written.
+    /// Returns everything that was written.
     pub fn written(&self) -> &[u8] {
-        self.written.octets()
+        self.written.bytes()
     }
 }
 
@@ -235,7 +227,7 @@ impl Read for Wire<'_> {
         let room = buf.len().min(self.options.piece());
         let mut n = self.says.read(&mut buf[..room])?;
         if n == 0 && self.options.echoes() {
-            n = (&self.written.octets()[self.echoed..]).read(&mut buf[..room])?;
+            n = (&self.written.bytes()[self.echoed..]).read(&mut buf[..room])?;
             self.echoed += n;
         }
         self.read.append(&buf[..n]);
@@ -254,25 +246,25 @@ impl Write for Wire<'_> {
     }
 }
 
-/// More octets than any handshake has one way.
+/// Has space for more bytes than any handshake sends in one direction.
 struct Log {
-    octets: [u8; 2048],
+    bytes: [u8; 2048],
     len: usize,
 }
 
 impl Log {
     const EMPTY: Self = Self {
-        octets: [0; 2048],
+        bytes: [0; 2048],
         len: 0,
     };
 
-    fn append(&mut self, octets: &[u8]) {
-        let end = self.len + octets.len();
-        self.octets[self.len..end].copy_from_slice(octets);
+    fn append(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        self.bytes[self.len..end].copy_from_slice(bytes);
         self.len = end;
     }
 
-    fn octets(&self) -> &[u8] {
-        &self.octets[..self.len]
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }

@@ -1,4 +1,4 @@
-//! Arbitrary octets as a secret, a key id and a service.
+//! Arbitrary bytes as a secret, a key id and a service.
 
 use std::fmt::Write as _;
 
@@ -7,22 +7,22 @@ use countersign::{Key, KeyId};
 
 use super::harness::without_allocating;
 
-/// The input is all three.
-pub fn body(octets: &[u8]) {
+/// The input is a secret, a key id and a service at once.
+pub fn body(bytes: &[u8]) {
     without_allocating(|| {
-        let constant = octets.windows(2).all(|pair| pair[0] == pair[1]);
-        let key = Key::new(octets);
-        assert_eq!(key.is_ok(), octets.len() >= 16 && !constant);
-        assert_eq!(Prologue::new(octets).is_ok(), octets.len() <= 255);
+        let constant = bytes.windows(2).all(|pair| pair[0] == pair[1]);
+        let key = Key::new(bytes);
+        assert_eq!(key.is_ok(), bytes.len() >= 16 && !constant);
+        assert_eq!(Prologue::new(bytes).is_ok(), bytes.len() <= 255);
 
-        let id = KeyId::new(octets);
-        assert_eq!(id.is_ok(), octets.len() <= 64);
+        let id = KeyId::new(bytes);
+        assert_eq!(id.is_ok(), bytes.len() <= 64);
         let Ok(id) = id else { return };
-        assert_eq!(id.as_bytes(), octets);
+        assert_eq!(id.as_bytes(), bytes);
         write!(Printable, "{id} {id:?}").unwrap();
 
         let Ok(key) = key else { return };
-        let child = key.child_secret(octets).unwrap();
+        let child = key.child_secret(bytes).unwrap();
         let digits = child.as_ref();
         assert_eq!(digits.len(), 64);
         assert!(
@@ -35,16 +35,16 @@ pub fn body(octets: &[u8]) {
             key.fingerprint(),
             "a child is another secret"
         );
-        assert_eq!(*key.with_id(octets).unwrap().id(), id);
+        assert_eq!(*key.with_id(bytes).unwrap().id(), id);
     });
 }
 
-/// Takes what can stand in one line of a log.
+/// Accepts only text for one line of a log.
 struct Printable;
 
 impl std::fmt::Write for Printable {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        assert!(text.bytes().all(|octet| matches!(octet, b' '..=b'~')));
+        assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         Ok(())
     }
 }

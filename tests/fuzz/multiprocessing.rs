@@ -1,5 +1,5 @@
-//! Both ends of the wire of Python's `multiprocessing`, and the messages after its handshake,
-//! whose peer sends arbitrary octets.
+//! Both ends of the protocol of Python's `multiprocessing`, and the messages after its handshake,
+//! whose peer sends arbitrary bytes.
 
 use std::io::{self, ErrorKind};
 
@@ -13,8 +13,8 @@ use super::harness::{Options, Wire, without_allocating};
 
 const AUTHKEY: &[u8] = b"secret password";
 
-/// Options: bit 3 is the side, bit 4 chooses HMAC-MD5, bit 5 the messages after the handshake.
-/// These have the cap on their length before them.
+/// Options: bit 3 is the side, bit 4 selects HMAC-MD5, bit 5 the messages after the handshake. The
+/// messages begin with the cap on their length.
 pub fn body(input: &[u8]) {
     let Some((options, says)) = Options::split(input) else {
         return;
@@ -37,8 +37,8 @@ pub fn body(input: &[u8]) {
     assert_written(wire.written(), is_server);
 }
 
-/// A challenge and a failure, before which a client has answered the peer's challenge. The peer
-/// is never welcome.
+/// Asserts that this end sent a challenge and then a failure, a client after its answer to the
+/// peer's challenge. It never welcomes the peer.
 fn assert_written(mut written: &[u8], is_server: bool) {
     if !is_server {
         match next(&mut written, 256).unwrap() {
@@ -68,7 +68,7 @@ fn assert_written(mut written: &[u8], is_server: bool) {
 }
 
 fn messages(options: Options, max: usize, mut says: &[u8]) {
-    // What the wrapper around an error takes is little and does not grow.
+    // The constant is for the error and its wrapper.
     let most = 4 * u64::try_from(max.min(says.len())).unwrap() + 1024;
     let knows = knows_authkey();
     let mut connection = Connection::new(Says { says, options }, knows);
@@ -76,11 +76,7 @@ fn messages(options: Options, max: usize, mut says: &[u8]) {
         let expected = next(&mut says, max);
         let mut received = None;
         let info = measure(|| received = Some(connection.recv_bytes(max)));
-        assert!(
-            info.bytes_max <= most,
-            "{} octets of memory",
-            info.bytes_max
-        );
+        assert!(info.bytes_max <= most, "{} bytes of memory", info.bytes_max);
         match (received.unwrap(), expected) {
             (Ok(Some(received)), Ok(Some(expected))) => assert_eq!(received, expected),
             (Ok(None), Ok(None)) => return,
@@ -93,7 +89,7 @@ fn messages(options: Options, max: usize, mut says: &[u8]) {
     }
 }
 
-/// The next message, as CPython frames it.
+/// Returns the next message, framed as in CPython.
 fn next<'s>(stream: &mut &'s [u8], max: usize) -> Result<Option<&'s [u8]>, ErrorKind> {
     if stream.is_empty() {
         return Ok(None);
@@ -118,13 +114,13 @@ fn next<'s>(stream: &mut &'s [u8], max: usize) -> Result<Option<&'s [u8]>, Error
     Ok(Some(message))
 }
 
-/// The outcome of an honest handshake. What answers the challenge is another client, since this
-/// wire lets one client be asked for the benefit of another.
+/// Returns the result of a successful handshake. Another client answers the challenge: in this
+/// protocol one client can be made to answer for another.
 fn knows_authkey() -> KnowsAuthkey {
     client_authenticate(&mut Relay::default(), AUTHKEY).unwrap()
 }
 
-/// A listener without the authkey.
+/// A listener without the authkey, which relays the challenge to another client.
 #[derive(Default)]
 struct Relay {
     says: io::Cursor<Vec<u8>>,
@@ -169,7 +165,7 @@ impl io::Write for Relay {
     }
 }
 
-/// A stream with these octets, in pieces.
+/// A stream with these bytes, in pieces.
 struct Says<'a> {
     says: &'a [u8],
     options: Options,
@@ -184,7 +180,7 @@ impl io::Read for Says<'_> {
 
 impl io::Write for Says<'_> {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        panic!("who receives writes nothing")
+        panic!("a receiver writes nothing")
     }
 
     fn flush(&mut self) -> io::Result<()> {

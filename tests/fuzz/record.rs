@@ -1,5 +1,5 @@
-//! Records that are altered, moved, repeated, cut off and forged on their way, opened by the core
-//! and read from a protected stream.
+//! Records that are altered, moved, repeated, cut off and forged on their way. The core opens them,
+//! and a protected stream reads them.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -15,12 +15,10 @@ use super::harness::{Draws, deliver, key, sessions, without_allocating};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
 
-/// What the sender sends, and what becomes of it.
-///
-/// An input is the number of records and whether the end follows; their lengths; and then, up to
-/// its end, what is done to the line.
+/// An input is a [`Plan`]: the number of records and whether the close follows, their lengths, and
+/// then, up to its end, the steps.
 pub fn body(input: &[u8]) {
-    // An input that ends early has no such plan.
+    // An input that ends early is no plan.
     if let Ok(plan) = Plan::from(&mut Unstructured::new(input)) {
         core(&plan, &mut Draws::of(input));
         stream(&plan, &mut Draws::of(input));
@@ -33,7 +31,7 @@ fn core(plan: &Plan, draws: &mut Draws) {
     let (back, mut opener) = server.records().unwrap();
     let line = plan.carry_out(sealer, back, draws);
 
-    let (mut rest, mut delivered) = (&line.octets[..], &line.delivered[..]);
+    let (mut rest, mut delivered) = (&line.bytes[..], &line.delivered[..]);
     let end = loop {
         let Some(header) = rest.first_chunk() else {
             break End::Cut;
@@ -55,7 +53,7 @@ fn core(plan: &Plan, draws: &mut Draws) {
             }
             Ok(Opened::Close) => break End::Closed,
             Err(_) => {
-                // Not even what would have been next is opened any more.
+                // After an error, not even the right record is opened.
                 let next = line.sent.iter().find(|record| rest.starts_with(record));
                 let next = next.map_or(rest, |record| &record[..]);
                 assert!(opener.open(next).is_err());
@@ -64,7 +62,7 @@ fn core(plan: &Plan, draws: &mut Draws) {
         }
     };
     assert_eq!(end, line.end);
-    assert_eq!(delivered, b"", "what is authentic is delivered");
+    assert_eq!(delivered, b"", "every authentic record is delivered");
 }
 
 fn stream(plan: &Plan, draws: &mut Draws) {
@@ -102,7 +100,7 @@ fn stream(plan: &Plan, draws: &mut Draws) {
         assert!(delivered == line.delivered, "another payload");
     }
 
-    // The end is the same each time, and one for good ends the other direction as well.
+    // Reading again ends in the same way. An error that is final ends the other direction too.
     let again = protected.read(&mut [0]);
     assert_eq!(
         again.as_ref().map_err(below),
@@ -119,6 +117,7 @@ fn below(error: &io::Error) -> record::Error {
     *below.unwrap_or_else(|| panic!("{error}"))
 }
 
+/// What the sender sends, and what happens to it on the way.
 struct Plan {
     piece: usize,
     lens: Vec<usize>,
@@ -126,16 +125,17 @@ struct Plan {
     steps: Vec<Step>,
 }
 
-/// What is put at the end of the line, or done to what is on it.
+/// Appends to the bytes on the line, or alters them.
 enum Step {
-    /// The next record that the sender sends.
+    /// Appends the sender's next record.
     Next,
-    /// One of all records there are: the sender's, one of the other direction, one of another
-    /// session.
+    /// Appends any record: one of the sender's, one of the other direction or one of another session.
     Any(usize),
+    /// Appends these bytes.
     Raw(Vec<u8>),
+    /// Flips these bits of the byte at this offset.
     Alter(usize, u8),
-    /// So many octets less.
+    /// Removes this many bytes from the end.
     Cut(usize),
 }
 
@@ -143,7 +143,7 @@ impl Plan {
     fn from(choices: &mut Unstructured<'_>) -> Result<Self> {
         let first: u8 = choices.arbitrary()?;
         let count = usize::from(first & 7);
-        // Only the first can be of the greatest length: many would make every input slow.
+        // Only the first record can have the greatest length, because many would be slow.
         let lens = (0..count).map(|n| {
             Ok(match choices.arbitrary()? {
                 len @ 0_u8..=251 => usize::from(len) + 1,
@@ -191,27 +191,27 @@ impl Plan {
         let len = self.lens.last().copied().unwrap_or(1);
         let others = [sealed(&mut back, len, 1), sealed(&mut another, len, 1)];
 
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         let mut next = sent.iter();
         for step in &self.steps {
             match step {
-                Step::Next => octets.extend(next.next().into_iter().flatten()),
+                Step::Next => bytes.extend(next.next().into_iter().flatten()),
                 Step::Any(n) => {
                     let mut all = sent.iter().chain(&others);
-                    octets.extend(all.nth(n % (sent.len() + others.len())).unwrap());
+                    bytes.extend(all.nth(n % (sent.len() + others.len())).unwrap());
                 }
-                Step::Raw(raw) => octets.extend(raw),
-                Step::Alter(at, bits) if !octets.is_empty() => {
-                    let at = at % octets.len();
-                    octets[at] ^= bits;
+                Step::Raw(raw) => bytes.extend(raw),
+                Step::Alter(at, bits) if !bytes.is_empty() => {
+                    let at = at % bytes.len();
+                    bytes[at] ^= bits;
                 }
                 Step::Alter(..) => {}
-                Step::Cut(len) => octets.truncate(octets.len().saturating_sub(*len)),
+                Step::Cut(len) => bytes.truncate(bytes.len().saturating_sub(*len)),
             }
         }
-        let (delivered, end) = authentic(&octets, &sent);
+        let (delivered, end) = authentic(&bytes, &sent);
         Line {
-            octets,
+            bytes,
             sent,
             delivered,
             end,
@@ -225,9 +225,9 @@ fn sealed(sealer: &mut Sealer, len: usize, fill: u8) -> Vec<u8> {
     record
 }
 
-/// What arrives, and what is to become of it.
+/// What arrives, and what the receiver has to make of it.
 struct Line {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     sent: Vec<Vec<u8>>,
     delivered: Vec<u8>,
     end: End,
@@ -235,15 +235,15 @@ struct Line {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// The sender's own.
+    /// With the sender's close.
     Closed,
-    /// The line ended first.
+    /// Before the sender's close.
     Cut,
     NotAuthentic,
 }
 
-/// Where the line has the records that were sent, in order and whole, what is in them; and how
-/// it ends where it no longer has.
+/// Returns the payloads of the records at the start of the line that are whole and in order, and how
+/// the line ends after them.
 fn authentic(line: &[u8], sent: &[Vec<u8>]) -> (Vec<u8>, End) {
     let (mut rest, mut delivered) = (line, Vec::new());
     for record in sent {
@@ -266,14 +266,14 @@ fn authentic(line: &[u8], sent: &[Vec<u8>]) -> (Vec<u8>, End) {
     (delivered, End::NotAuthentic)
 }
 
-/// An honest client in the handshake, whose records then arrive as the plan has it.
+/// A client that is honest in the handshake, and whose records then arrive as planned.
 struct Peer<'a> {
     state: State<'a>,
     plan: &'a Plan,
     draws: Draws,
     says: io::Cursor<Vec<u8>>,
     line: Option<Line>,
-    /// How many octets were written after the handshake.
+    /// The number of bytes written to it after the handshake.
     written: usize,
 }
 
@@ -283,7 +283,7 @@ enum State<'a> {
     Done,
 }
 
-/// The stream to it.
+/// The stream to the peer.
 struct AtPeer<'c, 'a>(&'c RefCell<Peer<'a>>);
 
 impl Read for AtPeer<'_, '_> {
@@ -308,7 +308,7 @@ impl Write for AtPeer<'_, '_> {
                 let [_, mut another] = sessions(&KEY, &mut peer.draws);
                 let (back, _) = another.records().unwrap();
                 let line = peer.plan.carry_out(sealer, back, &mut peer.draws);
-                peer.says.get_mut().extend(&line.octets);
+                peer.says.get_mut().extend(&line.bytes);
                 peer.line = Some(line);
                 State::Done
             }

@@ -1,28 +1,26 @@
-//! A server, its core and its blocking driver, whose peer sends arbitrary octets.
+//! A server, its core and its blocking driver, whose peer sends arbitrary bytes.
 
 use std::sync::LazyLock;
 
-use countersign::handshake::{self, Flight, Mode, Prologue, Transcript, server};
+use countersign::handshake::{self, Flight, Mode, Progress, Prologue, Transcript, server};
 use countersign::{Error, Key, Phase, Server, keys_fn};
 
-use super::harness::{
-    Draws, Fed, Options, Wire, assert_speaks_of, fault, feed, key, without_allocating,
-};
+use super::harness::{Draws, Options, Wire, assert_is_about, fault, feed, key, without_allocating};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
 
-/// What the server is to make of what arrived.
+/// How the server has to end after what arrived.
 #[derive(Debug, PartialEq)]
 enum Fate {
     /// It waits for more.
     Incomplete,
-    /// The octet at this offset ends it.
+    /// It fails at the byte at this offset.
     Fault(usize),
-    /// It denies, after this many octets.
+    /// It denies the client, after this many bytes.
     Denied(usize),
 }
 
-/// Options: bit 3 is the mode, bit 4 whether there is a key for whatever id is claimed.
+/// Options: bit 3 is the mode, bit 4 says whether the server has a key for every id.
 pub fn body(input: &[u8]) {
     let Some((options, says)) = Options::split(input) else {
         return;
@@ -40,16 +38,17 @@ fn core(input: &[u8], options: Options, says: &[u8], known: Option<&Key>) {
         let started = config.start(&mut transcript, options.mode(), &mut Draws::of(input));
         let (f1, state) = started.unwrap();
         assert_is_challenge(f1.as_ref(), options.mode());
-        match feed(state, says, options.piece()) {
-            Ok(Fed::Waiting(_)) => assert_eq!(fate, Fate::Incomplete),
+        let mut rest = says;
+        match feed(state, &mut rest, options.piece()) {
+            Ok(Progress::More(_)) => assert_eq!(fate, Fate::Incomplete),
             Err(handshake::Error::Incompatible(incompatible)) => {
                 let Fate::Fault(at) = fate else {
                     panic!("{incompatible:?} instead of {fate:?}");
                 };
-                assert_speaks_of(incompatible, at, says);
+                assert_is_about(incompatible, at, says);
             }
             Err(error) => panic!("{error:?}"),
-            Ok(Fed::Done(identified, rest)) => {
+            Ok(Progress::Done(identified)) => {
                 assert_eq!(fate, Fate::Denied(says.len() - rest.len()));
                 let claimed = usize::from(says[8]);
                 assert_eq!(identified.key_id().as_bytes(), &says[9..9 + claimed]);
@@ -75,11 +74,11 @@ fn driver(options: Options, says: &[u8], known: Option<&Key>) {
     match (error, fate(wire.read(), options.mode())) {
         (Error::Closed(Phase::Awaiting(Flight::Response)), Fate::Incomplete) => assert_eq!(f3, b""),
         (Error::Incompatible(incompatible), Fate::Fault(at)) => {
-            assert_speaks_of(incompatible, at, wire.read());
+            assert_is_about(incompatible, at, wire.read());
             assert_eq!(f3, b"");
         }
         (Error::ClientNotAuthentic { .. }, Fate::Denied(len)) => {
-            assert_eq!(wire.read().len(), len, "what is behind F2 is not read");
+            assert_eq!(wire.read().len(), len, "nothing after F2 is read");
             assert_is_denial(f3);
         }
         (error, fate) => panic!("{error} instead of {fate:?}"),

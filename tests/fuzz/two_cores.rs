@@ -1,15 +1,15 @@
-//! Two clients and two servers, all of them honest, and whoever carries their flights.
+//! Two clients and two servers, all honest, and an attacker who carries their messages.
 //!
-//! The server finishes first, so what holds is not the same for both ends:
+//! The server finishes first, so the rules for the two ends differ:
 //!
-//! - A server succeeds if and only if one client, with the same secret, key id, prologue and
-//!   mode, received exactly that server's F1, and the server received exactly that client's F2.
-//!   What becomes of F3 it does not learn.
+//! - A server succeeds if and only if one client, with the same secret, key id, prologue and mode,
+//!   received exactly this server's F1, and the server received exactly this client's F2. The server
+//!   does not learn whether F3 arrives.
 //! - A client succeeds if and only if one server succeeded with its F2, and the client received
-//!   exactly that server's F3. The two then have the same exporter outputs.
+//!   exactly this server's F3. The two then have the same exporter outputs.
 //!
-//! Every octet that was altered, left out, put in or brought from elsewhere is therefore fatal to
-//! the end that receives it, and a mere cut of flights into pieces is fatal to none.
+//! So an end fails if any byte that it receives was altered, left out, inserted or taken from another
+//! message. How messages are cut into pieces makes no difference.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use arbitrary::{Result, Unstructured};
 use countersign::handshake::{Mode, Progress, Prologue, Receive, Transcript, client, server};
 use countersign::{Binding, Key, Session};
 
-use super::harness::{Draws, mode};
+use super::harness::{Draws, feed, mode};
 
 const SECRETS: usize = 3;
 const IDS: [&str; 3] = ["", "worker-7", "worker-8"];
@@ -27,9 +27,9 @@ static KEYS: LazyLock<[[Key; IDS.len()]; SECRETS]> = LazyLock::new(|| {
     ["ours", "theirs", "another"].map(|name| IDS.map(|id| super::harness::key(name, id)))
 });
 
-/// The input is the settings of the four, five octets, and then what is delivered to whom.
+/// An input is four bytes, the settings of the four ends, and then the deliveries.
 pub fn body(input: &[u8]) {
-    // An input that ends within a delivery ends before it.
+    // A delivery that the input does not complete is not made.
     let _ = run(&mut Unstructured::new(input), &mut Draws::of(input));
 }
 
@@ -44,74 +44,74 @@ fn run(choices: &mut Unstructured<'_>, draws: &mut Draws) -> Result<()> {
     let configs = [c, d].map(|server| server::Config::new(server.prologue()));
     let [ta, tb, tc, td] = &mut [const { Transcript::new() }; 4];
 
-    let mut flights: Vec<Vec<u8>> = Vec::new();
+    let mut messages: Vec<Vec<u8>> = Vec::new();
     let mut ends = [
         End::client(a, ta, draws),
         End::client(b, tb, draws),
-        End::server(c, &configs[0], tc, draws, &mut flights),
-        End::server(d, &configs[1], td, draws, &mut flights),
+        End::server(c, &configs[0], tc, draws, &mut messages),
+        End::server(d, &configs[1], td, draws, &mut messages),
     ];
     let mut deliveries = 0;
     while !choices.is_empty() && deliveries < 64 {
         deliveries += 1;
-        let Ok(Delivery { to, octets, piece }) = Delivery::from(choices, &flights) else {
+        let Ok(Delivery { to, bytes, piece }) = Delivery::from(choices, &messages) else {
             break;
         };
-        for piece in octets.chunks(piece) {
-            ends[to].receive(piece, &mut flights);
+        for piece in bytes.chunks(piece) {
+            ends[to].receive(piece, &mut messages);
         }
     }
     judge(&settings, &ends);
     Ok(())
 }
 
-/// Octets on their way to one of the four.
+/// Bytes on their way to one of the four ends.
 struct Delivery {
     to: usize,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     piece: usize,
 }
 
 impl Delivery {
-    fn from(choices: &mut Unstructured<'_>, flights: &[Vec<u8>]) -> Result<Self> {
+    fn from(choices: &mut Unstructured<'_>, messages: &[Vec<u8>]) -> Result<Self> {
         let first: u8 = choices.arbitrary()?;
-        let flight = |choices: &mut Unstructured<'_>| -> Result<Vec<u8>> {
-            let n = usize::from(choices.arbitrary::<u8>()?) % flights.len();
-            Ok(flights[n].clone())
+        let message = |choices: &mut Unstructured<'_>| -> Result<Vec<u8>> {
+            let n = usize::from(choices.arbitrary::<u8>()?) % messages.len();
+            Ok(messages[n].clone())
         };
-        let octets = match first >> 3 & 7 {
-            // A part of a flight.
+        let bytes = match first >> 3 & 7 {
+            // A part of a message.
             0 => {
-                let flight = flight(choices)?;
-                let start = usize::from(choices.arbitrary::<u8>()?).min(flight.len());
-                let len = usize::from(choices.arbitrary::<u8>()?).min(flight.len() - start);
-                flight[start..start + len].to_vec()
+                let message = message(choices)?;
+                let start = usize::from(choices.arbitrary::<u8>()?).min(message.len());
+                let len = usize::from(choices.arbitrary::<u8>()?).min(message.len() - start);
+                message[start..start + len].to_vec()
             }
-            // A flight in which one octet is another.
+            // A message with one byte altered.
             1 => {
-                let mut flight = flight(choices)?;
-                let at = usize::from(choices.arbitrary::<u8>()?) % flight.len();
-                flight[at] ^= choices.arbitrary::<u8>()?;
-                flight
+                let mut message = message(choices)?;
+                let at = usize::from(choices.arbitrary::<u8>()?) % message.len();
+                message[at] ^= choices.arbitrary::<u8>()?;
+                message
             }
-            // What was never sent.
+            // Bytes that no end sent.
             2 => {
                 let len = usize::from(choices.arbitrary::<u8>()?).min(choices.len());
                 choices.bytes(len)?.to_vec()
             }
-            // Two flights in one delivery.
-            3 => [flight(choices)?, flight(choices)?].concat(),
-            _ => flight(choices)?,
+            // Two messages in one delivery.
+            3 => [message(choices)?, message(choices)?].concat(),
+            _ => message(choices)?,
         };
         Ok(Self {
             to: usize::from(first & 3),
-            octets,
+            bytes,
             piece: if first & 4 == 0 { usize::MAX } else { 1 },
         })
     }
 }
 
-/// What an end is set to.
+/// The settings of an end.
 struct Settings {
     secret: usize,
     id: usize,
@@ -121,15 +121,15 @@ struct Settings {
 }
 
 impl Settings {
-    /// By one octet. A server has its secret for one id, and for no other any.
+    /// Reads the settings from one byte. A server has a key for this id, and for no other.
     fn from(choices: &mut Unstructured<'_>) -> Result<Self> {
-        let octet = usize::from(choices.arbitrary::<u8>()?);
+        let byte = usize::from(choices.arbitrary::<u8>()?);
         Ok(Self {
-            secret: octet % SECRETS,
-            id: octet / 3 % IDS.len(),
-            service: octet / 9 % 3,
-            bound: octet / 27 % 2 == 1,
-            mode: mode(octet / 54 % 2 == 1),
+            secret: byte % SECRETS,
+            id: byte / 3 % IDS.len(),
+            service: byte / 9 % 3,
+            bound: byte / 27 % 2 == 1,
+            mode: mode(byte / 54 % 2 == 1),
         })
     }
 
@@ -152,11 +152,11 @@ impl Settings {
     }
 }
 
-/// One of the four, and what crossed its wire.
+/// One of the four ends, and what it received and sent.
 struct End<'h> {
     state: State<'h>,
     key: &'static Key,
-    /// The octets of each flight that it took, the last of them perhaps not whole.
+    /// The messages that it received. The last may be incomplete.
     received: Vec<Vec<u8>>,
     sent: Vec<Vec<u8>>,
 }
@@ -186,7 +186,7 @@ impl<'h> End<'h> {
         config: &'h server::Config,
         transcript: &'h mut Transcript,
         draws: &mut Draws,
-        flights: &mut Vec<Vec<u8>>,
+        messages: &mut Vec<Vec<u8>>,
     ) -> Self {
         let (f1, state) = config.start(transcript, settings.mode, draws).unwrap();
         let mut server = Self {
@@ -195,44 +195,44 @@ impl<'h> End<'h> {
             received: vec![Vec::new()],
             sent: Vec::new(),
         };
-        server.send(f1.as_ref(), flights);
+        server.send(f1.as_ref(), messages);
         server
     }
 
-    fn send(&mut self, flight: &[u8], flights: &mut Vec<Vec<u8>>) {
-        self.sent.push(flight.to_vec());
-        flights.push(flight.to_vec());
+    fn send(&mut self, message: &[u8], messages: &mut Vec<Vec<u8>>) {
+        self.sent.push(message.to_vec());
+        messages.push(message.to_vec());
     }
 
-    /// Takes of these octets what belongs to the handshake.
-    fn receive(&mut self, mut octets: &[u8], flights: &mut Vec<Vec<u8>>) {
-        while !octets.is_empty() {
+    /// Receives these bytes, except those after the handshake.
+    fn receive(&mut self, mut bytes: &[u8], messages: &mut Vec<Vec<u8>>) {
+        while !bytes.is_empty() {
             self.state = match std::mem::replace(&mut self.state, State::Failed) {
-                State::AwaitsChallenge(state) => match self.step(state, &mut octets) {
+                State::AwaitsChallenge(state) => match self.feed(state, &mut bytes) {
                     None => State::Failed,
                     Some(Progress::More(state)) => State::AwaitsChallenge(state),
                     Some(Progress::Done((f2, state))) => {
-                        self.send(f2.as_ref(), flights);
+                        self.send(f2.as_ref(), messages);
                         self.received.push(Vec::new());
                         State::AwaitsVerdict(state)
                     }
                 },
-                State::AwaitsVerdict(state) => match self.step(state, &mut octets) {
+                State::AwaitsVerdict(state) => match self.feed(state, &mut bytes) {
                     None => State::Failed,
                     Some(Progress::More(state)) => State::AwaitsVerdict(state),
                     Some(Progress::Done(session)) => State::Succeeded(session),
                 },
-                State::AwaitsResponse(state) => match self.step(state, &mut octets) {
+                State::AwaitsResponse(state) => match self.feed(state, &mut bytes) {
                     None => State::Failed,
                     Some(Progress::More(state)) => State::AwaitsResponse(state),
                     Some(Progress::Done(identified)) => {
                         let found = (identified.key_id() == self.key.id()).then_some(self.key);
                         let (f3, outcome) = identified.verify(found);
-                        self.send(f3.as_ref(), flights);
+                        self.send(f3.as_ref(), messages);
                         outcome.map_or(State::Failed, State::Succeeded)
                     }
                 },
-                // What comes now is the application's, or nobody's.
+                // These bytes do not belong to the handshake.
                 end @ (State::Succeeded(_) | State::Failed) => {
                     self.state = end;
                     return;
@@ -241,13 +241,12 @@ impl<'h> End<'h> {
         }
     }
 
-    fn step<R: Receive>(&mut self, mut state: R, octets: &mut &[u8]) -> Option<Progress<R>> {
-        let space = state.space();
-        let (taken, rest) = octets.split_at(space.len().min(octets.len()));
-        space[..taken.len()].copy_from_slice(taken);
-        *octets = rest;
+    fn feed<R: Receive>(&mut self, state: R, bytes: &mut &[u8]) -> Option<Progress<R>> {
+        let before = *bytes;
+        let progress = feed(state, bytes, usize::MAX);
+        let taken = &before[..before.len() - bytes.len()];
         self.received.last_mut().unwrap().extend(taken);
-        state.advance(taken.len()).ok()
+        progress.ok()
     }
 
     fn session(&self) -> Option<&Session> {
@@ -290,7 +289,7 @@ fn judge(settings: &[Settings; 4], ends: &[End<'_>; 4]) {
             assert_eq!(exported(client), exported(server));
         }
     }
-    // Two handshakes have nothing in common.
+    // Two handshakes never have the same secret.
     if let [Some(a), Some(b)] = [&servers[0], &servers[1]].map(End::session) {
         assert_ne!(exported(a), exported(b));
     }

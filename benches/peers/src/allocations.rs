@@ -1,29 +1,30 @@
-//! Counts what a thread allocates, whoever does it: Rust's own allocator and the C libraries under
-//! some of the peers all end in the C library's. Those of a stricter alignment than `malloc` gives
+//! Counts the allocations of a thread, in Rust and in the C libraries of some peers: all of them
+//! call the C library's allocator. Allocations with a stricter alignment than `malloc` guarantees
 //! are not counted.
 
 use std::cell::Cell;
 use std::ops::{AddAssign, Sub};
 
 thread_local! {
-    // Neither is dropped nor made at its first use, so that the allocator may use them at any time.
+    // Initialised at compile time and never dropped, so that the allocator can use them at any
+    // time.
     static COUNT: Cell<u64> = const { Cell::new(0) };
-    static OCTETS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many there were, and of how many octets.
+/// A number of allocations, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocations {
     pub count: u64,
-    pub octets: u64,
+    pub bytes: u64,
 }
 
 impl Allocations {
-    /// All of this thread so far.
+    /// Returns the allocations of this thread so far.
     pub fn now() -> Self {
         Self {
             count: COUNT.get(),
-            octets: OCTETS.get(),
+            bytes: BYTES.get(),
         }
     }
 }
@@ -31,7 +32,7 @@ impl Allocations {
 impl AddAssign for Allocations {
     fn add_assign(&mut self, other: Self) {
         self.count += other.count;
-        self.octets += other.octets;
+        self.bytes += other.bytes;
     }
 }
 
@@ -41,18 +42,19 @@ impl Sub for Allocations {
     fn sub(self, other: Self) -> Self {
         Self {
             count: self.count - other.count,
-            octets: self.octets - other.octets,
+            bytes: self.bytes - other.bytes,
         }
     }
 }
 
-/// Whether they are counted on this system.
+/// Whether allocations are counted on this system.
 pub const COUNTED: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
-/// Heap in use, in octets, that of C libraries included.
+/// Returns the bytes of heap in use, including the heap of C libraries.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn in_use() -> u64 {
-    // SAFETY: it takes no arguments and only reads the allocator's own state, under its locks.
+    // SAFETY: the function has no arguments and only reads the allocator's own state, under its
+    // locks.
     let info = unsafe { libc::mallinfo2() };
     u64::try_from(info.uordblks + info.hblkhd).unwrap_or_default()
 }
@@ -62,17 +64,17 @@ pub fn in_use() -> u64 {
     0
 }
 
-/// Functions that take the places of glibc's and hand each call on to them.
+/// Functions that replace glibc's and pass each call on to them.
 ///
-/// The manual of glibc asks whoever replaces `malloc` to supply `free` and the rest as well. That is
-/// for another allocator's sake: here every block is still of glibc's own, by its own entry points,
-/// and so may go to the functions that are left as they are. Of these `posix_memalign` and
-/// `aligned_alloc` allocate too, and are not counted.
+/// The manual of glibc requires a replacement of `malloc` to replace `free` and the others as well.
+/// That is for other allocators: here every block still comes from glibc's own entry points, so the
+/// functions that are not replaced can free it. Two of these, `posix_memalign` and `aligned_alloc`,
+/// allocate too, and are not counted.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod interposed {
     use std::ffi::c_void;
 
-    use super::{COUNT, OCTETS};
+    use super::{BYTES, COUNT};
 
     unsafe extern "C" {
         fn __libc_malloc(size: usize) -> *mut c_void;
@@ -82,15 +84,15 @@ mod interposed {
 
     fn count(size: usize) {
         COUNT.set(COUNT.get() + 1);
-        OCTETS.set(OCTETS.get() + size as u64);
+        BYTES.set(BYTES.get() + size as u64);
     }
 
-    // SAFETY: nothing else defines this name but the function that it replaces; its arguments are
-    // the same, and what it returns is what that function's own entry point does.
+    // SAFETY: only the function that it replaces has this name. Its arguments are the same, and it
+    // returns what that function's own entry point returns.
     #[unsafe(no_mangle)]
     extern "C" fn malloc(size: usize) -> *mut c_void {
         count(size);
-        // SAFETY: it takes any size.
+        // SAFETY: every size is allowed.
         unsafe { __libc_malloc(size) }
     }
 
@@ -98,7 +100,7 @@ mod interposed {
     #[unsafe(no_mangle)]
     extern "C" fn calloc(number: usize, size: usize) -> *mut c_void {
         count(number.saturating_mul(size));
-        // SAFETY: it takes any number and size.
+        // SAFETY: every number and size is allowed.
         unsafe { __libc_calloc(number, size) }
     }
 
@@ -106,7 +108,7 @@ mod interposed {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn realloc(old: *mut c_void, size: usize) -> *mut c_void {
         count(size);
-        // SAFETY: what the caller warrants for `realloc`.
+        // SAFETY: the caller upholds the contract of `realloc`.
         unsafe { __libc_realloc(old, size) }
     }
 }

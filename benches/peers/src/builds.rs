@@ -1,7 +1,7 @@
-//! How long the smallest program takes to build that uses a peer, and of how many crates it is.
+//! Measures how long the smallest program that uses a peer takes to build, and counts its crates.
 //!
-//! Each is a project of its own with a target directory of its own, whose versions are those of
-//! this program. What it needs is downloaded before the clock starts.
+//! Each program is a project with its own target directory, and uses the same versions as this
+//! program. Downloads are done before the clock starts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,11 +24,11 @@ pub struct Program {
 pub struct Build {
     /// Seconds.
     pub times: Sample,
-    /// All that were compiled, the program included.
+    /// The number of crates that were compiled, including the program.
     pub crates: usize,
 }
 
-/// The first is what the others are compared with, the second is countersign.
+/// The first is the base of the comparison, and the second is countersign.
 pub const PROGRAMS: [Program; 7] = [
     Program {
         name: "only hmac, sha2 and getrandom",
@@ -72,14 +72,14 @@ pub const PROGRAMS: [Program; 7] = [
     },
 ];
 
-/// The two that a goal compares are built several times, from nothing and in turn.
+/// A goal compares the first two, so these are built several times, in turn and from scratch.
 const COMPARED: usize = 2;
 const TIMES: usize = 3;
 
-/// How many builds there are in all.
+/// Returns the number of all builds.
 pub const STEPS: usize = COMPARED * TIMES + PROGRAMS.len() - COMPARED;
 
-/// No further build begins after that, so that all of it stays under ten minutes.
+/// No further build begins after this time, so that all builds together take less than ten minutes.
 const PATIENCE: Duration = Duration::from_secs(4 * 60);
 
 pub fn measure(bar: &ProgressBar) -> Vec<(&'static str, Result<Build>)> {
@@ -108,14 +108,14 @@ fn add(program: &Program, build: &mut Result<Build>, start: Instant, bar: &Progr
     let outcome = if start.elapsed() < PATIENCE {
         once(program)
     } else {
-        Err(anyhow!("the builds before it took too long"))
+        Err(anyhow!("the builds before this one took too long"))
     };
     match outcome {
         Ok((time, crates)) => {
             so_far.times.push_time(time);
             so_far.crates = crates;
         }
-        // What was built before counts.
+        // A failure after a successful build does not discard it.
         Err(_) if so_far.crates > 0 => {}
         Err(error) => *build = Err(error),
     }
@@ -132,14 +132,14 @@ fn once(program: &Program) -> Result<(Duration, usize)> {
         program.dependencies
     );
     fs::write(path.join("Cargo.toml"), manifest)?;
-    // Cargo keeps of it what is needed.
+    // Cargo keeps the versions that the program needs.
     fs::write(path.join("Cargo.lock"), include_str!("../Cargo.lock"))?;
     cargo(path, &["fetch"])?;
     let start = Instant::now();
     let output = cargo(path, &["build", "--release", "--message-format", "json"])?;
     let time = start.elapsed();
     let mut crates = BTreeSet::new();
-    for line in output.stdout.split(|&octet| octet == b'\n') {
+    for line in output.stdout.split(|&byte| byte == b'\n') {
         let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else {
             continue;
         };
@@ -152,7 +152,7 @@ fn once(program: &Program) -> Result<(Duration, usize)> {
 
 fn cargo(path: &Path, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-    // A cache or flags of whoever runs this are no part of what a peer takes to build.
+    // The build of a peer does not use the caches or flags of the user.
     for variable in [
         "RUSTC_WRAPPER",
         "RUSTC_WORKSPACE_WRAPPER",

@@ -1,4 +1,4 @@
-//! Many logins at once over tokio, and what a login costs that is still pending.
+//! Measures many logins at once over tokio, and what a pending login costs.
 //!
 //! Both ends and the runtime share one thread, so that every cycle of either counts.
 
@@ -23,15 +23,15 @@ use crate::peers::{Entry, Id, Peer};
 use crate::results::Extent;
 use crate::sample::Sample;
 
-/// How many clients there are at once.
+/// The numbers of clients at once.
 pub const CROWDS: [usize; 3] = [1, 100, 1000];
 
-/// Of one peer, for each of the [`CROWDS`].
+/// The results of one peer, for each of the [`CROWDS`].
 #[derive(Default)]
 pub struct Rates {
-    /// Seconds of wall clock for one login.
+    /// Seconds of wall-clock time for one login.
     pub wall: [Sample; CROWDS.len()],
-    /// Seconds of CPU for one login, the system's share included.
+    /// Seconds of CPU time for one login, including the system's.
     pub cpu: [Sample; CROWDS.len()],
 }
 
@@ -56,7 +56,7 @@ pub fn measure(
     let mut crowds: Vec<_> = CROWDS.into_iter().enumerate().collect();
     for _ in 0..extent.crowd {
         for &(crowd, clients) in &crowds {
-            // All peers the same number: enough that it takes long enough for the clock.
+            // The same number for all peers, and long enough for the clock.
             let times = (extent.crowd_logins / clients).max(1);
             for (_, rates) in &mut all {
                 let Ok((peer, lane)) = rates else { continue };
@@ -80,8 +80,7 @@ pub fn measure(
         .collect())
 }
 
-/// A login of each client before those that count, which finds the caches as the neighbour has left
-/// them.
+/// Logs in once for each client, uncounted: these logins find the caches as another peer left them.
 fn take_turn(
     runtime: &Runtime,
     peer: &Arc<dyn Peer>,
@@ -98,8 +97,8 @@ fn runtime() -> Result<Runtime> {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Seconds for one login, from the first `connect` until both ends of the last are satisfied: by
-/// the wall clock, and of this thread's CPU.
+/// Returns the seconds for one login, from the first `connect` until both ends of the last login
+/// have succeeded: wall-clock time, and this thread's CPU time.
 fn log_in(
     runtime: &Runtime,
     peer: &Arc<dyn Peer>,
@@ -117,10 +116,10 @@ fn log_in(
                 for _ in 0..times {
                     let mut stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
-                    // Closed by a reset: the system would keep each port for a minute.
+                    // Closed by a reset. Otherwise the system would keep each port for a minute.
                     stream.set_zero_linger()?;
                     peer.connect_async(&mut stream).await.context("client")?;
-                    // The server may yet have to read what was sent last.
+                    // The server may still have to read the last message.
                     let _ = stream.read(&mut [0]).await;
                 }
                 anyhow::Ok(())
@@ -155,13 +154,13 @@ fn log_in(
     })
 }
 
-/// Seconds that this thread has computed.
+/// Returns the CPU time of this thread, in seconds.
 fn cpu() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(now).unwrap_or_default().as_secs_f64()
 }
 
-/// As far as the system lets a process go.
+/// Raises the limit of file descriptors to `count`, if it is lower.
 fn allow_descriptors(count: usize) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let count = u64::try_from(count)?;
@@ -175,15 +174,16 @@ fn allow_descriptors(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Octets of heap that a server's end of one login holds.
+/// The bytes of heap that the server holds for one pending login.
 pub struct Pending {
-    /// Its client has connected and says nothing.
+    /// The client has connected and sends nothing.
     pub silent: f64,
-    /// Its client has said what it says before it hears anything, and then nothing more.
+    /// The client has sent what it sends before it receives anything, and then nothing more.
     pub opened: f64,
 }
 
-/// Each with its task and its socket's registration, as the mean of so many.
+/// Measures the mean of this number of logins, each with its task and the registration of its
+/// socket.
 pub fn pending(peer: &Arc<dyn Peer>) -> Result<Pending> {
     ensure!(
         crate::allocations::COUNTED,
@@ -210,13 +210,13 @@ fn heap_of_each(peer: &Arc<dyn Peer>, words: &[u8]) -> Result<f64> {
             tasks.push(tokio::spawn(
                 async move { peer.accept_async(&mut stream).await },
             ));
-            // So that it gets as far as it can.
+            // Lets the login get as far as it can.
             for _ in 0..3 {
                 yield_now().await;
             }
             anyhow::Ok(())
         };
-        // What is made once, by the first, is not part of it.
+        // What the first login allocates once is not counted.
         clients.push(client(address, words)?);
         accept(&mut tasks).await?;
         let before = in_use();
@@ -234,7 +234,7 @@ fn heap_of_each(peer: &Arc<dyn Peer>, words: &[u8]) -> Result<f64> {
     })
 }
 
-/// A socket without any of tokio's heap.
+/// Connects a socket that uses none of tokio's heap.
 fn client(address: SocketAddr, words: &[u8]) -> Result<std::net::TcpStream> {
     let mut stream = std::net::TcpStream::connect(address)?;
     std::io::Write::write_all(&mut stream, words)?;
@@ -242,13 +242,13 @@ fn client(address: SocketAddr, words: &[u8]) -> Result<std::net::TcpStream> {
     Ok(stream)
 }
 
-/// What a client says before it has heard anything.
+/// Returns what a client sends before it has received anything.
 fn first_words(peer: &Arc<dyn Peer>) -> Result<Vec<u8>> {
     runtime()?.block_on(async {
         let (mut near, mut far) = tokio::io::duplex(1 << 14);
         let mut login = peer.connect_async(&mut near);
         poll_fn(|context| {
-            // It waits for an answer, or has failed and says so when it is measured.
+            // It waits for an answer. If it has failed, the measurement reports that.
             let _ = login.as_mut().poll(context);
             Poll::Ready(())
         })

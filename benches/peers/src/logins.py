@@ -1,12 +1,12 @@
-"""Either end of a login in Python, for the bench to time.
+"""Either end of a login in Python, for the bench.
 
     logins.py listen WIRE SECRET     accepts one client after the other
-    logins.py connect WIRE SECRET    logs in as often as a line of standard
-                                     input says, "ADDRESS TIMES", and answers
-                                     with the nanoseconds that each took
+    logins.py connect WIRE SECRET    reads lines "ADDRESS TIMES" from standard
+                                     input, logs in this number of times, and
+                                     prints the nanoseconds of each login
 
-WIRE is "recipe" or "multiprocessing".  Both end with their standard input.
-The directory of the recipe is on PYTHONPATH.
+WIRE is "recipe" or "multiprocessing".  Both end when their standard input
+does.  PYTHONPATH has the directory of the recipe.
 """
 
 import os
@@ -56,20 +56,20 @@ def multiprocessing_connect(address, secret):
     return Client(address, authkey=secret)
 
 
-# On either wire the client speaks last and stops its clock before the listener
-# is satisfied, so that the listener says when it was.  No part of the login.
+# In both protocols the client sends last and stops its clock before the listener
+# has succeeded, so the listener sends its time.  This is not part of the login.
 
 def say_when(connection):
-    # This clock is the same for all processes.
-    satisfied = perf_counter_ns()
-    os.write(connection.fileno(), b"%d" % satisfied)
+    # All processes share this clock.
+    succeeded = perf_counter_ns()
+    os.write(connection.fileno(), b"%d" % succeeded)
 
 
 def hear_when(connection):
     said = b""
-    # To the end: the listener's closing is no part of the next login either.
-    while octets := os.read(connection.fileno(), 64):
-        said += octets
+    # To the end, so that the listener's closing is not part of the next login.
+    while part := os.read(connection.fileno(), 64):
+        said += part
     if not said:
         sys.exit("refused")
     return int(said)

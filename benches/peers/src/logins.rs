@@ -1,4 +1,4 @@
-//! One login over TCP on loopback, from before `connect` until the end that is satisfied last is.
+//! Measures one login over TCP on loopback, from before `connect` until both ends have succeeded.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,16 +15,16 @@ use crate::peers::{Entry, Id, Peer};
 use crate::python::{Pair, Python};
 use crate::sample::Sample;
 
-/// What a peer's logins took, in seconds.
+/// The times of a peer's logins, in seconds.
 #[derive(Default)]
 pub struct Times {
-    /// Of each login.
+    /// The time of each login.
     pub each: Sample,
     /// The median of each turn.
     pub turns: Sample,
 }
 
-/// All of them in each round, and back in the next, a few logins each.
+/// Runs a few logins of each peer in every round. Every other round has the reverse order.
 pub fn measure(
     entries: &[Entry],
     python: &Result<Python>,
@@ -53,11 +53,12 @@ pub fn measure(
         .collect())
 }
 
-/// The logins of a turn that count. The one before them does not: it finds the caches as the
-/// neighbour has left them.
+/// The number of counted logins in a turn. The login before them is not counted: it finds the
+/// caches as another peer left them.
 const TURN: usize = 3;
 
-/// No end waits longer for the other; the same for all, since to set it is a call each.
+/// An end waits no longer for the other. All peers set this timeout, because setting it costs a
+/// call.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Lane {
@@ -100,7 +101,7 @@ impl Lane {
         Self::new(id, pair.map(|pair| How::Python(Box::new(pair))))
     }
 
-    /// A peer that has failed once is out.
+    /// Runs the logins of a turn, unless the peer has failed before.
     fn take_turn(&mut self, ends: &Ends) {
         let Ok(times) = &mut self.times else { return };
         let turn = match &mut self.how {
@@ -127,11 +128,11 @@ impl Lane {
 /// A client, and a thread that serves one connection after the other.
 struct Ends {
     address: SocketAddr,
-    /// Who serves the next connection.
+    /// The peer that serves the next connection.
     next: Arc<Mutex<Option<Arc<dyn Peer>>>>,
-    /// When the server was satisfied.
-    satisfied: Receiver<Result<Instant>>,
-    /// The server has let go of the connection.
+    /// The time at which the server succeeded.
+    succeeded: Receiver<Result<Instant>>,
+    /// Sent once the server has dropped the connection.
     closed: Receiver<()>,
 }
 
@@ -140,28 +141,29 @@ impl Ends {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let next = Arc::new(Mutex::new(None));
-        let (satisfaction, satisfied) = channel();
+        let (success, succeeded) = channel();
         let (closing, closed) = channel();
         let servers_next = next.clone();
-        thread::spawn(move || serve(&listener, &servers_next, &satisfaction, &closing));
+        thread::spawn(move || serve(&listener, &servers_next, &success, &closing));
         Ok(Self {
             address,
             next,
-            satisfied,
+            succeeded,
             closed,
         })
     }
 
-    /// How each end learns of the other's satisfaction is not part of it, nor is the closing of
-    /// the connection.
+    /// Returns the time of one login. It includes neither the closing of the connection nor the
+    /// channel between the threads.
     fn login(&self, peer: &Arc<dyn Peer>) -> Result<Duration> {
         *self.next.lock().unwrap_or_else(|_| unreachable!()) = Some(peer.clone());
         let start = Instant::now();
         let mut stream = TcpStream::connect(self.address)?;
         prepare(&stream)?;
         let clients = peer.connect(&mut stream).map(|()| Instant::now());
-        let servers = self.satisfied.recv_timeout(2 * PATIENCE);
-        // By a reset, once all has been received: the system would keep the port for a minute.
+        let servers = self.succeeded.recv_timeout(2 * PATIENCE);
+        // Closed by a reset, after everything was received. Otherwise the system would keep the
+        // port for a minute.
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         drop(stream);
         self.closed.recv_timeout(2 * PATIENCE)?;
@@ -179,7 +181,7 @@ fn prepare(stream: &TcpStream) -> Result<()> {
 fn serve(
     listener: &TcpListener,
     next: &Mutex<Option<Arc<dyn Peer>>>,
-    satisfaction: &Sender<Result<Instant>>,
+    success: &Sender<Result<Instant>>,
     closing: &Sender<()>,
 ) {
     while let Ok((mut stream, _)) = listener.accept() {
@@ -189,7 +191,7 @@ fn serve(
         let outcome = prepare(&stream).and_then(|()| peer.accept(&mut stream));
         let outcome = outcome.map(|()| Instant::now());
         let accepted = outcome.is_ok();
-        if satisfaction.send(outcome).is_err() {
+        if success.send(outcome).is_err() {
             return;
         }
         if accepted {

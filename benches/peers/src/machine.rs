@@ -1,4 +1,4 @@
-//! What all of it was measured on and with.
+//! Describes the machine and the software of the measurement.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ pub struct Machine {
     pub cpu: String,
     pub cores: usize,
     pub kernel: String,
-    /// What else it had to do when all of this began.
+    /// The load of the machine before the measurement.
     pub load: Option<String>,
     pub rustc: String,
     pub openssl: String,
@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// Before there is a second thread or process, since those inherit it.
+    /// Called before there is a second thread or process, which inherits the core.
     pub fn pin(&mut self) {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         self.pinned = cores
@@ -52,7 +52,8 @@ impl Machine {
     }
 }
 
-/// What follows says more of whose machine it is than of what it measures.
+/// Returns only these two numbers: the rest identifies the machine and does not matter for the
+/// measurement.
 fn major_and_minor(release: &str) -> String {
     let numbers: Vec<_> = release
         .split(|character: char| !character.is_ascii_digit())
@@ -79,7 +80,7 @@ fn rustc() -> Option<String> {
     version.split(' ').nth(1).map(str::to_owned)
 }
 
-/// Of one crate, as this program was built with it: the newest, where others need an older one.
+/// Returns the version of a crate in this program: the newest, if there are several.
 pub fn version_of(name: &str) -> &'static str {
     const LOCK: &str = include_str!("../Cargo.lock");
     let head = format!("name = \"{name}\"\nversion = \"");

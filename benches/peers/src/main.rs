@@ -1,19 +1,16 @@
-//! Compares countersign with what one would take instead of it: in one run, on this machine, each
-//! login beside its neighbours of the other kinds.
+//! Compares countersign with its alternatives in one run on this machine. Each login is compared
+//! with its neighbours of the other kinds.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --report    # all of it, in minutes
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick     # whether it runs
 //! ```
 //!
-//! The first writes `BENCHMARKS.md` into the root of the repository, and two pictures beside this
-//! program; the second prints the same tables from a few rounds, without any builds, and writes
-//! nothing.
+//! The first writes `BENCHMARKS.md` to the root of the repository, and two pictures to the
+//! directory of this program. The second prints the same tables from a few rounds, without builds,
+//! and writes no file.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "a bench that panics has measured nothing"
-)]
+#![allow(clippy::indexing_slicing, reason = "a failed bench panics")]
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +47,7 @@ fn main() -> Result<()> {
         });
     }
     let Some(extent) = extent else {
-        bail!("one of --report and --quick is needed");
+        bail!("give --report or --quick");
     };
     let bar = ProgressBar::new(extent.steps());
     bar.set_style(ProgressStyle::with_template(
@@ -73,6 +70,6 @@ fn main() -> Result<()> {
         pictures::concurrency(&results)?,
     )?;
     fs::write(own.join("../../BENCHMARKS.md"), report)?;
-    println!("BENCHMARKS.md and two pictures are written.");
+    println!("Wrote BENCHMARKS.md and two pictures.");
     Ok(())
 }

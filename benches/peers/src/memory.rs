@@ -1,5 +1,5 @@
-//! A login in memory, both ends in one thread: what each costs without any socket, what it
-//! allocates, and what goes over the wire.
+//! Measures a login in memory with both ends in one thread: the time of each end, its allocations,
+//! and the messages.
 
 use std::io;
 use std::pin::Pin;
@@ -13,18 +13,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::allocations::Allocations;
 use crate::peers::Peer;
 
-/// Of a login, the client first wherever there are two.
+/// The costs of a login. Where there are two values, the client's is the first.
 pub struct Costs {
     pub times: [Duration; 2],
     pub allocations: [Allocations; 2],
-    pub octets: usize,
-    pub flights: usize,
+    pub bytes: usize,
+    pub messages: usize,
 }
 
-/// No login takes more turns than this.
+/// The limit of turns for a login.
 const TURNS_MAX: usize = 64;
 
-/// The one before it finds the caches as the neighbour has left them, and does not count.
+/// The number of counted logins in a turn. The login before is not counted: it finds the caches as
+/// another peer left them.
 pub fn second_login(peer: &dyn Peer) -> Result<Costs> {
     login(peer)?;
     login(peer)
@@ -60,8 +61,8 @@ fn login(peer: &dyn Peer) -> Result<Costs> {
             return Ok(Costs {
                 times,
                 allocations,
-                octets: wire.octets,
-                flights: wire.flights,
+                bytes: wire.bytes,
+                messages: wire.messages,
             });
         }
     }
@@ -69,21 +70,21 @@ fn login(peer: &dyn Peer) -> Result<Costs> {
 }
 
 struct Wire {
-    /// On their way to the client, and to the server.
+    /// Bytes on their way to the client, and to the server.
     queues: [Vec<u8>; 2],
-    octets: usize,
-    flights: usize,
+    bytes: usize,
+    messages: usize,
     last_writer: Option<usize>,
 }
 
 impl Wire {
     fn new() -> Self {
-        // Room enough that no end pays for more of it.
+        // Large enough that no end has to allocate more.
         let queue = || Vec::with_capacity(1 << 14);
         Self {
             queues: [queue(), queue()],
-            octets: 0,
-            flights: 0,
+            bytes: 0,
+            messages: 0,
             last_writer: None,
         }
     }
@@ -103,7 +104,7 @@ impl AsyncRead for End {
         let mut wire = self.wire.lock().unwrap_or_else(|_| unreachable!());
         let queue = &mut wire.queues[self.side];
         if queue.is_empty() {
-            // It is polled again when the other end has had its turn.
+            // Polled again after the turn of the other end.
             return Poll::Pending;
         }
         let len = queue.len().min(buffer.remaining());
@@ -117,15 +118,15 @@ impl AsyncWrite for End {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut wire = self.wire.lock().unwrap_or_else(|_| unreachable!());
-        wire.queues[1 - self.side].extend_from_slice(octets);
-        wire.octets += octets.len();
+        wire.queues[1 - self.side].extend_from_slice(bytes);
+        wire.bytes += bytes.len();
         if wire.last_writer.replace(self.side) != Some(self.side) {
-            wire.flights += 1;
+            wire.messages += 1;
         }
-        Poll::Ready(Ok(octets.len()))
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

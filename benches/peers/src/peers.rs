@@ -1,4 +1,4 @@
-//! What is compared: each peer as two ends of a login, blocking over a socket and not blocking over
+//! Defines the peers: each has two ends of a login, blocking over a socket and asynchronous over
 //! any stream.
 
 use std::collections::BTreeMap;
@@ -29,15 +29,15 @@ pub mod psk;
 pub mod psk;
 mod scram;
 
-/// What both ends have in common, where they share one.
+/// The secret that both ends share, if they share one.
 const SECRET: &[u8; 32] = b"what both ends of this one share";
 
-/// One way to log in. Whatever outlives a login, such as keys, is made before.
+/// A way to log in. What outlives a login, such as a key, is created beforehand.
 pub trait Peer: Send + Sync {
-    /// Returns once the client is satisfied.
+    /// Runs the client until it succeeds.
     fn connect(&self, stream: &mut TcpStream) -> Result<()>;
 
-    /// Returns once the server is satisfied.
+    /// Runs the server until it succeeds.
     fn accept(&self, stream: &mut TcpStream) -> Result<()>;
 
     fn connect_async<'a>(&'a self, stream: &'a mut dyn AsyncStream) -> Login<'a>;
@@ -50,7 +50,7 @@ pub type Login<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 pub trait AsyncStream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> AsyncStream for S {}
 
-/// Which of the peers it is: the goals and the pictures name some.
+/// Identifies a peer, for goals and pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Id {
     Floor,
@@ -93,7 +93,7 @@ impl Id {
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::Floor => "three flights of constants (the floor)",
+            Self::Floor => "three messages of constants (the floor)",
             Self::Native => "countersign",
             Self::Cookbook => "countersign, wire of the recipe",
             Self::Multiprocessing => "countersign, wire of `multiprocessing`",
@@ -113,8 +113,8 @@ impl Id {
         }
     }
 
-    /// The row that is judged: this one, or the one that it stands beside, with the same
-    /// configuration and more or fewer messages.
+    /// Returns the row that is judged: this peer, or the peer with the same configuration and
+    /// another number of messages.
     fn judged(self) -> Self {
         match self {
             Self::NoiseBare | Self::NoiseTold => Self::Noise,
@@ -130,11 +130,11 @@ impl Id {
     }
 }
 
-/// A peer, or why it cannot run here.
+/// A peer, or the reason why it cannot run here.
 pub struct Entry {
     pub id: Id,
     pub peer: Result<Arc<dyn Peer>>,
-    /// Which of its configurations was the fastest, where there was a choice.
+    /// The name of its fastest configuration, if it has several.
     pub choice: String,
 }
 
@@ -147,7 +147,7 @@ impl Entry {
     }
 }
 
-/// All that are written in Rust.
+/// Returns all peers that are written in Rust.
 pub fn all() -> Vec<Entry> {
     let mut choices = BTreeMap::new();
     (Id::RUST.into_iter())
@@ -174,7 +174,8 @@ pub fn all() -> Vec<Entry> {
         .collect()
 }
 
-/// The configurations of a peer by their names, which are the same for those beside it.
+/// The configurations of a peer, by name. Peers that are judged together use the same
+/// configuration.
 type Candidates = Vec<(String, Result<Arc<dyn Peer>>)>;
 
 fn candidates(id: Id) -> Candidates {
@@ -194,7 +195,7 @@ fn candidates(id: Id) -> Candidates {
         Id::Mutual => mutual::candidates(true),
         Id::Scram => only(scram::Scram::new(false)),
         Id::ScramCached => only(scram::Scram::new(true)),
-        // They are not written in Rust.
+        // Not written in Rust.
         Id::PythonRecipe | Id::PythonMultiprocessing => Vec::new(),
     }
 }
@@ -207,8 +208,8 @@ fn candidate<P: Peer + 'static>(name: String, peer: Result<P>) -> (String, Resul
     (name, peer.map(|peer| -> Arc<dyn Peer> { Arc::new(peer) }))
 }
 
-/// Of some configurations the name of the one whose login costs the least: they take turns, forth
-/// in one round and back in the next, and the first rounds warm up.
+/// Returns the name of the configuration with the cheapest login. They run in turn, in reverse
+/// order in every other round, and the first rounds are not counted.
 fn fastest(candidates: Candidates) -> Result<String> {
     const WARM_UP: usize = 20;
     const ROUNDS: usize = 100;
@@ -241,14 +242,13 @@ fn fastest(candidates: Candidates) -> Result<String> {
     fastest.map_or(Err(failure), |(name, _, _)| Ok(name))
 }
 
-/// One end of a login as a state machine without a socket, which is how libraries without sockets
-/// of their own are driven best.
+/// One end of a login as a state machine without I/O, for libraries without sockets of their own.
 pub trait Side: Send {
-    /// Takes what has arrived, and adds what is to be sent. True once this end is satisfied.
+    /// Takes what has arrived and appends what to send. Returns true once this end has succeeded.
     fn step(&mut self, received: &[u8], to_send: &mut Outbox) -> Result<bool>;
 }
 
-/// A peer that consists of two such ends, for each login anew.
+/// A peer that consists of two such ends, which are created for each login.
 pub trait Sides: Send + Sync {
     type Client: Side;
     type Server: Side;
@@ -275,17 +275,17 @@ impl<P: Sides> Peer for P {
     }
 }
 
-/// One call to write for each flight, and one to read: none makes fewer.
+/// Makes one call to write and one to read for each message, which is the minimum.
 fn drive(mut side: impl Side, stream: &mut TcpStream) -> Result<()> {
     let (mut received, mut outbox) = ([0; CAPACITY], Outbox::new());
     let mut len = 0;
     loop {
-        let satisfied = side.step(&received[..len], &mut outbox)?;
+        let succeeded = side.step(&received[..len], &mut outbox)?;
         if !outbox.pending().is_empty() {
             stream.write_all(outbox.pending())?;
             outbox.clear();
         }
-        if satisfied {
+        if succeeded {
             return Ok(());
         }
         len = stream.read(&mut received)?;
@@ -293,7 +293,7 @@ fn drive(mut side: impl Side, stream: &mut TcpStream) -> Result<()> {
     }
 }
 
-/// The same in one poll, so that a login that waits holds the side and no buffers.
+/// The same for a stream that is polled. A login that waits holds the side, but no buffers.
 async fn drive_async(mut side: impl Side, stream: &mut dyn AsyncStream) -> Result<()> {
     let mut begun = false;
     poll_fn(move |context| {
@@ -307,16 +307,18 @@ async fn drive_async(mut side: impl Side, stream: &mut dyn AsyncStream) -> Resul
                 }
             }
             begun = true;
-            let satisfied = side.step(arrived.filled(), &mut outbox)?;
+            let succeeded = side.step(arrived.filled(), &mut outbox)?;
             let to_send = outbox.pending();
             if !to_send.is_empty() {
-                // A flight is far smaller than what a socket holds, and nothing else is in there.
+                // A message is far smaller than an empty socket buffer.
                 match Pin::new(&mut *stream).poll_write(context, to_send)? {
                     Poll::Ready(written) if written == to_send.len() => outbox.clear(),
-                    _ => return Poll::Ready(Err(anyhow!("the socket took only part of a flight"))),
+                    _ => {
+                        return Poll::Ready(Err(anyhow!("the socket took only part of a message")));
+                    }
                 }
             }
-            if satisfied {
+            if succeeded {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -326,26 +328,26 @@ async fn drive_async(mut side: impl Side, stream: &mut dyn AsyncStream) -> Resul
 
 const CLOSED: &str = "closed in the middle of a login";
 
-/// More than any flight has.
+/// More bytes than any message has.
 const CAPACITY: usize = 2048;
 
-/// What a side wants to have sent.
+/// The bytes that a side sends.
 pub struct Outbox {
-    octets: [u8; CAPACITY],
+    bytes: [u8; CAPACITY],
     len: usize,
 }
 
 impl Outbox {
     fn new() -> Self {
         Self {
-            octets: [0; CAPACITY],
+            bytes: [0; CAPACITY],
             len: 0,
         }
     }
 
-    /// Room for a message, to be [added](Self::add) once it is there.
+    /// Returns space for a message. Call [`add`](Self::add) once it is written.
     fn room(&mut self) -> &mut [u8] {
-        &mut self.octets[self.len..]
+        &mut self.bytes[self.len..]
     }
 
     fn add(&mut self, len: usize) {
@@ -353,7 +355,7 @@ impl Outbox {
     }
 
     fn pending(&self) -> &[u8] {
-        &self.octets[..self.len]
+        &self.bytes[..self.len]
     }
 
     fn clear(&mut self) {
@@ -362,8 +364,8 @@ impl Outbox {
 }
 
 impl Write for Outbox {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let written = self.room().write(octets)?;
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.room().write(bytes)?;
         self.add(written);
         Ok(written)
     }

@@ -1,4 +1,4 @@
-//! Two pictures as SVG, in colours that can be read on a light and on a dark page.
+//! Draws two pictures as SVG, in colours that are readable on a light and on a dark page.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -17,7 +17,7 @@ const THEIRS: RGBColor = RGBColor(144, 153, 163);
 const WHISKER: RGBColor = RGBColor(95, 105, 116);
 const WIDTH: i32 = 860;
 
-/// A login's time as a multiple of the floor's, on a logarithmic scale, with quartiles.
+/// Draws the time of a login as a multiple of the floor's, on a logarithmic scale, with quartiles.
 pub fn login(results: &Results) -> Result<String> {
     const LEFT: i32 = 330;
     const RIGHT: i32 = WIDTH - 70;
@@ -39,7 +39,7 @@ pub fn login(results: &Results) -> Result<String> {
         * 1.1;
     let bottom = TOP + ROW * i32::try_from(rows.len())?;
 
-    // From a little less than the floor, so that its own bar is seen.
+    // From a little below the floor, so that its bar is visible.
     let (low, high) = (0.8_f64.ln(), most.ln());
     let x = |ratio: f64| {
         LEFT + round((ratio.ln() - low) / (high - low) * f64::from(RIGHT - LEFT)).max(0)
@@ -47,7 +47,7 @@ pub fn login(results: &Results) -> Result<String> {
     drawn(bottom + 34, |area| {
         let title = "Time of one login over loopback TCP, as a multiple of the bare exchange of three messages";
         write(area, title, (16, 20), 15, TEXT, HPos::Left)?;
-        let note = "logarithmic scale; bars are medians, whiskers quartiles; until both ends are satisfied";
+        let note = "logarithmic scale; bars are medians, whiskers quartiles; until both ends have succeeded";
         write(area, note, (16, 41), 12, TEXT, HPos::Left)?;
         for tick in [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0] {
             if tick > most {
@@ -89,7 +89,7 @@ pub fn login(results: &Results) -> Result<String> {
     })
 }
 
-/// CPU time of one login, the system's included, as clients become more.
+/// Draws the CPU time of one login, including the system's, over the number of clients.
 pub fn concurrency(results: &Results) -> Result<String> {
     const LEFT: i32 = 70;
     const RIGHT: i32 = 520;
@@ -194,11 +194,11 @@ fn write(
     Ok(())
 }
 
-/// Moves labels apart that would lie on each other, as little as it takes from the top.
+/// Moves overlapping labels apart by the smallest distance, from the top.
 fn spread(places: &mut [i32], apart: i32) {
     let mut order: Vec<_> = (0..places.len()).collect();
     order.sort_by_key(|&index| places[index]);
-    // Upwards from the lowest, so that none leaves the picture.
+    // Upwards from the lowest, so that no label leaves the picture.
     let mut limit = i32::MAX;
     for &index in order.iter().rev() {
         places[index] = places[index].min(limit);
@@ -229,7 +229,7 @@ fn line_colour(id: Id) -> RGBColor {
     }
 }
 
-/// A name without Markdown.
+/// Returns a name without Markdown.
 fn plain(name: &str) -> String {
     name.replace('`', "")
 }

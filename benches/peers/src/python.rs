@@ -1,5 +1,5 @@
-//! Peers in Python: a process for the listener and one for the client, each of which lasts for the
-//! whole run. They take the time themselves.
+//! Runs peers in Python: a process for the listener and a process for the client, for the whole
+//! run. They measure the time themselves.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 mod pythons;
 pub use pythons::Python;
 
-/// The newest whose `multiprocessing` knows SHA-256.
+/// Returns the newest Python whose `multiprocessing` has SHA-256.
 pub fn newest() -> Result<Python> {
     (Python::all().into_iter().rfind(Python::knows_sha256))
         .context("there is no CPython of 3.12 or later")
@@ -46,7 +46,7 @@ impl Pair {
     }
 }
 
-/// It does not outlive the bench.
+/// A process that ends with the bench.
 struct Process {
     child: Child,
     stdin: ChildStdin,
@@ -73,7 +73,7 @@ impl Process {
         })
     }
 
-    /// Waits no longer than the script lets a login take.
+    /// Returns the next line. The script limits the time of a login, and so the wait.
     fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;

@@ -1,4 +1,4 @@
-//! What is sent after a login: records of 16 KiB over TCP on loopback, both ends on one core.
+//! Measures records of 16 KiB after a login, over TCP on loopback, with both ends on one core.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -47,12 +47,12 @@ impl Kind {
     }
 }
 
-/// The records of one measurement: four mebibytes, which is more than the sockets hold.
+/// The number of records of one measurement: four mebibytes, more than the sockets hold.
 const SENT: usize = 256;
 
 pub const MEBIBYTES: f64 = 4.0;
 
-/// Seconds for four mebibytes.
+/// The seconds for four mebibytes.
 pub fn measure(rounds: usize, bar: &ProgressBar) -> Vec<(Kind, Result<Sample>)> {
     let mut lanes: Vec<_> = (Kind::ALL.into_iter())
         .map(|kind| (kind, Lane::new(kind), Ok(Sample::default())))
@@ -78,7 +78,7 @@ pub fn measure(rounds: usize, bar: &ProgressBar) -> Vec<(Kind, Result<Sample>)> 
         .collect()
 }
 
-/// A connection, and a thread at either end that waits to be told to send or to receive.
+/// A connection with a thread at either end. Each run sends the records once.
 struct Lane {
     start: Sender<()>,
     received: Receiver<()>,
@@ -116,13 +116,14 @@ impl Lane {
         Self { start, received }
     }
 
-    /// What is sent first finds the caches as the neighbour has left them, and does not count.
+    /// Sends the records twice and counts the second time: the first finds the caches as another
+    /// peer left them.
     fn take_turn(&self) -> Result<Duration> {
         self.run()?;
         self.run()
     }
 
-    /// Until the receiver has all of it.
+    /// Sends the records and returns the time until the receiver has all of them.
     fn run(&self) -> Result<Duration> {
         let start = Instant::now();
         self.start.send(())?;
@@ -161,7 +162,7 @@ fn receive(mut stream: impl Read + Write, all_there: &Sender<()>) {
     }
 }
 
-/// A stream whose every record of [`PAYLOAD_MAX`] octets has a tag of 16 behind it.
+/// A stream in which a tag of 16 bytes follows each record of [`PAYLOAD_MAX`] bytes.
 struct Tagged {
     stream: TcpStream,
     key: Hmac<Sha256>,

@@ -1,4 +1,4 @@
-//! All of it as Markdown.
+//! Writes the report as Markdown.
 
 use std::fmt::Write;
 
@@ -106,20 +106,20 @@ fn method(results: &Results) -> String {
   a login in memory, four mebibytes of records, and with many clients one login of each. There the sizes of the crowd
   go forth and back too, and all peers log in equally often: {crowd_logins} times in a turn that counts, each client at
   least once.
-- The floor is the three flights of countersign's native wire, 40, 73 and 33 octets, as constants.
-- A login begins before `connect` and ends when the end that is satisfied last is. Closing is not in it, except in
+- The floor is the three messages of countersign's native wire, 40, 73 and 33 bytes, as constants.
+- A login begins before `connect` and ends when both ends have succeeded. Closing is not in it, except in
   logins a second: the next begins when the server has closed. Both ends, the kernel's share included, have one core
   in common. In Rust they are two threads of one process, in Python two processes, so that a switch between these
   costs more.
 - In Rust every socket has `TCP_NODELAY` and a timeout of five seconds for reading; whatever outlives a login, such as
   keys, contexts and certificates, is made before. Peers in Rust without sockets of their own make one call to write
-  and one to read for each flight.
+  and one to read for each message.
 - *Told*: TLS and Noise let a client finish before the server has judged its last message. So in the rows that are
-  judged, TLS has one octet more, from the server once it has verified the client's Finished. Noise's second
-  message tells the client, but its first can be an old one: the judged row has a third message of one octet
+  judged, TLS has one byte more, from the server once it has verified the client's Finished. Noise's second
+  message tells the client, but its first can be an old one: the judged row has a third message of one byte
   by which the server learns that the client is alive. The rows beside them are without it, and for Noise with a
   fourth that answers it.
-- In Python too the end that is satisfied last stops the clock, which is the same for both processes: on either wire that
+- In Python too the end that succeeds last stops the clock, which is the same for both processes: on either wire that
   is the listener, and what it says of the time is sent after the login. CPython's `multiprocessing` does not set
   `TCP_NODELAY`, and its messages alternate, so that this costs nothing; no timeout is set in Python.
 - Of each peer's configurations the one is taken whose login in memory costs the least on this machine, chosen once, after
@@ -217,7 +217,7 @@ interpreter that would be measured. Of Noise and TLS only the rows that are judg
     text
 }
 
-/// Of each peer and each reason, which of its measurements are missing.
+/// The missing measurements, by peer and reason.
 #[derive(Default)]
 struct Failures(Vec<(&'static str, String, Vec<&'static str>)>);
 

@@ -1,4 +1,4 @@
-//! All that is measured, in the order in which it is.
+//! Runs all measurements in order.
 
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use crate::python;
 use crate::records::{self, Kind};
 use crate::sample::Sample;
 
-/// How many rounds there are of each measurement.
+/// The number of rounds of each measurement.
 pub struct Extent {
     pub logins: usize,
     pub core: usize,
     pub memory: usize,
     pub crowd: usize,
-    /// The logins of a peer in one of them, or one for each client where these are more.
+    /// The number of logins of a peer in a round, if there are not more clients. There is at least
+    /// one login for each client.
     pub crowd_logins: usize,
     pub records: usize,
     pub builds: bool,
@@ -53,7 +54,7 @@ impl Extent {
         writes: false,
     };
 
-    /// What the bar counts.
+    /// Returns the number of steps of the progress bar.
     pub fn steps(&self) -> u64 {
         let rounds = self.logins + self.core + self.memory + self.crowd + self.records;
         (rounds + if self.builds { builds::STEPS } else { 0 }) as u64
@@ -76,28 +77,28 @@ pub struct Results {
     pub took: Duration,
 }
 
-/// The client first wherever there are two.
+/// Where there are two values, the client's is the first.
 #[derive(Default)]
 pub struct InMemory {
     /// Seconds.
     pub times: [Sample; 2],
     pub allocations: [Allocations; 2],
-    pub octets: usize,
-    pub flights: usize,
+    pub bytes: usize,
+    pub messages: usize,
 }
 
 impl Results {
     pub fn measure(extent: &Extent, bar: &ProgressBar) -> Result<Self> {
         bar.enable_steady_tick(Duration::from_millis(500));
         let mut machine = Machine::ask();
-        // Before anything is pinned, since children inherit that.
+        // Before this thread is pinned, since child processes inherit the core.
         stage(bar, "builds");
         let builds = if extent.builds {
             builds::measure(bar)
         } else {
             Vec::new()
         };
-        // Nothing of the bar's own on the core that is measured.
+        // The progress bar does not run on the core that is measured.
         bar.disable_steady_tick();
         stage(bar, "choosing the fastest configurations");
         let python = python::newest();
@@ -181,7 +182,7 @@ fn in_memory(entries: &[Entry], rounds: usize, bar: &ProgressBar) -> Vec<(Id, Re
                         sample.push_time(time);
                     }
                     so_far.allocations = login.allocations;
-                    (so_far.octets, so_far.flights) = (login.octets, login.flights);
+                    (so_far.bytes, so_far.messages) = (login.bytes, login.messages);
                 }
                 Err(error) => *costs = Err(anyhow!("{error:#}")),
             }
@@ -195,7 +196,7 @@ fn in_memory(entries: &[Entry], rounds: usize, bar: &ProgressBar) -> Vec<(Id, Re
         .collect()
 }
 
-/// Where no bar is shown, a line says what is being measured.
+/// Says what is being measured, in a line of its own if there is no progress bar.
 fn stage(bar: &ProgressBar, name: &'static str) {
     bar.set_message(name);
     if bar.is_hidden() {

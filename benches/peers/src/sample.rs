@@ -1,9 +1,9 @@
-//! What was measured in turn. What disturbs a shared machine disturbs neighbours alike, so that
-//! their *ratio* holds where their times do not.
+//! Samples of measurements in turn. A disturbance of a shared machine affects neighbours alike, so
+//! the *ratio* of their times is reliable even if the times are not.
 
 use std::time::Duration;
 
-/// One number for each round.
+/// A number for each round.
 #[derive(Clone, Default)]
 pub struct Sample(Vec<f64>);
 
@@ -24,7 +24,7 @@ impl Sample {
         quantile(self.0.clone(), part)
     }
 
-    /// Round by round, how many times `base`.
+    /// Returns the ratio to `base`, computed round by round.
     pub fn against(&self, base: &Self) -> Quartiles {
         let ratios: Vec<_> = (self.0.iter().zip(&base.0))
             .map(|(own, base)| own / base)
@@ -37,7 +37,7 @@ impl Sample {
     }
 }
 
-/// The median, and what lies a quarter from either end.
+/// The median and the quartiles.
 #[derive(Clone, Copy, Debug)]
 pub struct Quartiles {
     pub lower: f64,

@@ -1,24 +1,23 @@
-//! Whether the time that an answer takes tells more than the answer: a statistical test.
+//! Tests statistically whether the time that an answer takes tells more than the answer.
 //!
-//! Inputs of two classes are measured one by one, in random order, and Welch's t compares the two
-//! (Reparaz, Balasch and Verbauwhede, "Dude, is my code constant time?", 2017). "max t" is the
-//! largest of a hundred and one, each with more of the slow measurements left out. Under 5 either
-//! way there is no difference to be seen in so many measurements; where there is a leak it has to
-//! be far above that.
+//! The program measures inputs of two classes one by one, in random order, and compares the classes
+//! by Welch's t (Reparaz, Balasch and Verbauwhede, "Dude, is my code constant time?", 2017).
+//! "max t" is the largest of 101 values, each of which leaves out more of the slow measurements. If
+//! its absolute value is under 5, this number of measurements shows no difference. For a leak it
+//! has to be far above 5.
 //!
-//! This measures the processor as it is, with its SHA extensions where it has them, and so the
-//! code that valgrind cannot run.
+//! The test measures the processor with its SHA extensions, if it has them. Valgrind cannot run
+//! that code.
 
 use std::array;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::io;
 
+use common::{Half, Known, deliver};
 use countersign::handshake::client::AwaitVerdict;
 use countersign::handshake::server::Identified;
-use countersign::handshake::{
-    self, Mode, Progress, Prologue, Receive, Transcript, Verdict, client, server,
-};
+use countersign::handshake::{Mode, Prologue, Receive, Transcript, Verdict};
 use countersign::record::OVERHEAD;
 use countersign::{Key, Secret, Session};
 use dudect_bencher::ctbench::{
@@ -26,7 +25,7 @@ use dudect_bencher::ctbench::{
 };
 use dudect_bencher::rand::RngExt;
 
-/// Of both classes together.
+/// The number of measurements of both classes together.
 const MEASUREMENTS: usize = 1_000_000;
 
 const MODE: Mode = Mode::Protect;
@@ -36,16 +35,16 @@ fn main() -> io::Result<()> {
     let with = if extensions { "with" } else { "WITHOUT" };
     println!("SHA-256 runs {with} the SHA extensions of the processor.");
 
-    // They are run in the order of their names.
+    // The runner sorts them by name.
     let benches: [(&str, BenchFn); 9] = [
         (
-            "1 server: proof wrong in first or last octet",
+            "1 server: proof wrong in first or last byte",
             |runner, rng| {
                 server_verifies(runner, rng, |class, _| first_or_last(class));
             },
         ),
         (
-            "2 server: proof wrong from first or later octet on",
+            "2 server: proof wrong from first or later byte on",
             |runner, rng| {
                 server_verifies(runner, rng, from_first_or_later);
             },
@@ -54,13 +53,10 @@ fn main() -> io::Result<()> {
             server_finds(runner, rng, |_, key| [None, Some(key)]);
         }),
         (
-            "4 client: proof wrong in first or last octet",
+            "4 client: proof wrong in first or last byte",
             client_verifies,
         ),
-        (
-            "5 record: tag wrong in first or last octet",
-            opener_verifies,
-        ),
+        ("5 record: tag wrong in first or last byte", opener_verifies),
         ("6 control: the same in both classes", |runner, rng| {
             server_finds(runner, rng, |_, key| [Some(key); 2]);
         }),
@@ -71,7 +67,7 @@ fn main() -> io::Result<()> {
             },
         ),
         (
-            "8 LEAK: comparison until first or last octet",
+            "8 LEAK: comparison until first or last byte",
             leaky_comparison,
         ),
         ("9 LEAK: no work where the key id is unknown", leaky_lookup),
@@ -84,7 +80,7 @@ fn main() -> io::Result<()> {
     run_benches_console(BenchOpts::default(), benches.into())
 }
 
-/// A server verifies proofs that were altered by this difference.
+/// Measures a server that verifies proofs altered by this difference.
 fn server_verifies(
     runner: &mut CtRunner,
     rng: &mut BenchRng,
@@ -96,18 +92,18 @@ fn server_verifies(
         let difference = difference(class, rng);
         let mut servers = Transcript::new();
         let identified = ends.identified(&mut servers, &difference, rng);
-        measure(runner, class, || identified.verify(Some(&ends.key)));
+        measure(runner, class, || identified.verify(Some(&ends.0.key)));
     }
 }
 
-/// A server verifies wrong proofs under what it has found for each class.
+/// Measures a server that verifies wrong proofs under the key that it looked up for each class.
 fn server_finds(
     runner: &mut CtRunner,
     rng: &mut BenchRng,
     found: for<'k> fn(&'k Key, &'k Key) -> [Option<&'k Key>; 2],
 ) {
     let (ends, others) = (Ends::new(rng), Ends::new(rng));
-    let found = found(&others.key, &ends.key);
+    let found = found(&others.0.key, &ends.0.key);
     for _ in 0..MEASUREMENTS {
         let class = class(rng);
         // Without a branch, which the processor would remember.
@@ -118,7 +114,7 @@ fn server_finds(
     }
 }
 
-/// A client verifies proofs that are wrong in their first or last octet.
+/// Measures a client that verifies proofs that are wrong in the first or in the last byte.
 fn client_verifies(runner: &mut CtRunner, rng: &mut BenchRng) {
     let ends = Ends::new(rng);
     for _ in 0..MEASUREMENTS {
@@ -132,7 +128,7 @@ fn client_verifies(runner: &mut CtRunner, rng: &mut BenchRng) {
     }
 }
 
-/// Records are opened of which the tag is wrong in its first or last octet.
+/// Measures the opening of records whose tag is wrong in the first or in the last byte.
 fn opener_verifies(runner: &mut CtRunner, rng: &mut BenchRng) {
     let ends = Ends::new(rng);
     for _ in 0..MEASUREMENTS {
@@ -147,7 +143,7 @@ fn opener_verifies(runner: &mut CtRunner, rng: &mut BenchRng) {
     }
 }
 
-/// As much work as for a proof, and then a comparison that ends at the octet that is wrong.
+/// Measures as much work as for a proof, and then a comparison that ends at the wrong byte.
 fn leaky_comparison(runner: &mut CtRunner, rng: &mut BenchRng) {
     let (session, _) = Ends::new(rng).sessions(rng);
     for _ in 0..MEASUREMENTS {
@@ -172,7 +168,7 @@ fn until_different(expected: &[u8], received: &[u8]) -> bool {
         .all(|(ours, theirs)| black_box(ours) == theirs)
 }
 
-/// A server verifies a wrong proof, and denies at once where there is no key.
+/// Measures a server that verifies a wrong proof, but denies at once if it has no key.
 fn leaky_lookup(runner: &mut CtRunner, rng: &mut BenchRng) {
     let ends = Ends::new(rng);
     for _ in 0..MEASUREMENTS {
@@ -181,7 +177,7 @@ fn leaky_lookup(runner: &mut CtRunner, rng: &mut BenchRng) {
         let identified = ends.identified(&mut servers, &[0x55; 32], rng);
         measure(runner, class, || match class {
             Class::Left => false,
-            Class::Right => identified.verify(Some(&ends.key)).1.is_ok(),
+            Class::Right => identified.verify(Some(&ends.0.key)).1.is_ok(),
         });
     }
 }
@@ -194,48 +190,41 @@ fn class(rng: &mut BenchRng) -> Class {
     }
 }
 
-/// The difference of a tag that is wrong in its first or in its last octet.
+/// Returns the difference of a tag that is wrong in the first or in the last byte.
 fn first_or_last<const N: usize>(class: Class) -> [u8; N] {
     let wrong = [0, N - 1].get(class as usize).copied();
     array::from_fn(|at| u8::from(Some(at) == wrong))
 }
 
-/// The difference of a tag that is wrong in all octets, or in those behind some that are right.
+/// Returns the difference of a tag that is wrong in all bytes, or only from a later byte on.
 fn from_first_or_later(class: Class, rng: &mut BenchRng) -> [u8; 32] {
     let start = rng.random_range(1..32) * (class as usize);
     array::from_fn(|at| u8::from(at >= start))
 }
 
-/// Alters the tag at the end of a message, in the same way whatever the difference is.
+/// Alters the tag at the end of a message. The work does not depend on the difference.
 fn alter(message: &mut [u8], difference: &[u8]) {
-    for (octet, difference) in message.iter_mut().rev().zip(difference.iter().rev()) {
-        *octet ^= difference;
+    for (byte, difference) in message.iter_mut().rev().zip(difference.iter().rev()) {
+        *byte ^= difference;
     }
 }
 
-/// Measures what can be done only once.
+/// Measures a routine that can run only once.
 fn measure<T>(runner: &mut CtRunner, class: Class, routine: impl FnOnce() -> T) {
     let routine = Cell::new(Some(routine));
     runner.run_one(class, || routine.take().map(|routine| routine()));
 }
 
-struct Ends {
-    key: Key,
-    prologue: Prologue,
-    config: server::Config,
-}
+struct Ends(common::Ends);
 
 impl Ends {
     fn new(rng: &mut BenchRng) -> Self {
         let secret = Secret::generate(rng).expect("the generator does not fail");
-        Self {
-            key: Key::new(secret).expect("it is long enough"),
-            prologue: Prologue::EMPTY,
-            config: server::Config::new(Prologue::EMPTY),
-        }
+        let key = Key::new(secret).expect("it is long enough");
+        Self(common::Ends::new(key, Prologue::EMPTY))
     }
 
-    /// A server that awaits its key, after a proof that was altered by this difference.
+    /// Returns a server that needs the key, after a proof that was altered by this difference.
     fn identified<'s>(
         &'s self,
         servers: &'s mut Transcript,
@@ -243,21 +232,23 @@ impl Ends {
         rng: &mut BenchRng,
     ) -> Identified<'s> {
         let mut clients = Transcript::new();
-        let flights = self.two_flights(&mut clients, servers, difference, rng);
-        flights.expect("F2 is well-formed").1
+        let half = self.half(&mut clients, servers, rng);
+        let mut f2 = half.f2.as_ref().to_vec();
+        alter(&mut f2, difference);
+        deliver(half.at_server, &f2).expect("F2 is well-formed")
     }
 
-    /// A client that awaits its verdict, and the one that accepts it, beside the server's session.
+    /// Returns a client that awaits F3, the F3 that accepts it, and the server's session.
     fn verdict<'c>(
         &'c self,
         clients: &'c mut Transcript,
         rng: &mut BenchRng,
     ) -> (AwaitVerdict<'c>, Verdict, Session) {
         let mut servers = Transcript::new();
-        let flights = self.two_flights(clients, &mut servers, &[0; 32], rng);
-        let (await_verdict, identified) = flights.expect("F2 is well-formed");
-        let (f3, session) = identified.verify(Some(&self.key));
-        (await_verdict, f3, session.expect("the proof is right"))
+        let half = self.half(clients, &mut servers, rng);
+        let identified = deliver(half.at_server, half.f2.as_ref()).expect("F2 is well-formed");
+        let (f3, session) = identified.verify(Some(&self.0.key));
+        (half.at_client, f3, session.expect("the proof is right"))
     }
 
     fn sessions(&self, rng: &mut BenchRng) -> (Session, Session) {
@@ -267,34 +258,14 @@ impl Ends {
         (client.expect("the proof is right"), server)
     }
 
-    fn two_flights<'e, 'c, 's>(
+    fn half<'e: 'c + 's, 'c, 's>(
         &'e self,
         clients: &'c mut Transcript,
         servers: &'s mut Transcript,
-        difference: &[u8; 32],
         rng: &mut BenchRng,
-    ) -> Result<(AwaitVerdict<'c>, Identified<'s>), handshake::Error>
-    where
-        'e: 'c + 's,
-    {
-        let (f1, await_response) = self.config.start(servers, MODE, rng)?;
-        let await_challenge = client::start(clients, &self.prologue, MODE, &self.key, rng)?;
-        let (f2, await_verdict) = deliver(await_challenge, f1.as_ref())?;
-        let mut f2 = f2.as_ref().to_vec();
-        alter(&mut f2, difference);
-        Ok((await_verdict, deliver(await_response, &f2)?))
-    }
-}
-
-fn deliver<R: Receive>(mut state: R, mut flight: &[u8]) -> Result<R::Next, handshake::Error> {
-    loop {
-        let space = state.space();
-        let (piece, rest) = flight.split_at(space.len().min(flight.len()));
-        space.copy_from_slice(piece);
-        flight = rest;
-        match state.advance(piece.len())? {
-            Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(next),
-        }
+    ) -> Half<'c, 's> {
+        let nonces = [Known(rng.random()), Known(rng.random())];
+        let half = self.0.half((clients, servers), MODE, nonces);
+        half.expect("F1 is well-formed")
     }
 }

@@ -1,8 +1,8 @@
-//! What has to be caught: the two ways in which a comparison of tags tells more than its answer.
+//! The leaks that the check has to catch: two comparisons that tell more than their answer.
 
 use std::hint::black_box;
 
-/// Compares until the first octet that differs.
+/// Compares until the first byte that differs.
 #[inline(never)]
 pub fn branch(expected: &[u8; 32]) -> bool {
     let received = black_box([0_u8; 32]);
@@ -14,7 +14,7 @@ pub fn branch(expected: &[u8; 32]) -> bool {
     true
 }
 
-/// Looks an octet of the tag up in a table.
+/// Looks up a byte of the tag in a table.
 #[inline(never)]
 pub fn index(expected: &[u8; 32]) -> u8 {
     let table = black_box([0_u8; 256]);

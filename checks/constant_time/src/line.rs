@@ -1,12 +1,12 @@
-//! A line on which everybody listens.
+//! A public line.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::memcheck;
 
-/// One end of a connection: what is written to it loses its marks, since from there on everybody
-/// may know it.
+/// One end of a connection. Bytes lose their marks when they are written, because from then on they
+/// are public.
 #[derive(Debug)]
 pub struct Line(UnixStream);
 

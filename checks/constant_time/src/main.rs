@@ -1,15 +1,15 @@
-//! No branch and no address depends on a secret, apart from the bits that are declared.
+//! Checks that no branch and no address depends on a secret, apart from the declared bits.
 //!
-//! In valgrind's memcheck the secret is marked as memory that nobody has written. The marks
-//! follow it, bit by bit, through everything that is computed from it: the derived keys, the
-//! expected tags, the session secret. Memcheck reports each conditional jump and each address
-//! that depends on a mark. What is sent loses its marks where it is sent, since from there on
-//! everybody may know it.
+//! This program runs in valgrind's memcheck and marks each secret as uninitialised memory. The
+//! marks follow the secret, bit by bit, through everything that is computed from it: the derived
+//! keys, the expected tags, the session secret. Memcheck reports each conditional jump and each
+//! address that depends on a mark. A message loses its marks when it is sent, because from then on
+//! it is public.
 //!
-//! An answer that the program acts on is a branch, so there have to be reports; [`Bit`] names all
-//! that there may be. Each phase declares those that it needs, and has to have just as many: not
-//! fewer either, since then something was not marked. That they are where they should be is for
-//! `run` to see, which holds the places of the reports against the file `declared`.
+//! An answer that the program acts on is a branch, so there have to be reports. [`Bit`] names every
+//! such answer. Each phase declares the bits that it needs, and the number of reports has to be the
+//! same: fewer reports would mean that something was not marked. `run` compares the places of the
+//! reports with the file `declared`.
 
 mod leaky;
 mod line;
@@ -22,10 +22,9 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::thread;
 
+use common::{Known, deliver};
 use countersign::compat::{cookbook, multiprocessing};
-use countersign::handshake::{
-    self, Mode, Progress, Prologue, Receive, Refusal, Transcript, client, server,
-};
+use countersign::handshake::{self, Mode, Prologue, Refusal, Transcript};
 use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX};
 use countersign::{Client, Key, Protected, Secret, Server, Session};
 use rand::rngs::SysRng;
@@ -53,7 +52,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 
     let mut check = Check::default();
-    // Valgrind shows programs a processor without them, and could not follow marks through them.
+    // Valgrind emulates a processor without SHA extensions, and could not follow marks through them.
     let portable = !is_x86_feature_detected!("sha");
     check.require("a processor without SHA extensions", portable);
     let shown = if portable { "none" } else { "some" };
@@ -70,10 +69,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(check.finish())
 }
 
-/// What may become known of a secret, and is acted on. The file `declared` has where.
+/// A bit of a secret that may become public and that the crate acts on. The file `declared` says
+/// where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bit {
-    /// Whether all octets of a secret are equal.
+    /// Whether all bytes of a secret are equal.
     ConstantSecret,
     /// Whether a client's proof is right.
     ClientsProof,
@@ -81,13 +81,13 @@ enum Bit {
     ServersProof,
     /// Whether the tag of a record is right.
     RecordsTag,
-    /// Whether all octets of a secret of the recipe are zero.
+    /// Whether all bytes of a secret of the recipe are zero.
     ZeroSecret,
     /// Whether a digest of the recipe is right.
     RecipesDigest,
     /// Whether a digest of Python's is right.
     PythonsDigest,
-    /// The same once more: which of two messages the peer is sent.
+    /// The same bit again: which of two messages the peer is sent.
     PythonsWelcome,
 }
 
@@ -96,11 +96,9 @@ use Bit::{
     ServersProof, ZeroSecret,
 };
 
-/// The keys of both ends. All of them are marked.
+/// Both ends of a handshake, and another key. All keys are marked.
 struct Ends {
-    prologue: Prologue,
-    config: server::Config,
-    key: Key,
+    ends: common::Ends,
     another: Key,
 }
 
@@ -121,22 +119,19 @@ impl Ends {
         for len in [16, 17, 31, 32, 33, 63, 64, 65, 100, 1000] {
             let mut secret = vec![0; len];
             Marked.try_fill_bytes(&mut secret)?;
-            check.phase("Key::new, of 16 to 1000 octets", [ConstantSecret], || {
+            check.phase("Key::new, of 16 to 1000 bytes", [ConstantSecret], || {
                 Key::new(&secret)
             })?;
             secret.fill(b'x');
             memcheck::mark_undefined(&mut secret);
-            let refused = check.phase("Key::new, of equal octets", [ConstantSecret], || {
+            let refused = check.phase("Key::new, of equal bytes", [ConstantSecret], || {
                 Key::new(&secret)
             });
-            check.require("equal octets are refused", refused.is_err());
+            check.require("equal bytes are refused", refused.is_err());
         }
 
-        let prologue = Prologue::new("billing/2")?;
         Ok(Self {
-            config: server::Config::new(prologue.clone()),
-            prologue,
-            key: key.with_id(KEY_ID)?,
+            ends: common::Ends::new(key.with_id(KEY_ID)?, Prologue::new("billing/2")?),
             another: master.with_id(KEY_ID)?,
         })
     }
@@ -144,10 +139,10 @@ impl Ends {
 
 const KEY_ID: &str = "worker-7";
 
-/// Four derived keys, each of them as the inner and the outer state of an HMAC, in octets.
+/// The bytes of four derived keys, each of them the inner and the outer state of an HMAC.
 const KEYED_STATES: usize = 4 * 2 * 32;
 
-/// The key that a server finds.
+/// The key that the server looks up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Right,
@@ -155,7 +150,7 @@ enum Found {
     Nothing,
 }
 
-/// What is altered on the way: one octet of a tag.
+/// What is altered on the way: one byte of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Altered {
     Nothing,
@@ -178,18 +173,18 @@ fn handshakes(check: &mut Check, ends: &Ends, mode: Mode) -> Result<(), Box<dyn 
     Ok(())
 }
 
-/// One handshake in memory, to the sessions of the client and of the server where both accept.
+/// Runs one handshake in memory. Returns the sessions of the client and of the server if both
+/// accept.
 fn handshake(
     check: &mut Check,
-    ends: &Ends,
+    Ends { ends, another }: &Ends,
     mode: Mode,
     found: Found,
     altered: Altered,
 ) -> Result<Option<(Session, Session)>, Box<dyn Error>> {
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-    let (f1, await_response) = ends.config.start(&mut servers, mode, &mut SysRng)?;
-    let await_challenge =
-        client::start(&mut clients, &ends.prologue, mode, &ends.key, &mut SysRng)?;
+    let (f1, await_response) = ends.server(&mut servers, mode, &mut SysRng)?;
+    let await_challenge = ends.client(&mut clients, mode, &mut SysRng)?;
 
     let (f2, await_verdict) = check.phase("the client reads F1 and proves", [], || {
         deliver(await_challenge, f1.as_ref())
@@ -207,7 +202,7 @@ fn handshake(
         (Found::Another, _) => (
             "the server verifies under another key",
             Some(ClientsProof),
-            Some(&ends.another),
+            Some(another),
         ),
         (Found::Right, Altered::ClientsProof(_)) => (
             "the server verifies an altered proof",
@@ -256,7 +251,7 @@ fn handshake(
     Ok(client.ok().zip(server.ok()))
 }
 
-/// What an accepted handshake leaves: the exporter, and records.
+/// Runs what an accepted handshake allows: the exporter, and records.
 fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     let pair = |check: &mut Check| {
         handshake(check, ends, Mode::Protect, Found::Right, Altered::Nothing)?
@@ -299,7 +294,7 @@ fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     let outcome = check.phase("a close is opened", [RecordsTag], || opener.open(&end));
     check.require("a close", matches!(outcome, Ok(Opened::Close)));
 
-    // The first octet of the payload, and each of the tag.
+    // The first byte of the payload, and each byte of the tag.
     for at in [2].into_iter().chain(7..23) {
         let (mut client, mut server) = pair(check)?;
         let (Some((_, mut opener)), Some((mut sealer, _))) = (client.records(), server.records())
@@ -318,10 +313,10 @@ fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The same over a stream, as programs use it.
+/// Runs handshakes and records over a stream, as programs use them.
 fn drivers(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
-    let client = Client::new(ends.key.clone());
-    let server = Server::new(ends.key.clone());
+    let client = Client::new(ends.ends.key.clone());
+    let server = Server::new(ends.ends.key.clone());
     let wrong = Server::new(ends.another.clone());
 
     let [ours, theirs] = check.talk(
@@ -365,7 +360,7 @@ fn drivers(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The wires of [`countersign::compat`].
+/// Runs the protocols of [`countersign::compat`].
 fn other_wires(check: &mut Check) -> Result<(), Box<dyn Error>> {
     let (mut secret, mut another) = ([0; 40], [0; 40]);
     Marked.try_fill_bytes(&mut secret)?;
@@ -415,61 +410,44 @@ fn other_wires(check: &mut Check) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A client's proof as it is before it is sent.
+/// Returns a client's proof as it is before it is sent.
 fn expected_tag() -> Result<[u8; 32], Box<dyn Error>> {
     let key = Key::new(Secret::generate(&mut Marked)?)?;
-    let (prologue, mode) = (Prologue::EMPTY, Mode::Authenticate);
+    let ends = common::Ends::new(key, Prologue::EMPTY);
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-    let config = server::Config::new(prologue.clone());
-    let (f1, _) = config.start(&mut servers, mode, &mut SysRng)?;
-    let state = client::start(&mut clients, &prologue, mode, &key, &mut SysRng)?;
-    let (f2, _) = deliver(state, f1.as_ref())?;
-    Ok(*f2.as_ref().last_chunk().ok_or("F2 is too short")?)
+    let nonces = [Known::NC, Known::NS];
+    let half = ends.half((&mut clients, &mut servers), Mode::Authenticate, nonces)?;
+    Ok(*half.f2.as_ref().last_chunk().ok_or("F2 is too short")?)
 }
 
-/// Hands a flight over: from here on everybody may know it.
-fn sent(flight: impl AsRef<[u8]>) -> Vec<u8> {
-    memcheck::mark_defined(flight.as_ref());
-    flight.as_ref().to_vec()
+/// Sends a message, which makes it public.
+fn sent(message: impl AsRef<[u8]>) -> Vec<u8> {
+    memcheck::mark_defined(message.as_ref());
+    message.as_ref().to_vec()
 }
 
-fn flip(octets: &mut [u8], at: usize) {
-    if let Some(octet) = octets.get_mut(at) {
-        *octet ^= 1;
+fn flip(bytes: &mut [u8], at: usize) {
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= 1;
     }
 }
 
-fn deliver<R: Receive>(mut state: R, mut flight: &[u8]) -> Result<R::Next, handshake::Error> {
-    loop {
-        let space = state.space();
-        let (piece, rest) = flight.split_at(space.len().min(flight.len()));
-        for (to, from) in space.iter_mut().zip(piece) {
-            *to = *from;
-        }
-        flight = rest;
-        match state.advance(piece.len())? {
-            Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(next),
-        }
-    }
-}
-
-/// The system's generator, of which nobody may know what it gave.
+/// The system's generator, whose bytes are marked as secret.
 struct Marked;
 
 impl TryRng for Marked {
     type Error = <SysRng as TryRng>::Error;
 
     fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut octets = [0; 4];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u32::from_ne_bytes(octets))
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_ne_bytes(bytes))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut octets = [0; 8];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u64::from_ne_bytes(octets))
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_ne_bytes(bytes))
     }
 
     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> {
@@ -485,7 +463,7 @@ impl TryCryptoRng for Marked {}
 #[derive(Default)]
 struct Check {
     failed: bool,
-    /// Each finding, with how often it was made.
+    /// Each finding, and how often it occurred.
     found: Vec<(String, usize)>,
     declared: Vec<(Bit, usize)>,
 }
@@ -510,7 +488,7 @@ impl Check {
         value
     }
 
-    /// A phase of two ends over a line, each of which tells how it ended.
+    /// Runs a phase with two ends of a line. Returns what each end returns.
     fn talk(
         &mut self,
         name: &str,
@@ -528,27 +506,28 @@ impl Check {
         }))
     }
 
-    /// That so many octets of a value, and no others, are marked.
-    fn marked<T: ?Sized>(&mut self, name: &str, value: &T, octets: usize) {
-        let marked = memcheck::undefined_octets(value);
+    /// Requires that exactly this number of bytes of a value are marked.
+    fn marked<T: ?Sized>(&mut self, name: &str, value: &T, bytes: usize) {
+        let marked = memcheck::undefined_bytes(value);
         let all = size_of_val(value);
         self.line(
-            marked == octets,
-            format!("{marked:>6} marked   {name}, of {all} octets"),
+            marked == bytes,
+            format!("{marked:>6} marked   {name}, of {all} bytes"),
         );
     }
 
-    /// The same of a value with padding, which nobody has written and which may be marked, too.
-    fn marked_but_for_padding<T>(&mut self, name: &str, value: &T, octets: usize) {
-        let marked = memcheck::undefined_octets(value);
+    /// Like `marked`, for a value with padding, which may count as marked because it was never
+    /// written.
+    fn marked_but_for_padding<T>(&mut self, name: &str, value: &T, bytes: usize) {
+        let marked = memcheck::undefined_bytes(value);
         let all = size_of_val(value);
         self.line(
-            (octets..octets + align_of::<T>()).contains(&marked),
-            format!("{octets:>6} marked   {name}, of {all} octets"),
+            (bytes..bytes + align_of::<T>()).contains(&marked),
+            format!("{bytes:>6} marked   {name}, of {all} bytes"),
         );
     }
 
-    /// That a part of the protocol ended as it should.
+    /// Requires that a part of the protocol ended as it should.
     fn require(&mut self, name: &str, holds: bool) {
         if !holds {
             self.failed = true;

@@ -1,37 +1,35 @@
-//! Whole handshakes and records in a program that has no `std`, no allocator and no panic.
+//! Runs whole handshakes and records in a program that has no `std`, no allocator and no panic.
 //!
-//! `#![no_std]` at the top of a library says nothing about its dependencies: one that links
-//! `std` still builds, on any host that has it. A *program* without `std` is the proof. It brings
-//! the only panic handler there may be, so that a crate that links `std`, which has one too,
-//! makes it a duplicate; and it brings no allocator, so that a crate that links `alloc` does not
-//! find one. Either is an error of the compiler. Feature `std` asks for just that, to show that
-//! the proof can fail; `run` requires that it does.
+//! `#![no_std]` at the top of a library says nothing about its dependencies: a dependency that
+//! links `std` still builds on any host that has `std`. A *program* without `std` is the proof. It
+//! has the only panic handler, so a crate that links `std` adds a duplicate. It has no allocator,
+//! so a crate that links `alloc` finds none. Either is an error of the compiler. Feature `std`
+//! provokes this error, to show that the proof can fail, and `run` requires that it does.
 //!
-//! The panic handler calls a function that exists nowhere, so the optimised program can be linked
-//! only if no path to a panic is left in it. All that the crate is given goes through [`opaque`]:
-//! the compiler must not drop a path because it knows that *these* octets do not take it. Feature
-//! `planted` adds a panic that one octet of a flight leads to, and has to break the link.
+//! The panic handler calls a function that does not exist, so the optimised program links only if
+//! it has no path to a panic. All input to the crate goes through [`opaque`]: the compiler must not
+//! remove a path because it knows that *these* bytes do not take it. Feature `planted` adds a panic
+//! that one byte of a message leads to, and has to break the link.
 //!
-//! From the C library come only what calls `main` and the functions on memory that the compiler
-//! calls. The exit status is 0, or that of the first step that failed.
+//! The C library provides only the start of the program and the functions on memory that the
+//! compiler calls. The exit status is 0, or the number of the first step that failed.
 
 #![no_std]
 #![no_main]
 
-use core::convert::Infallible;
 use core::ffi::{c_char, c_int};
 use core::fmt::{self, Debug, Display, Write};
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
+use common::{Ends, Known, deliver_by, take};
 use countersign::handshake::{
-    Binding, Error, Mode, Progress, Prologue, Receive, Refusal, Transcript, Verdict, client, server,
+    Binding, Error, Mode, Prologue, Receive, Refusal, Transcript, Verdict,
 };
 use countersign::record::{self, OVERHEAD, Opened, Opener, Sealer};
 use countersign::{Key, KeyId, Secret, Session};
-use rand::{TryCryptoRng, TryRng};
 
-// It has `__libc_start_main`, and the functions on memory that the compiler calls.
+// Has `__libc_start_main` and the functions on memory that the compiler calls.
 #[link(name = "c")]
 unsafe extern "C" {}
 
@@ -44,9 +42,9 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     a_panic_is_reachable()
 }
 
-/// What the C library calls.
-// SAFETY: no other symbol of this program or of its dependencies has this name, and the
-// signature is the one that C gives it.
+/// The function that the C library calls.
+// SAFETY: no other symbol of this program or of its dependencies has this name, and the signature
+// is the one of C's `main`.
 #[unsafe(no_mangle)]
 pub extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     match check() {
@@ -74,16 +72,15 @@ enum Step {
 const KEY_ID: &str = "worker-7";
 
 fn check() -> Result<(), Step> {
-    let mut rng = Sequence(opaque(1));
-    let mut key = || {
-        let secret = Secret::generate(&mut rng).ok()?;
+    let key = |bytes| {
+        let secret = Secret::generate(&mut opaque(Known(bytes))).ok()?;
         let master = Key::new(opaque(secret.as_ref())).ok()?;
         let child = master.child_secret(opaque(KEY_ID)).ok()?;
         let key = Key::new(opaque(child.as_ref())).ok()?;
         key.with_id(opaque(KEY_ID)).ok()
     };
-    let ours = key().ok_or(Step::Setup)?;
-    let another = key().ok_or(Step::Setup)?;
+    let ours = key([1; 32]).ok_or(Step::Setup)?;
+    let another = key([2; 32]).ok_or(Step::Setup)?;
 
     limits()?;
     for mode in [Mode::Authenticate, Mode::Protect] {
@@ -99,37 +96,37 @@ fn check() -> Result<(), Step> {
     Ok(())
 }
 
-/// What the program does not know of what it is given, the compiler does not know either.
+/// Hides the value from the compiler.
 fn opaque<T>(value: T) -> T {
     black_box(value)
 }
 
-/// Input that is refused, and what shows it.
+/// Invalid input is refused, and its errors can be displayed.
 fn limits() -> Result<(), Step> {
-    let octets = [b'x'; 300];
+    let bytes = [b'x'; 300];
     let refused = [
-        Key::new(opaque(&octets[..])).map(drop),
-        Key::new(opaque(&octets[..15])).map(drop),
-        KeyId::new(opaque(&octets[..65])).map(drop),
-        Prologue::new(opaque(&octets[..])).map(drop),
+        Key::new(opaque(&bytes[..])).map(drop),
+        Key::new(opaque(&bytes[..15])).map(drop),
+        KeyId::new(opaque(&bytes[..65])).map(drop),
+        Prologue::new(opaque(&bytes[..])).map(drop),
     ];
     for result in refused {
         shown(&result.err().ok_or(Step::Limits)?)?;
     }
-    let id = KeyId::new(opaque(&octets[..64])).map_err(|_| Step::Limits)?;
+    let id = KeyId::new(opaque(&bytes[..64])).map_err(|_| Step::Limits)?;
     shown(&id)
 }
 
-/// A caller that reports more than there was room for, and a fingerprint.
+/// Reporting more bytes than there is space for is an error. A fingerprint can be displayed.
 fn overrun(key: &Key, mode: Mode) -> Result<(), Step> {
     shown(&key.fingerprint())?;
-    let mut rng = Sequence(opaque(7));
     let (mut clients, mut servers) = (Transcript::default(), Transcript::new());
-    let config = server::Config::new(Prologue::EMPTY).service(opaque("billing/2"));
-    let config = config.map_err(|_| Step::Limits)?;
-    let started = config.start(&mut servers, mode, &mut rng);
+    let mut ends = Ends::new(key.clone(), Prologue::EMPTY);
+    let config = ends.config.service(opaque("billing/2"));
+    ends.config = config.map_err(|_| Step::Limits)?;
+    let started = ends.server(&mut servers, mode, &mut opaque(Known::NS));
     let (_, at_server) = started.map_err(|_| Step::Limits)?;
-    let started = client::start(&mut clients, &Prologue::EMPTY, mode, key, &mut rng);
+    let started = ends.client(&mut clients, mode, &mut opaque(Known::NC));
     let at_client = started.map_err(|_| Step::Limits)?;
     let n = opaque(usize::MAX);
     match (at_server.advance(n), at_client.advance(n)) {
@@ -138,7 +135,7 @@ fn overrun(key: &Key, mode: Mode) -> Result<(), Step> {
     }
 }
 
-/// Both ends hold the secret, export the same octets and, in mode 1, open each other's records.
+/// Both ends have the same secret, export the same bytes and, in mode 1, open each other's records.
 fn accepted(key: &Key, mode: Mode) -> Result<(), Step> {
     let (_, servers, clients) =
         handshake(key, Some(key), mode, |_| ()).map_err(|_| Step::Handshake)?;
@@ -166,7 +163,7 @@ fn accepted(key: &Key, mode: Mode) -> Result<(), Step> {
         (None, None, Mode::Authenticate) => Ok(()),
         (Some((mut to_client, mut at_server)), Some((to_server, at_client)), Mode::Protect) => {
             records(to_server, &mut at_server).map_err(|_| Step::Records)?;
-            // Its own record is not one of its peer's.
+            // The server's own record is not a record of the client.
             let mut record = [0; OVERHEAD + 5];
             to_client
                 .seal(opaque(&mut record))
@@ -182,7 +179,7 @@ fn accepted(key: &Key, mode: Mode) -> Result<(), Step> {
     }
 }
 
-/// A record and the end of a direction, or why not.
+/// Sends a record and the end of a direction.
 fn records(mut sealer: Sealer, opener: &mut Opener) -> Result<(), record::Error> {
     let mut buffer = [b'x'; OVERHEAD + 100];
     let record = opaque(&mut buffer[..]);
@@ -199,7 +196,7 @@ fn records(mut sealer: Sealer, opener: &mut Opener) -> Result<(), record::Error>
     Ok(())
 }
 
-/// What the server found is not the client's key: both ends learn that it is refused.
+/// The server looks up another key than the client's: both ends learn that the client is refused.
 fn refused(
     ours: &Key,
     found: Option<&Key>,
@@ -223,11 +220,11 @@ fn refused(
     }
 }
 
-/// A server that accepts without the proof is found out.
+/// The client does not accept a server whose proof is wrong.
 fn false_server(key: &Key, mode: Mode) -> Result<(), Step> {
-    let forge = |flight: &mut [u8]| {
-        if let Some(octet) = flight.last_mut() {
-            *octet ^= 1;
+    let forge = |verdict: &mut [u8]| {
+        if let Some(byte) = verdict.last_mut() {
+            *byte ^= 1;
         }
     };
     match handshake(key, Some(key), mode, forge).map_err(|_| Step::Handshake)? {
@@ -236,57 +233,47 @@ fn false_server(key: &Key, mode: Mode) -> Result<(), Step> {
     }
 }
 
-/// F3 as the server gave it, and what came out at the server and at the client.
+/// The server's F3, and how the handshake ended for the server and for the client.
 type Outcome = (Verdict, Result<Session, Error>, Result<Session, Error>);
 
-/// A whole handshake, with F3 as `alter` leaves it. It is an error only where the two do not get
-/// as far as the verdict.
+/// Runs a whole handshake in which `alter` alters F3 on its way. Returns an error only if the two
+/// do not get as far as F3.
 fn handshake(
     key: &Key,
     found: Option<&Key>,
     mode: Mode,
     alter: impl FnOnce(&mut [u8]),
 ) -> Result<Outcome, Error> {
-    let mut rng = Sequence(opaque(100));
     let binding = Binding::tls_exporter(opaque(&[7; 32]));
     let prologue = Prologue::new(opaque("billing/2"))?.bound(&binding);
-    let config = server::Config::new(prologue.clone());
-
+    let ends = Ends::new(key.clone(), prologue);
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-    let await_challenge = client::start(&mut clients, &prologue, mode, key, &mut rng)?;
-    let (challenge, await_response) = config.start(&mut servers, mode, &mut rng)?;
-    let (response, await_verdict) = deliver(await_challenge, challenge.as_ref())?;
-    let identified = deliver(await_response, response.as_ref())?;
-    let (verdict, servers) = identified.verify(found);
+    let at_client = ends.client(&mut clients, mode, &mut opaque(Known::NC))?;
+    let (challenge, at_server) = ends.server(&mut servers, mode, &mut opaque(Known::NS))?;
+    let (response, at_client) = deliver(at_client, challenge.as_ref())?;
+    let (verdict, servers) = deliver(at_server, response.as_ref())?.verify(found);
 
-    let mut flight = [0; 33];
-    for (to, from) in flight.iter_mut().zip(verdict.as_ref()) {
+    let mut altered = [0; 33];
+    for (to, from) in altered.iter_mut().zip(verdict.as_ref()) {
         *to = *from;
     }
-    alter(&mut flight);
-    let clients = deliver(await_verdict, &flight);
+    alter(&mut altered);
+    let clients = deliver(at_client, &altered);
     Ok((verdict, servers, clients))
 }
 
-/// Delivers a flight in pieces, so that the states wait too.
-fn deliver<R: Receive>(mut state: R, mut flight: &[u8]) -> Result<R::Next, Error> {
-    loop {
-        let space = state.space();
-        let (piece, rest) = flight.split_at(space.len().min(flight.len()).min(7));
-        for (to, from) in space.iter_mut().zip(opaque(piece)) {
-            *to = *from;
-        }
-        #[cfg(feature = "planted")]
-        assert!(opaque(piece).first() != Some(&0xff), "planted");
-        flight = rest;
-        match state.advance(opaque(piece.len()))? {
-            Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(next),
-        }
-    }
+/// Delivers a message in pieces, so that the states have to wait for more.
+fn deliver<R: Receive>(state: R, message: &[u8]) -> Result<R::Next, Error> {
+    let mut message = opaque(message);
+    #[cfg(feature = "planted")]
+    assert!(message.first() != Some(&0xff), "planted");
+    deliver_by(state, |space| {
+        let (piece, _) = space.split_at_mut(space.len().min(7));
+        opaque(take(&mut message, piece))
+    })
 }
 
-/// What is shown to people shows something.
+/// The value can be displayed, and the text is not empty.
 fn shown(value: &(impl Display + Debug)) -> Result<(), Step> {
     let mut counted = Counted(0);
     write!(counted, "{value} {value:?}").map_err(|_| Step::Shown)?;
@@ -305,33 +292,3 @@ impl Write for Counted {
         Ok(())
     }
 }
-
-/// A generator of known octets: there is no operating system to ask, and nothing here is to be
-/// kept secret.
-struct Sequence(u8);
-
-impl TryRng for Sequence {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut octets = [0; 4];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u32::from_le_bytes(octets))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut octets = [0; 8];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u64::from_le_bytes(octets))
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        for octet in dst {
-            *octet = self.0;
-            self.0 = self.0.wrapping_add(1);
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Sequence {}

@@ -1,14 +1,13 @@
-//! How much stack a handshake takes, which is all the memory that it takes.
+//! Measures how much stack a handshake takes, which is all the memory that it takes.
 //!
-//! The crate forbids `unsafe`, and without it nobody can tell how deep a stack has been. This
-//! program can: it gives a thread a stack that it has painted, lets it run one side, and looks
-//! afterwards how much of the paint is left. What a thread takes that does nothing is taken off.
-//! What counts is the deepest octet that was *written*.
+//! The crate forbids `unsafe`, without which the depth of a stack cannot be measured. This program
+//! paints a stack, runs one side in a thread on it, and looks how much of the paint is left. It
+//! subtracts what a thread takes that does nothing. What counts is the deepest byte that was
+//! *written*.
 //!
-//! It fails where a side takes more than [`MOST`]. The sizes of the states are printed beside it,
-//! for programs that keep them elsewhere.
+//! It fails if a side takes more than [`MOST`]. It also prints the sizes of the states, for programs
+//! that keep them elsewhere.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
@@ -18,26 +17,24 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::{ptr, thread};
 
-use countersign::handshake::{self, Mode, Progress, Prologue, Receive, Transcript, client, server};
+use common::Recorded;
+use countersign::handshake::{Transcript, client, server};
 use countersign::{Key, Session, client_authenticate, server_authenticate};
-use rand::{TryCryptoRng, TryRng};
 
-/// What a side may take, in octets. Without optimisation every move of a state is another copy.
+/// The most that a side may take, in bytes. Without optimisation every move of a state is another
+/// copy.
 const MOST: usize = if cfg!(debug_assertions) {
     16_384
 } else {
     4_096
 };
 
-const SECRET: &str = "what both ends of this one share";
-const MODE: Mode = Mode::Authenticate;
-
 #[allow(
     clippy::unwrap_used,
-    reason = "a side that fails has been nowhere near its depth"
+    reason = "a side that fails early does not reach its depth"
 )]
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    println!("size of what is kept, in octets");
+    println!("size of each value, in bytes");
     for (name, size) in [
         ("Key", size_of::<Key>()),
         ("Transcript", size_of::<Transcript>()),
@@ -54,7 +51,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         println!("{size:>8}  {name}");
     }
 
-    let ends = Ends::new()?;
+    let recorded = Recorded::new()?;
+    let key = &Key::new(Recorded::SECRET)?;
     let (client, server) = UnixStream::pair()?;
     let over_a_stream = |side: &(dyn Fn() + Sync), other: &(dyn Fn() + Sync)| {
         thread::scope(|scope| {
@@ -62,13 +60,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             depth(side)
         })
     };
-    let authenticate_client = || drop(client_authenticate(&mut &client, &ends.key).unwrap());
-    let authenticate_server = || drop(server_authenticate(&mut &server, &ends.key).unwrap());
+    let authenticate_client = || drop(client_authenticate(&mut &client, key).unwrap());
+    let authenticate_server = || drop(server_authenticate(&mut &server, key).unwrap());
 
-    println!("depth of the stack, in octets");
+    println!("depth of the stack, in bytes");
     let nothing = depth(&|| ())?;
-    // A measurement that did not see this would see nothing else either. The frame of a routine
-    // that does nothing is taken off, so it may be some octets less.
+    // A measurement that misses this array misses everything else too. The frame of a routine that
+    // does nothing is subtracted, so the result may be a few bytes less.
     let array = depth(&|| {
         let array = black_box([0_u8; 10_000]);
         black_box(&array);
@@ -79,15 +77,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     for (name, deepest) in [
         (
             "Key::new",
-            depth(&|| drop(Key::new(black_box(SECRET)).unwrap()))?,
+            depth(&|| drop(Key::new(black_box(Recorded::SECRET)).unwrap()))?,
         ),
         (
             "a client in memory",
-            depth(&|| drop(ends.client().unwrap()))?,
+            depth(&|| drop(recorded.client_side().unwrap()))?,
         ),
         (
             "a server in memory",
-            depth(&|| drop(ends.server().unwrap()))?,
+            depth(&|| drop(recorded.server_side().unwrap()))?,
         ),
         (
             "client_authenticate",
@@ -114,78 +112,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// What exists before a handshake begins, and the flights of one whose nonces are known, so that
-/// each side can be run without the other.
-struct Ends {
-    key: Key,
-    prologue: Prologue,
-    config: server::Config,
-    flights: [Vec<u8>; 3],
-}
-
-impl Ends {
-    fn new() -> Result<Self, Box<dyn Error>> {
-        let key = Key::new(SECRET)?;
-        let prologue = Prologue::EMPTY;
-        let config = server::Config::new(prologue.clone());
-        let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-        let await_challenge = client::start(&mut clients, &prologue, MODE, &key, &mut Fixed(0xc0))?;
-        let (f1, await_response) = config.start(&mut servers, MODE, &mut Fixed(0x50))?;
-        let (f2, _) = deliver(await_challenge, f1.as_ref())?;
-        let (f3, outcome) = deliver(await_response, f2.as_ref())?.verify(Some(&key));
-        drop(outcome?);
-        let flights = [f1.as_ref(), f2.as_ref(), f3.as_ref()].map(<[u8]>::to_vec);
-        Ok(Self {
-            key,
-            prologue,
-            config,
-            flights,
-        })
-    }
-
-    fn client(&self) -> Result<Session, handshake::Error> {
-        let [f1, _, f3] = &self.flights;
-        let (transcript, nonce) = (&mut Transcript::new(), &mut Fixed(0xc0));
-        let state = client::start(transcript, &self.prologue, MODE, &self.key, nonce)?;
-        let (response, state) = deliver(state, f1)?;
-        black_box(response.as_ref());
-        deliver(state, f3)
-    }
-
-    fn server(&self) -> Result<Session, handshake::Error> {
-        let [_, f2, _] = &self.flights;
-        let (transcript, nonce) = (&mut Transcript::new(), &mut Fixed(0x50));
-        let (challenge, state) = self.config.start(transcript, MODE, nonce)?;
-        black_box(challenge.as_ref());
-        let (verdict, outcome) = deliver(state, f2)?.verify(Some(&self.key));
-        black_box(verdict.as_ref());
-        outcome
-    }
-}
-
-fn deliver<R: Receive>(mut state: R, mut flight: &[u8]) -> Result<R::Next, handshake::Error> {
-    loop {
-        let space = state.space();
-        let (piece, rest) = flight.split_at(space.len().min(flight.len()));
-        for (to, from) in space.iter_mut().zip(piece) {
-            *to = *from;
-        }
-        flight = rest;
-        match state.advance(piece.len())? {
-            Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(next),
-        }
-    }
-}
-
-/// How deep a stack is, in octets, on which `routine` has run.
+/// Runs `routine` on a stack of its own and returns how deep it went, in bytes.
 fn depth(routine: &(dyn Fn() + Sync)) -> io::Result<usize> {
     let mut stack = vec![Page([PAINT; PAGE_LEN]); STACK_LEN / PAGE_LEN];
     let mut attributes = MaybeUninit::uninit();
     let mut thread = MaybeUninit::uninit();
-    // SAFETY: `attributes` is initialised by the first call, which the others need, and `thread`
-    // by the one that creates it. The thread gets whole and aligned pages, and what `run` expects;
-    // it is joined before either goes, and nothing else uses them meanwhile.
+    // SAFETY: the first call initialises `attributes`, and the call that creates the thread
+    // initialises `thread`. The thread gets whole and aligned pages, and the argument that `run`
+    // expects. It is joined before either is dropped, and nothing else uses them until then.
     unsafe {
         done(libc::pthread_attr_init(attributes.as_mut_ptr()))?;
         done(libc::pthread_attr_setstack(
@@ -202,9 +136,9 @@ fn depth(routine: &(dyn Fn() + Sync)) -> io::Result<usize> {
         done(libc::pthread_join(thread.assume_init(), ptr::null_mut()))?;
         done(libc::pthread_attr_destroy(attributes.as_mut_ptr()))?;
     }
-    // It grows downwards, so what was never reached is at the start.
-    let octets = stack.iter().flat_map(|page| page.0);
-    Ok(STACK_LEN - octets.take_while(|octet| *octet == PAINT).count())
+    // The stack grows downwards, so what was never reached is at the start.
+    let bytes = stack.iter().flat_map(|page| page.0);
+    Ok(STACK_LEN - bytes.take_while(|byte| *byte == PAINT).count())
 }
 
 const STACK_LEN: usize = 1 << 18;
@@ -215,9 +149,9 @@ const PAINT: u8 = 0xa5;
 #[repr(align(4096))]
 struct Page([u8; PAGE_LEN]);
 
-/// Begins the thread. Unwinding out of it aborts.
+/// The main function of the thread. Unwinding out of it aborts.
 extern "C" fn run(routine: *mut c_void) -> *mut c_void {
-    // SAFETY: it is what `depth` gave, which waits for this thread.
+    // SAFETY: this is the argument that `depth` passed, which waits for this thread.
     let routine = unsafe { *routine.cast::<&(dyn Fn() + Sync)>() };
     routine();
     ptr::null_mut()
@@ -229,25 +163,3 @@ fn done(status: c_int) -> io::Result<()> {
         error => Err(io::Error::from_raw_os_error(error)),
     }
 }
-
-/// A generator that always gives the same nonce.
-struct Fixed(u8);
-
-impl TryRng for Fixed {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(u32::from_ne_bytes([self.0; 4]))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(u64::from_ne_bytes([self.0; 8]))
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        dst.fill(self.0);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Fixed {}

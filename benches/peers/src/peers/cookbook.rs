@@ -1,4 +1,5 @@
-//! The wire of the recipe, spoken by countersign: the client is authenticated, and never told.
+//! The cookbook protocol in countersign's implementation: it authenticates the client, which is not
+//! told.
 
 use std::net::TcpStream;
 

@@ -1,5 +1,5 @@
-//! The three flights of countersign's native wire, with constants in the place of cryptography and
-//! of randomness: what no login in three messages can undercut.
+//! The three messages of countersign's native protocol, with constants instead of cryptography and
+//! randomness: the lower bound for a login in three messages.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,15 +1,15 @@
-//! Messages with their length before them, for protocols that leave that to whoever uses them.
+//! Frames messages with their length, for protocols that leave the framing to their users.
 
 use anyhow::{Result, ensure};
 
 use super::Outbox;
 
-/// More than any message that is framed here.
+/// More bytes than any framed message has.
 const MESSAGE_MAX: usize = 256;
 
-/// The one message that is awaited, in however many pieces it comes.
+/// The message that is awaited, in any number of pieces.
 pub struct Inbox {
-    octets: [u8; HEADER + MESSAGE_MAX],
+    bytes: [u8; HEADER + MESSAGE_MAX],
     len: usize,
 }
 
@@ -18,33 +18,34 @@ const HEADER: usize = 2;
 impl Inbox {
     pub const fn new() -> Self {
         Self {
-            octets: [0; HEADER + MESSAGE_MAX],
+            bytes: [0; HEADER + MESSAGE_MAX],
             len: 0,
         }
     }
 
-    /// The message, once all of it is there.
+    /// Returns the message once it is complete.
     pub fn take(&mut self, received: &[u8]) -> Result<Option<&[u8]>> {
-        let room = &mut self.octets[self.len..];
+        let room = &mut self.bytes[self.len..];
         ensure!(received.len() <= room.len(), "a message is too long");
         room[..received.len()].copy_from_slice(received);
         self.len += received.len();
         if self.len < HEADER {
             return Ok(None);
         }
-        let end = HEADER + usize::from(u16::from_be_bytes([self.octets[0], self.octets[1]]));
+        let end = HEADER + usize::from(u16::from_be_bytes([self.bytes[0], self.bytes[1]]));
         if self.len < end {
             return Ok(None);
         }
-        // Each end speaks in turn, so that nothing else can have come.
-        ensure!(self.len == end, "there is something behind a message");
+        // The ends take turns, so nothing else can have arrived.
+        ensure!(self.len == end, "there are bytes after a message");
         self.len = 0;
-        Ok(Some(&self.octets[HEADER..end]))
+        Ok(Some(&self.bytes[HEADER..end]))
     }
 }
 
 impl Outbox {
-    /// Adds the message that `write` puts where it is told, and says the length of.
+    /// Appends the message that `write` writes into the space that it is given. `write` returns the
+    /// length.
     pub fn frame(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<()> {
         let (header, body) = self.room().split_at_mut(HEADER);
         let len = write(body)?;

@@ -1,4 +1,4 @@
-//! The wire of Python's `multiprocessing`, spoken by countersign.
+//! The protocol of Python's `multiprocessing`, in countersign's implementation.
 
 use std::net::TcpStream;
 

@@ -1,4 +1,4 @@
-//! TLS 1.3 with a certificate at either end, by rustls.
+//! TLS 1.3 with a certificate at either end, with rustls.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub fn candidates(told: bool) -> Candidates {
     candidates
 }
 
-/// Both ends' configurations, for [`records`](crate::records) too.
+/// Returns the configurations of both ends, also for [`records`](crate::records).
 pub fn configs(
     mut provider: CryptoProvider,
     algorithm: &'static rcgen::SignatureAlgorithm,
@@ -160,7 +160,7 @@ impl Side for Client {
             Ok(1) => Ok(true),
             Ok(_) => bail!("closed before the client was told"),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error).context("the octet that tells the client"),
+            Err(error) => Err(error).context("the byte that tells the client"),
         }
     }
 }
@@ -174,13 +174,13 @@ impl Side for Server {
             connection.read_tls(&mut received)?;
             connection.process_new_packets()?;
         }
-        let satisfied = !connection.is_handshaking();
-        if satisfied && *told {
+        let succeeded = !connection.is_handshaking();
+        if succeeded && *told {
             connection.writer().write_all(&[1])?;
         }
         while connection.wants_write() {
             connection.write_tls(to_send)?;
         }
-        Ok(satisfied)
+        Ok(succeeded)
     }
 }

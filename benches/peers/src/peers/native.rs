@@ -1,4 +1,4 @@
-//! countersign's own wire.
+//! countersign's native protocol.
 
 use std::net::TcpStream;
 

@@ -1,4 +1,4 @@
-//! What stands in for TLS with a PSK where this program was built without OpenSSL.
+//! Replaces TLS with a PSK if this program was built without OpenSSL.
 
 use anyhow::anyhow;
 

@@ -1,9 +1,9 @@
-//! Noise `NNpsk0`, by snow.
+//! Noise `NNpsk0`, with snow.
 //!
-//! Its first message proves that the client knows the secret, and could be an old one; only what
-//! the client sends under the keys of *this* login shows that it is alive. So the two messages
-//! of the pattern leave the server in doubt, three leave nobody in doubt, and with a fourth
-//! the client is told in so many words.
+//! Its first message proves that the client knows the secret, but could be a replay. Only what the
+//! client sends under the keys of *this* login proves that it is not. So after the two messages of
+//! the pattern the server cannot be sure. With a third message both ends are sure, and a fourth
+//! tells the client explicitly.
 
 use anyhow::{Result, bail, ensure};
 use snow::params::NoiseParams;
@@ -53,7 +53,7 @@ impl Noise {
     fn builder(&self) -> Result<Builder<'_>> {
         let own = Box::new(DefaultResolver);
         let resolver: BoxedCryptoResolver = if self.by_ring {
-            // ring lends nothing for the exchange of keys.
+            // ring provides no key exchange.
             Box::new(FallbackResolver::new(Box::new(RingResolver), own))
         } else {
             own
@@ -115,9 +115,9 @@ impl Side for Server {
 }
 
 struct End {
-    /// Until the second message.
+    /// Present until the second message.
     handshake: Option<HandshakeState>,
-    /// From then on.
+    /// Present from then on.
     transport: Option<TransportState>,
     inbox: Inbox,
     received: usize,
@@ -135,7 +135,7 @@ impl End {
         }
     }
 
-    /// The next message of the handshake, or else a single octet under the keys it gave.
+    /// Appends the next message of the handshake, or after it a single byte under its keys.
     fn send(&mut self, to_send: &mut Outbox) -> Result<()> {
         to_send.frame(|message| match (&mut self.handshake, &mut self.transport) {
             (Some(handshake), _) => Ok(handshake.write_message(&[], message)?),
@@ -145,7 +145,7 @@ impl End {
         self.go_on()
     }
 
-    /// True if a message is there as a whole.
+    /// Returns true if a whole message has arrived.
     fn receive(&mut self, received: &[u8]) -> Result<bool> {
         let Some(message) = self.inbox.take(received)? else {
             return Ok(false);
@@ -157,7 +157,7 @@ impl End {
             }
             (None, Some(transport)) => {
                 let len = transport.read_message(message, &mut payload)?;
-                ensure!(payload[..len] == [1], "not the octet that was expected");
+                ensure!(payload[..len] == [1], "not the expected byte");
             }
             (None, None) => bail!("the handshake has failed"),
         }

@@ -1,4 +1,4 @@
-//! TLS 1.3 with an external PSK, by OpenSSL.
+//! TLS 1.3 with an external PSK, with OpenSSL.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -13,7 +13,7 @@ use super::{Candidates, Outbox, SECRET, Side, Sides, candidate};
 pub enum Exchange {
     /// `psk_ke`: the PSK alone.
     None,
-    /// `psk_dhe_ke`: the PSK and an exchange of ephemeral keys.
+    /// `psk_dhe_ke`: the PSK and an ephemeral key exchange.
     Ephemeral,
 }
 
@@ -22,8 +22,8 @@ pub fn version() -> String {
 }
 
 pub fn candidates(exchange: Exchange, told: bool) -> Candidates {
-    // The server's groups beside the client's. OpenSSL does without an exchange only where there
-    // is no group in common; its client makes a key share all the same.
+    // A group of the client and one of the server. OpenSSL omits the key exchange only if the ends
+    // have no group in common. Its client makes a key share nevertheless.
     let groups: &[(&str, &str)] = match exchange {
         Exchange::None => &[("P-256", "X25519"), ("X25519", "P-256")],
         Exchange::Ephemeral => &[("P-256", "P-256"), ("X25519", "X25519")],
@@ -45,7 +45,7 @@ struct Psk {
     told: bool,
 }
 
-/// `SSL_OP_ALLOW_NO_DHE_KEX`, for which the openssl crate has no name.
+/// `SSL_OP_ALLOW_NO_DHE_KEX`, which the openssl crate does not define.
 const ALLOW_NO_KEY_EXCHANGE: SslOptions = SslOptions::from_bits_retain(1 << 10);
 
 const IDENTITY: &[u8] = b"peer\0";
@@ -119,11 +119,11 @@ struct End {
 impl Side for End {
     fn step(&mut self, received: &[u8], to_send: &mut Outbox) -> Result<bool> {
         self.stream.get_mut().received.fill(received)?;
-        let satisfied = self.go_on()?;
+        let succeeded = self.go_on()?;
         let sent = &mut self.stream.get_mut().sent;
         to_send.write_all(sent.rest())?;
         sent.clear();
-        Ok(satisfied)
+        Ok(succeeded)
     }
 }
 
@@ -132,7 +132,7 @@ impl End {
         if !self.stream.ssl().is_init_finished() {
             match self.stream.do_handshake() {
                 Ok(()) => {
-                    ensure!(self.stream.ssl().session_reused(), "the PSK was not taken");
+                    ensure!(self.stream.ssl().session_reused(), "the PSK was not used");
                 }
                 Err(error) if error.code() == ErrorCode::WANT_READ => return Ok(false),
                 Err(error) => return Err(error.into()),
@@ -154,7 +154,7 @@ impl End {
     }
 }
 
-/// What OpenSSL takes for its socket.
+/// The stream that OpenSSL uses instead of a socket.
 struct Wire {
     received: Queue,
     sent: Queue,
@@ -170,8 +170,8 @@ impl Wire {
 }
 
 impl Read for Wire {
-    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        match self.received.rest().read(octets)? {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.received.rest().read(bytes)? {
             0 => Err(ErrorKind::WouldBlock.into()),
             len => {
                 self.received.taken += len;
@@ -182,9 +182,9 @@ impl Read for Wire {
 }
 
 impl Write for Wire {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.sent.fill(octets)?;
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sent.fill(bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -192,12 +192,12 @@ impl Write for Wire {
     }
 }
 
-/// More than any flight has here, and little beside what OpenSSL holds for a connection.
+/// More bytes than any message has here, and few compared with what OpenSSL holds for a connection.
 const ROOM: usize = 512;
 
-/// Octets on their way.
+/// Bytes on their way.
 struct Queue {
-    octets: [u8; ROOM],
+    bytes: [u8; ROOM],
     taken: usize,
     len: usize,
 }
@@ -205,23 +205,23 @@ struct Queue {
 impl Queue {
     fn new() -> Self {
         Self {
-            octets: [0; ROOM],
+            bytes: [0; ROOM],
             taken: 0,
             len: 0,
         }
     }
 
-    fn fill(&mut self, octets: &[u8]) -> io::Result<()> {
+    fn fill(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.taken == self.len {
             self.clear();
         }
-        (&mut self.octets[self.len..]).write_all(octets)?;
-        self.len += octets.len();
+        (&mut self.bytes[self.len..]).write_all(bytes)?;
+        self.len += bytes.len();
         Ok(())
     }
 
     fn rest(&self) -> &[u8] {
-        &self.octets[self.taken..self.len]
+        &self.bytes[self.taken..self.len]
     }
 
     fn clear(&mut self) {

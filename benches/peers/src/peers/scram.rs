@@ -1,7 +1,7 @@
-//! SCRAM-SHA-256 (RFC 5802, RFC 7677) with 4,096 iterations, by pbkdf2, hmac and sha2.
+//! SCRAM-SHA-256 (RFC 5802, RFC 7677) with 4,096 iterations, with pbkdf2, hmac and sha2.
 //!
-//! The server stores what is left of a password, as it is meant to. The client either has the
-//! password and hashes it slowly for each login, or has kept what came of that.
+//! The server stores the keys derived from a password, as the RFC intends. The client either has
+//! the password and hashes it slowly for each login, or has kept the result.
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
@@ -17,18 +17,18 @@ const ITERATIONS: u32 = 4096;
 pub struct Scram {
     salt: [u8; 16],
     stored: Stored,
-    /// What a client may keep.
+    /// What the client kept of an earlier login.
     cached: Option<Salted>,
 }
 
-/// What the server has of a password.
+/// What the server stores instead of a password.
 #[derive(Clone, Copy)]
 struct Stored {
     stored_key: [u8; 32],
     server_key: [u8; 32],
 }
 
-/// What a client has of it.
+/// What a client computes from the password, and may keep.
 #[derive(Clone, Copy)]
 struct Salted {
     client_key: [u8; 32],
@@ -88,7 +88,7 @@ pub struct Client {
     inbox: Inbox,
     cached: Option<Salted>,
     first_bare: String,
-    /// The server's, once it can be known.
+    /// The server's signature, once it is known.
     signature: Option<[u8; 32]>,
 }
 
@@ -138,7 +138,7 @@ pub struct Server {
     inbox: Inbox,
     salt: [u8; 16],
     stored: Stored,
-    /// The client's first message, the answer to it, and the nonce of both.
+    /// The client's first message, the answer, and the nonce of both.
     firsts: Option<(String, String, String)>,
 }
 
@@ -197,7 +197,7 @@ impl Outbox {
     }
 }
 
-/// The values of a message's attributes, which stand in a fixed order.
+/// Returns the values of a message's attributes, whose order is fixed.
 fn attributes<'m, const N: usize>(message: &'m str, names: [&str; N]) -> Result<[&'m str; N]> {
     let mut parts = message.split(',');
     let mut values = [""; N];
@@ -214,9 +214,9 @@ fn nonce() -> Result<String> {
     Ok(STANDARD.encode(nonce))
 }
 
-fn fill(octets: &mut [u8]) -> Result<()> {
+fn fill(bytes: &mut [u8]) -> Result<()> {
     use rand::TryRng;
-    Ok(rand::rngs::SysRng.try_fill_bytes(octets)?)
+    Ok(rand::rngs::SysRng.try_fill_bytes(bytes)?)
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
@@ -228,9 +228,9 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn xor(octets: &mut [u8], others: &[u8]) {
-    for (octet, other) in octets.iter_mut().zip(others) {
-        *octet ^= other;
+fn xor(bytes: &mut [u8], others: &[u8]) {
+    for (byte, other) in bytes.iter_mut().zip(others) {
+        *byte ^= other;
     }
 }
 

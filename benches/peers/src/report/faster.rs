@@ -1,4 +1,5 @@
-//! Where a peer beats countersign: every column of the tables in which less, or more, is better.
+//! Lists where a peer beats countersign, for every column of the tables in which less, or more, is
+//! better.
 
 use std::fmt::Write;
 
@@ -44,13 +45,13 @@ fn logins(text: &mut String, results: &Results) {
     less(
         text,
         "messages of a login",
-        &peers(&results.memory, |costs| number(costs.flights)),
+        &peers(&results.memory, |costs| number(costs.messages)),
         grouped,
     );
     less(
         text,
-        "octets of a login",
-        &peers(&results.memory, |costs| number(costs.octets)),
+        "bytes of a login",
+        &peers(&results.memory, |costs| number(costs.bytes)),
         grouped,
     );
 }
@@ -90,7 +91,7 @@ fn pending(text: &mut String, results: &Results) {
     let opened = |pending: &Pending| pending.opened;
     less(
         text,
-        "octets of heap of a pending login, silent",
+        "bytes of heap of a pending login, silent",
         &peers(&results.pending, silent),
         grouped,
     );
@@ -123,7 +124,7 @@ fn records(text: &mut String, results: &Results) {
 
 fn builds(text: &mut String, results: &Results) {
     let built = || {
-        // The first is no peer.
+        // The first is not a peer.
         (results.builds.iter().skip(1))
             .filter_map(|(name, build)| Some((*name, build.as_ref().ok()?)))
     };
@@ -139,7 +140,7 @@ fn builds(text: &mut String, results: &Results) {
     less(text, "crates of the smallest program", &all, grouped);
 }
 
-/// Of all that ran, but for the floor, which is no way to log in.
+/// Returns the values of all peers that ran, without the floor, which is no way to log in.
 fn peers<T>(all: &[(Id, anyhow::Result<T>)], of: impl Fn(&T) -> f64) -> Vec<(&'static str, f64)> {
     (all.iter())
         .filter(|(id, _)| *id != Id::Floor)
@@ -147,7 +148,7 @@ fn peers<T>(all: &[(Id, anyhow::Result<T>)], of: impl Fn(&T) -> f64) -> Vec<(&'s
         .collect()
 }
 
-/// A line with those that have less than countersign, and visibly so.
+/// Writes a line with the peers that have visibly less than countersign.
 fn less(text: &mut String, what: &str, all: &[(&str, f64)], show: impl Fn(f64) -> String) {
     let Some((_, ours)) = all.iter().find(|(name, _)| *name == Id::Native.name()) else {
         return;

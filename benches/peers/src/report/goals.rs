@@ -1,4 +1,4 @@
-//! What was aimed at beside what was measured.
+//! Compares the goals with the measurements.
 
 use std::fmt::Write;
 
@@ -40,7 +40,7 @@ struct Goal {
     what: String,
     bound: Bound,
     measured: Option<f64>,
-    /// Behind the number.
+    /// Printed after the number.
     detail: String,
     whole: bool,
 }
@@ -140,7 +140,7 @@ fn all(results: &Results) -> Vec<Goal> {
     goals
 }
 
-/// By whom a peer is that has many: the times are theirs, and not the protocol's.
+/// Returns the implementation of a protocol that has many: the times are the implementation's.
 fn implementation(id: Id) -> &'static str {
     match id {
         Id::Noise => ", by snow",

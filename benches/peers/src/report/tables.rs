@@ -1,4 +1,4 @@
-//! A table for each measurement. Whoever did not run has no numbers in it, and is named.
+//! Writes a table for each measurement. A peer that did not run is named, without numbers.
 
 use std::fmt::Write;
 
@@ -13,10 +13,10 @@ pub fn logins(results: &Results) -> String {
     let mut text = "\
 ## One login
 
-From before `connect` until both ends are satisfied. `connect` and `accept` of a new connection over loopback are in
+From before `connect` until both ends have succeeded. `connect` and `accept` of a new connection over loopback are in
 every row, the floor's too.
 
-| | median | p99 | times the floor (quartiles) | messages | octets |
+| | median | p99 | times the floor (quartiles) | messages | bytes |
 |---|---:|---:|---|---:|---:|
 "
     .to_owned();
@@ -27,10 +27,10 @@ every row, the floor's too.
             continue;
         };
         let against = floor.map(|floor| times.turns.against(floor));
-        let (flights, octets) = on_the_wire(results, *id);
+        let (messages, bytes) = on_the_wire(results, *id);
         let _ = writeln!(
             text,
-            "| {} | {:.1} µs | {:.1} µs | {} | {flights} | {octets} |",
+            "| {} | {:.1} µs | {:.1} µs | {} | {messages} | {bytes} |",
             emphasised(*id),
             1e6 * times.each.median(),
             1e6 * times.each.quantile(0.99),
@@ -49,7 +49,7 @@ fn on_the_wire(results: &Results, id: Id) -> (String, String) {
     results
         .in_memory(own)
         .map_or_else(Default::default, |costs| {
-            (costs.flights.to_string(), costs.octets.to_string())
+            (costs.messages.to_string(), costs.bytes.to_string())
         })
 }
 
@@ -75,7 +75,7 @@ CPU time and heap allocations of a login in memory, random numbers included.
             }
             match allocations.count {
                 0 => "none".to_owned(),
-                count => format!("{count}, {} octets", thousands(allocations.octets)),
+                count => format!("{count}, {} bytes", thousands(allocations.bytes)),
             }
         });
         let _ = writeln!(
@@ -149,7 +149,7 @@ pub fn pending(results: &Results) -> String {
     let mut text = "\
 ## A pending login
 
-Octets of heap that the server's end holds with its task under tokio: while the client has said nothing, and
+Bytes of heap that the server's end holds with its task under tokio: while the client has said nothing, and
 after the client's opening, which is what it sends before it has heard anything. The floor, countersign, the recipe
 and `multiprocessing` have none, since their server speaks first. That of Noise and of TLS with a PSK is made
 with the secret, that of mutual TLS and of SCRAM is not.
@@ -235,7 +235,7 @@ pub fn builds(results: &Results) -> String {
     text
 }
 
-/// countersign's native wire stands out.
+/// Highlights countersign's native protocol.
 fn emphasised(id: Id) -> String {
     match id {
         Id::Native => format!("**{}**", id.name()),
