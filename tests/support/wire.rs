@@ -20,7 +20,7 @@ pub enum Act {
     Move(usize),
     /// Fails with this kind.
     Fail(io::ErrorKind),
-    /// Reports that nothing was moved, which for a read is the end of the stream.
+    /// Reports that nothing was moved. For a read this is the end of the stream.
     Nothing,
     /// Moves nothing and reports one byte more than the buffer has.
     Lie,
@@ -28,10 +28,10 @@ pub enum Act {
 
 type Policy = Box<dyn FnMut(usize) -> Act + Send>;
 
-/// A stream to a [`Peer`] in memory, whose every call can be made to misbehave.
+/// A stream to a [`Peer`] in memory. Each of its calls can be made to misbehave.
 ///
-/// Where the peer has nothing to say, a read fails with `WouldBlock`, as a silent socket does
-/// once its timeout is over.
+/// If the peer sends nothing, a read fails with `WouldBlock`, like a read from a silent socket after
+/// its timeout.
 pub struct Wire {
     peer: Box<dyn Peer + Send>,
     incoming: VecDeque<u8>,
@@ -50,6 +50,15 @@ pub struct Wire {
     pub on_write: Policy,
     /// What each flush does, from the number of flushes before it.
     pub on_flush: Policy,
+}
+
+/// Moves what is left up to `at`, then does `act` for ever.
+fn until(at: usize, act: Act) -> Policy {
+    Box::new(
+        move |done| {
+            if done < at { Act::Move(at - done) } else { act }
+        },
+    )
 }
 
 impl Wire {
@@ -77,23 +86,19 @@ impl Wire {
 
     /// Gives `at` bytes, then does `act` for ever.
     pub fn read_until(mut self, at: usize, act: Act) -> Self {
-        self.on_read = Box::new(
-            move |read| {
-                if read < at { Act::Move(at - read) } else { act }
-            },
-        );
+        self.on_read = until(at, act);
         self
     }
 
     /// Takes `at` bytes, then does `act` for ever.
     pub fn write_until(mut self, at: usize, act: Act) -> Self {
-        self.on_write = Box::new(move |written| {
-            if written < at {
-                Act::Move(at - written)
-            } else {
-                act
-            }
-        });
+        self.on_write = until(at, act);
+        self
+    }
+
+    /// Flushes `at` times, then does `act` for ever.
+    pub fn flush_until(mut self, at: usize, act: Act) -> Self {
+        self.on_flush = until(at, act);
         self
     }
 
@@ -102,7 +107,7 @@ impl Wire {
         self.incoming.extend(bytes);
     }
 
-    /// What a driver would read next, all of it.
+    /// Returns everything that a driver would read next.
     pub fn rest(&mut self) -> Vec<u8> {
         self.pump();
         self.incoming.drain(..).collect()
@@ -175,7 +180,7 @@ impl Write for Wire {
     }
 }
 
-/// In tokio too the double answers at once: what a socket would be awaited for, it fails with.
+/// The double never returns `Pending`. Over tokio too it fails with `WouldBlock`.
 #[cfg(feature = "tokio")]
 impl AsyncRead for Wire {
     fn poll_read(
