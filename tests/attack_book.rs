@@ -80,8 +80,8 @@ fn joined(client: &Program, server: &Program) -> bool {
     client && server
 }
 
-/// Welcomes a client of `multiprocessing` whatever it answers to a challenge. Returns its answer and
-/// its own challenge.
+/// Welcomes a client of `multiprocessing` whatever it answers to a challenge. Returns its answer
+/// and its own challenge.
 fn digest_and_challenge(client: &mut Honest) -> (Vec<u8>, Vec<u8>) {
     client.hears(&challenge("{sha256}", &[7; 40]));
     let digest = client.says(44);

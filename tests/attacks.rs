@@ -1,8 +1,8 @@
 //! What an attacker on the line, a member of the group or a careless caller can try, against the
 //! core in memory.
 //!
-//! Where a refusal could have another cause than the one it is there for, a control beside it
-//! shows that the same steps succeed without that cause.
+//! If a refusal could have another cause than the attack, a control beside it shows that the same
+//! steps succeed without the attack.
 
 mod altered;
 mod exporter;

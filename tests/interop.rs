@@ -18,7 +18,7 @@ use crate::vectors::made_by_the_crate;
 
 pub const TIME: Duration = Duration::from_secs(20);
 
-/// Returns the directory of the Python peers, or `None` if there is no Python. On CI it panics then.
+/// Returns the directory of the Python peers, or `None` if there is no Python, which panics on CI.
 fn python() -> Option<&'static str> {
     let found = Command::new("python3").arg("--version").output();
     if found.is_ok_and(|output| output.status.success()) {

@@ -46,8 +46,8 @@ const FORMS: [(&str, Form); 5] = [
     }),
 ];
 
-/// Looks for any eight bytes in a row, since a part of a secret must not be shown either. Returns the
-/// form in which they are shown.
+/// Looks for any eight bytes in a row, since a part of a secret must not be shown either. Returns
+/// the form in which they are shown.
 fn find(hidden: &Hidden, shown: &[u8]) -> Option<&'static str> {
     // `{:#?}` puts each byte on a line of its own.
     let unspaced: Vec<u8> = (shown.iter().copied())

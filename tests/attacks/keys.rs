@@ -39,7 +39,7 @@ fn secrets_that_are_one_hmac_key_do_not_authenticate_to_each_other() {
 
         let mut extended = secret.clone();
         extended.push(0);
-        // HMAC fills up a key of less than its block, and hashes one of more.
+        // HMAC pads a key that is shorter than its block with zeros, and hashes a longer one.
         let as_key = |secret| hmac(secret, b"message");
         assert_eq!(as_key(&secret) == as_key(&extended), secret.len() < 64);
         let hashed = Sha256::digest(&secret).to_vec();

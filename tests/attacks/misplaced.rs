@@ -208,7 +208,8 @@ fn of_all_ways_to_route_the_messages_of_two_pairs_only_straight_ones_succeed() {
                     whole_pairs += 1;
                 }
             }
-            // Each client has the session of its server. So it is enough to compare ends of one role.
+            // Each client has the session of its server, as asserted above. So if the pairs shared
+            // a session, two ends of one role would share it.
             for [one, other] in [clients, servers] {
                 assert!(one.is_none() || one != other, "{context}");
             }

@@ -25,8 +25,8 @@ fn a_client_is_not_rerouted_to_a_server_that_it_did_not_mean() {
 
 #[test]
 fn a_node_with_a_name_of_its_own_is_not_joined_to_itself() {
-    // An attacker on the line returns what node 7 sends to node 8 to node 7, which is a server
-    // too and has the same key.
+    // An attacker on the line returns the messages from node 7 to node 8 to their sender. Node 7
+    // is a server too, and has the same key.
     let relayed = |own_name: &str, peer: &str| {
         Pair::of(&key("a"))
             .with_prologues(prologue(peer), prologue(own_name))
@@ -61,7 +61,7 @@ fn ends_whose_prologues_differ_in_any_byte_or_border_deny_each_other() {
             "binding joined to service",
             prologue([&b"x"[..], &text].concat()),
         ),
-        // With the byte of the binding's length, which stands between the two.
+        // With the length of the binding, which is a byte between the two.
         (
             "border as service",
             prologue([&b"x\x2d"[..], &text].concat()),

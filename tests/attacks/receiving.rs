@@ -51,7 +51,7 @@ fn the_first_byte_that_cannot_belong_ends_the_handshake_however_a_message_is_spl
         for at in 0..8 {
             for byte in (0..=u8::MAX).filter(|byte| *byte != f1[at]) {
                 let expected = expected_of_header(Flight::Challenge, mode, at, byte);
-                // Faults behind the first one, too, change nothing.
+                // Further faults behind the first change nothing.
                 let message = [&f1[..at], &[byte], &[0xff; 32]].concat();
                 let (read, error) = refused_after(pair.client(), &message, 1);
                 assert_eq!((read, error), (at + 1, expected.into()));

@@ -55,8 +55,8 @@ fn altered(mut message: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
     message
 }
 
-/// A peer of another protocol: its name, a stream to it, the error, and the offset, in all that this
-/// end receives, of the first byte that cannot belong.
+/// A peer of another protocol: its name, a stream to it, the error, and the offset, in all that
+/// this end receives, of the first byte that cannot belong.
 type Foreigner = (&'static str, WireTo, Incompatible, usize);
 
 type WireTo = Box<dyn Fn() -> Wire>;
@@ -147,7 +147,8 @@ fn foreigners_at_a_client() -> Vec<Foreigner> {
     let foreign = |hint| foreign(Flight::Challenge, hint);
     let http = foreign(Some(Hint::Http));
     let multiprocessing = foreign(Some(Hint::Multiprocessing));
-    // The challenges of CPython 3.12 and of CPython 3.11, each behind its length in four bytes.
+    // The challenges of CPython 3.12, and of CPython 3.11 and earlier, each behind its length in
+    // four bytes.
     let listener = [b"\0\0\0\x3b#CHALLENGE#{sha256}", &[0x5a; 40][..]].concat();
     let older_listener = [b"\0\0\0\x1f#CHALLENGE#", &[0x5a; 20][..]].concat();
     let alert = b"\x15\x03\x03\x00\x02\x02\x28";

@@ -1,4 +1,4 @@
-//! The native wire as PROTOCOL.md has it, computed from HMAC alone and without the crate.
+//! The native wire of PROTOCOL.md, computed from HMAC alone and without the crate.
 
 use std::fmt::Write as _;
 

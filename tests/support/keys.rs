@@ -2,7 +2,7 @@
 
 use countersign::Key;
 
-/// A key with the secret [`secret`] of this name and an empty key id.
+/// A key with the [`secret`] of this name and an empty key id.
 pub fn key(name: &str) -> Key {
     Key::new(secret(name)).unwrap()
 }

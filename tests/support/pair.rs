@@ -1,4 +1,4 @@
-//! Whole handshakes between two cores in memory, with somebody in the middle.
+//! Whole handshakes between two cores in memory, with a hook for each message.
 
 use countersign::handshake::{
     Challenge, Error, Flight, Mode, Progress, Prologue, Receive, Refusal, Transcript, client,
@@ -21,7 +21,7 @@ pub const DENIAL: [u8; 33] = *b"D\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
 #[derive(Clone)]
 pub struct Pair {
     pub client_key: Key,
-    /// What the server finds for the client's key id, whatever that is.
+    /// What the server finds for the key id of the client, whatever that id is.
     pub server_key: Option<Key>,
     pub client_prologue: Prologue,
     pub server_prologue: Prologue,
@@ -132,7 +132,7 @@ impl Pair {
             server: End::Waiting(Flight::Response),
             sent: Vec::new(),
         };
-        // `None` only says that the handshake ended early: how it did stands in the ends.
+        // How a handshake ended early is recorded in the ends.
         let _ = self.run_into(&mut run, middle);
         run
     }
@@ -176,7 +176,7 @@ impl End {
         matches!(self, Self::Accepted(_))
     }
 
-    /// The error with which this end ended.
+    /// Returns the error with which this end ended, if it did.
     pub fn refusal(&self) -> Option<Error> {
         match self {
             Self::Refused(error) => Some(*error),

@@ -9,7 +9,8 @@ use super::{Pair, feed};
 
 /// The program at the other end of a [`Wire`](super::Wire).
 pub trait Peer {
-    /// Takes what was written to the wire so far and not yet taken, and says what it answers.
+    /// Drains what it reads of `written`, the bytes that were written to the wire. Returns what it
+    /// answers.
     fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8>;
 }
 
@@ -32,8 +33,8 @@ impl Peer for Echoes {
     }
 }
 
-/// Feeds a state what was written to the wire. Returns the next state if there is one, and
-/// otherwise keeps the state in its place, unless it refused.
+/// Feeds a state what was written to the wire. Returns the next state if there is one. A state that
+/// waits for more stays in its place, and one that refused is dropped.
 fn take<R: Receive>(state: &mut Option<R>, written: &mut VecDeque<u8>) -> Option<R::Next> {
     let bytes = written.make_contiguous();
     let (progress, left) = feed(state.take()?, bytes, usize::MAX).ok()?;

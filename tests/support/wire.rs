@@ -30,8 +30,8 @@ type Policy = Box<dyn FnMut(usize) -> Act + Send>;
 
 /// A stream to a [`Peer`] in memory. Each of its calls can be made to misbehave.
 ///
-/// If the peer sends nothing, a read fails with `WouldBlock`, like a read from a silent socket after
-/// its timeout.
+/// If the peer sends nothing, a read fails with `WouldBlock`, like a read from a silent socket
+/// after its timeout.
 pub struct Wire {
     peer: Box<dyn Peer + Send>,
     incoming: VecDeque<u8>,
