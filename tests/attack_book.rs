@@ -17,7 +17,7 @@ mod table;
 
 use countersign::handshake::Mode;
 
-use self::stage::{Honest, Program, challenge, framed};
+use self::stage::{Honest, Program, Relayed, challenge, framed};
 use self::table::{compare, explained, rows};
 use crate::support::f1;
 
@@ -73,10 +73,8 @@ fn every_row_of_the_book_has_a_test_and_a_paragraph_and_no_test_lacks_a_row() {
 
 /// Returns whether these two accept each other when an attacker on the line joins them.
 fn joined(client: &Program, server: &Program) -> bool {
-    let wire = client.wire;
-    let (mut client, mut server) = (client.client(), server.server());
-    wire.relay(&mut client, &mut server);
-    let (client, server) = (client.accepts(), server.accepts());
+    let login = Relayed::between(client, server);
+    let (client, server) = (login.client.accepts(), login.server.accepts());
     client && server
 }
 

@@ -4,7 +4,7 @@ use countersign::Session;
 use countersign::handshake::Mode;
 use countersign::record::Opened;
 
-use super::stage::{FORGED, Program, REQUESTS, Wire, challenge, framed};
+use super::stage::{FORGED, Program, REQUESTS, Relayed, Wire, challenge, framed};
 use super::table::Fates;
 use crate::support::{Draws, NO_PROLOGUE, Pair, Schedule, deliver, f1, hmac, key, record, secret};
 
@@ -52,10 +52,8 @@ pub fn pre_play() -> Fates {
 /// A server repeats a challenge, and the attacker repeats the answer.
 pub fn reset() -> Fates {
     let recorded = |wire: Wire| {
-        let program = Program::on(wire);
-        let (mut client, mut server) = (program.client(), program.server());
-        let messages = wire.relay(&mut client, &mut server);
-        (messages, wire.requests_of(&mut client))
+        let mut login = Relayed::on(wire);
+        (login.recorded, wire.requests_of(&mut login.client))
     };
     Fates::of(|wire| {
         let (messages, _) = recorded(wire);

@@ -3,7 +3,7 @@
 use countersign::handshake::Mode;
 
 use super::joined;
-use super::stage::{Program, REQUESTS, Wire};
+use super::stage::{Program, REQUESTS, Relayed, Wire};
 use super::table::Fates;
 use crate::support::{EXPORT_LABEL, NO_PROLOGUE, Schedule, export, f1, hmac, key, record, secret};
 
@@ -29,16 +29,15 @@ pub fn insider_as_client() -> Fates {
 
 /// Returns whether a client accepts a false server that knows this secret.
 fn is_served_by(client: &Program, known: &[u8]) -> bool {
-    let mut honest = client.client();
-    if client.wire == Wire::Native {
-        let f1 = f1(Mode::Authenticate, &[7; 32]);
-        honest.hears(&f1);
-        let f2 = honest.says(73 + client.key_id.len());
-        honest.hears(&Schedule::of(known).acceptance(NO_PROLOGUE, &f1, &f2));
-    } else {
-        let mut server = Program::on(client.wire).knowing(known).server();
-        client.wire.relay(&mut honest, &mut server);
+    if client.wire != Wire::Native {
+        let server = Program::on(client.wire).knowing(known);
+        return Relayed::between(client, &server).client.accepts();
     }
+    let mut honest = client.client();
+    let f1 = f1(Mode::Authenticate, &[7; 32]);
+    honest.hears(&f1);
+    let f2 = honest.says(73 + client.key_id.len());
+    honest.hears(&Schedule::of(known).acceptance(NO_PROLOGUE, &f1, &f2));
     honest.accepts()
 }
 
@@ -62,13 +61,12 @@ pub fn key_compromise_impersonation() -> Fates {
 /// A login is recorded, and its session is computed once the secret is known.
 pub fn secret_learnt_later() -> Fates {
     let computed = |wire: Wire| {
-        let program = Program::on(wire);
-        let (mut client, mut server) = (program.client(), program.server());
-        let recorded = wire.relay(&mut client, &mut server);
-        let [request, ..] = wire.requests_of(&mut client);
-        let exported = server.ends().unwrap().exported.unwrap();
+        let mut login = Relayed::on(wire);
+        let [request, ..] = wire.requests_of(&mut login.client);
+        let exported = login.server.ends().unwrap().exported.unwrap();
 
-        let x = Schedule::of(&program.secret).session(NO_PROLOGUE, &recorded[0], &recorded[1]);
+        let [f1, f2] = [0, 1].map(|at| &login.recorded[at]);
+        let x = Schedule::of(&secret("shared")).session(NO_PROLOGUE, f1, f2);
         export(&x, EXPORT_LABEL, b"", 32) == exported
             && (wire == Wire::Native || record(&x, "client", 0, REQUESTS[0]) == request)
     };
@@ -84,9 +82,7 @@ pub fn offline_guessing() -> Fates {
     ];
     let guessed = |wire: Wire| {
         let program = Program::on(wire).knowing("correct horse battery staple");
-        let (mut client, mut server) = (program.client(), program.server());
-        let recorded = wire.relay(&mut client, &mut server);
-        assert!(client.accepts() && server.accepts());
+        let recorded = Relayed::between(&program, &program).accepted();
         let (asked, answered) = (&recorded[0][..], &recorded[1][..]);
         GUESSES.into_iter().any(|guess| match wire {
             Wire::Recipe => hmac(guess, asked) == answered,

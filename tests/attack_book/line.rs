@@ -1,14 +1,16 @@
 //! Attackers on the line after the login.
 
-use super::stage::{FORGED, Program, REQUESTS, Wire};
+use super::stage::{FORGED, REQUESTS, Relayed, Wire};
 use super::table::Fates;
 
 /// The attacker takes over the line of a client that has logged in.
 pub fn session_hijacking() -> Fates {
     let taken_over = |wire: Wire| {
-        let program = Program::on(wire);
-        let (mut client, mut server) = (program.client(), program.server());
-        wire.relay(&mut client, &mut server);
+        let Relayed {
+            mut client,
+            mut server,
+            ..
+        } = Relayed::on(wire);
         let [first, ..] = wire.requests_of(&mut client);
         server.hears(&[first, wire.wrapped(FORGED)].concat());
         let received = server.ends().unwrap().received;
@@ -21,9 +23,11 @@ pub fn session_hijacking() -> Fates {
 /// The line is cut between two requests, and the server believes that the client has ended.
 pub fn truncation() -> Fates {
     let cut = |wire: Wire| {
-        let program = Program::on(wire);
-        let (mut client, mut server) = (program.client(), program.server());
-        wire.relay(&mut client, &mut server);
+        let Relayed {
+            mut client,
+            mut server,
+            ..
+        } = Relayed::on(wire);
         let [first, ..] = wire.requests_of(&mut client);
         server.hears(&first);
         let login = server.ends().unwrap();
@@ -37,9 +41,11 @@ pub fn truncation() -> Fates {
 pub fn stream_modification() -> Fates {
     let modified = |wire: Wire| {
         let arrives = |order: &[usize]| {
-            let program = Program::on(wire);
-            let (mut client, mut server) = (program.client(), program.server());
-            wire.relay(&mut client, &mut server);
+            let Relayed {
+                mut client,
+                mut server,
+                ..
+            } = Relayed::on(wire);
             let [first, second, end] = wire.requests_of(&mut client);
             let sent = [first, second];
             for &at in order {

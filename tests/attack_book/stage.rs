@@ -54,26 +54,6 @@ impl Wire {
         }
     }
 
-    /// Relays a login unchanged. Returns a copy of its messages.
-    pub fn relay(self, client: &mut Honest, server: &mut Honest) -> Vec<Vec<u8>> {
-        let mut recorded = Vec::new();
-        for &(sender, len) in self.messages() {
-            let (from, to) = match sender {
-                Role::Client => (&mut *client, &mut *server),
-                Role::Server => (&mut *server, &mut *client),
-            };
-            let mut message = from.says(len);
-            if let (Self::Native | Self::Protected, Role::Client, Some(&key_id_len)) =
-                (self, sender, message.get(8))
-            {
-                message.extend(from.says(key_id_len.into()));
-            }
-            to.hears(&message);
-            recorded.push(message);
-        }
-        recorded
-    }
-
     /// Replays one role of a recorded login, whatever the other says.
     pub fn play(self, role: Role, recorded: &[Vec<u8>], honest: &mut Honest) {
         for (&(sender, len), message) in self.messages().iter().zip(recorded) {
@@ -300,6 +280,53 @@ impl Login {
                 Err(error) => break Err(error),
             }
         };
+    }
+}
+
+/// A login that the attacker has relayed unchanged, and the two programs after it.
+pub struct Relayed {
+    pub client: Honest,
+    pub server: Honest,
+    /// The messages of the login.
+    pub recorded: Vec<Vec<u8>>,
+}
+
+impl Relayed {
+    /// Relays a login between two programs that agree in everything.
+    pub fn on(wire: Wire) -> Self {
+        let program = Program::on(wire);
+        Self::between(&program, &program)
+    }
+
+    pub fn between(client: &Program, server: &Program) -> Self {
+        let wire = client.wire;
+        let (mut client, mut server) = (client.client(), server.server());
+        let mut recorded = Vec::new();
+        for &(sender, len) in wire.messages() {
+            let (from, to) = match sender {
+                Role::Client => (&mut client, &mut server),
+                Role::Server => (&mut server, &mut client),
+            };
+            let mut message = from.says(len);
+            if let (Wire::Native | Wire::Protected, Role::Client, Some(&key_id_len)) =
+                (wire, sender, message.get(8))
+            {
+                message.extend(from.says(key_id_len.into()));
+            }
+            to.hears(&message);
+            recorded.push(message);
+        }
+        Self {
+            client,
+            server,
+            recorded,
+        }
+    }
+
+    /// Returns the messages of a login that both programs accept.
+    pub fn accepted(self) -> Vec<Vec<u8>> {
+        assert!(self.client.accepts() && self.server.accepts());
+        self.recorded
     }
 }
 

@@ -2,7 +2,7 @@
 
 use countersign::handshake::{Flight, Mode};
 
-use super::stage::{FORGED, Honest, Program, Role, Wire, challenge, framed};
+use super::stage::{FORGED, Honest, Program, Relayed, Role, Wire, challenge, framed};
 use super::table::{Fates, fate};
 use super::{answer_to, digest_and_challenge, joined};
 use crate::support::{
@@ -13,9 +13,7 @@ use crate::support::{
 pub fn replay() -> Fates {
     Fates::of(|wire| {
         let program = Program::on(wire);
-        let (mut client, mut server) = (program.client(), program.server());
-        let recorded = wire.relay(&mut client, &mut server);
-        assert!(client.accepts() && server.accepts());
+        let recorded = Relayed::on(wire).accepted();
 
         let again = |role, mut honest: Honest| {
             wire.play(role, &recorded, &mut honest);
@@ -84,11 +82,7 @@ type Forgery<'a> = dyn Fn(&[u8], &[u8]) -> Vec<u8> + 'a;
 /// Returns the message with which a server that knows the secret has proved itself to another
 /// client.
 fn genuine_last_word(wire: Wire, at: usize) -> Vec<u8> {
-    let program = Program::on(wire);
-    let (mut client, mut server) = (program.client(), program.server());
-    let recorded = wire.relay(&mut client, &mut server);
-    assert!(client.accepts() && server.accepts());
-    recorded[at].clone()
+    Relayed::on(wire).accepted().swap_remove(at)
 }
 
 /// Returns what a server that knows the secret answers to an F2 for another server.
@@ -189,8 +183,9 @@ pub fn rerouting() -> Fates {
 pub fn mafia_fraud() -> Fates {
     let relayed = |client: &Program, server: &Program| {
         let wire = client.wire;
-        let (mut client, mut server) = (client.client(), server.server());
-        wire.relay(&mut client, &mut server);
+        let Relayed {
+            client, mut server, ..
+        } = Relayed::between(client, server);
         server.hears(&wire.wrapped(FORGED));
         let login = server.ends();
         // Either both detect the relay or neither does.

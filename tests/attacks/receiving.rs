@@ -41,6 +41,24 @@ fn expected_of_header(awaiting: Flight, ours: Mode, at: usize, byte: u8) -> Inco
     Incompatible::Foreign { awaiting, hint }
 }
 
+/// Asserts that a state refuses every header other than the header of `honest`, at the first byte
+/// that differs and however the message is split.
+fn assert_checks_header<R: Receive>(start: impl Fn() -> R, honest: &[u8], mode: Mode) {
+    for at in 0..8 {
+        for byte in (0..=u8::MAX).filter(|byte| *byte != honest[at]) {
+            let expected = expected_of_header(R::FLIGHT, mode, at, byte).into();
+            // Further faults behind the first change nothing.
+            let message = [&honest[..at], &[byte], &[0xff; 64]].concat();
+            let (read, error) = refused_after(start(), &message, 1);
+            assert_eq!((read, error), (at + 1, expected));
+            for piece in [3, message.len()] {
+                let (_, error) = refused_after(start(), &message, piece);
+                assert_eq!(error, expected);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_first_byte_that_cannot_belong_ends_the_handshake_however_a_message_is_split() {
     for mode in MODES {
@@ -48,29 +66,8 @@ fn the_first_byte_that_cannot_belong_ends_the_handshake_however_a_message_is_spl
         let honest = pair.run();
         honest.assert_accepted();
         let [f1, f2, _] = honest.messages();
-        for at in 0..8 {
-            for byte in (0..=u8::MAX).filter(|byte| *byte != f1[at]) {
-                let expected = expected_of_header(Flight::Challenge, mode, at, byte);
-                // Further faults behind the first change nothing.
-                let message = [&f1[..at], &[byte], &[0xff; 32]].concat();
-                let (read, error) = refused_after(pair.client(), &message, 1);
-                assert_eq!((read, error), (at + 1, expected.into()));
-                for piece in [3, message.len()] {
-                    let (_, error) = refused_after(pair.client(), &message, piece);
-                    assert_eq!(error, expected.into());
-                }
-            }
-            for byte in (0..=u8::MAX).filter(|byte| *byte != f2[at]) {
-                let expected = expected_of_header(Flight::Response, mode, at, byte);
-                let message = [&f2[..at], &[byte], &[0xff; 64]].concat();
-                let (read, error) = refused_after(pair.server().1, &message, 1);
-                assert_eq!((read, error), (at + 1, expected.into()));
-                for piece in [3, message.len()] {
-                    let (_, error) = refused_after(pair.server().1, &message, piece);
-                    assert_eq!(error, expected.into());
-                }
-            }
-        }
+        assert_checks_header(|| pair.client(), f1, mode);
+        assert_checks_header(|| pair.server().1, f2, mode);
     }
 }
 
