@@ -8,9 +8,6 @@
 mod file;
 mod made;
 
-use std::fs;
-use std::path::Path;
-
 use countersign::handshake::{Error, Mode, Prologue, Refusal};
 use countersign::record::{Opened, Opener};
 use countersign::{Binding, Key, Session};
@@ -67,7 +64,7 @@ fn a_field_that_is_missing_repeated_unknown_or_changed_is_noticed() {
 
             let shorter = &line[..line.len() - 1];
             let changed = match field.as_str() {
-                // Words, and what a server is given that denies in any case.
+                // Words change nothing, and neither do the inputs of a server that denies anyway.
                 "name" => None,
                 "secret" | "service" | "binding" if denied => None,
                 "expect" if denied => Some(format!("{field}: accepted")),
@@ -88,8 +85,7 @@ fn a_field_that_is_missing_repeated_unknown_or_changed_is_noticed() {
 /// the name of the value. White space does not count.
 #[test]
 fn the_worked_example_of_the_specification_holds() {
-    let specification = Path::new(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md");
-    let specification = fs::read_to_string(specification).unwrap();
+    let specification = include_str!("../PROTOCOL.md");
     let (_, example) = specification.split_once("## 11. Worked example").unwrap();
     let (mode_1, mode_0) = example.split_once("**Mode 0**").unwrap();
 
