@@ -1,7 +1,7 @@
-//! A handshake takes nothing from the heap, whatever becomes of it; nor do the records after it,
-//! once the stream has its buffers.
+//! A handshake allocates nothing on the heap, whatever its outcome. The records after it allocate
+//! nothing once the stream has its buffers.
 //!
-//! The counter counts what the calling thread allocates, so other tests may run beside these.
+//! The counter counts what the calling thread allocates, so other tests may run at the same time.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -15,9 +15,9 @@ use countersign::{
     Client, Error, Key, Protected, Server, Session, client_authenticate, server_authenticate,
 };
 
-use crate::support::{Draws, End, Pair, deliver, key, tcp_pair};
+use crate::support::{Draws, Pair, deliver, key, tcp_pair};
 
-/// Gives what `routine` gives, and asserts that it did not allocate.
+/// Returns what `routine` returns, and asserts that it did not allocate.
 fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
     let mut value = None;
     let info = measure(|| value = Some(routine()));
@@ -33,21 +33,19 @@ fn the_counter_sees_a_box() {
 
 #[test]
 #[should_panic(expected = "allocations")]
-fn a_routine_that_allocates_is_found_out() {
+fn a_routine_that_allocates_is_detected() {
     without_allocating(|| black_box(Box::new(1)));
 }
 
 /// A whole handshake without I/O, in which the server finds `found` for the client's key id.
 fn handshake(key: &Key, found: Option<&Key>) -> [Result<Session, handshake::Error>; 2] {
     let prologue = Prologue::new("billing/2").unwrap();
-    let config = server::Config::new(prologue.clone());
-    let mode = Mode::Authenticate;
+    let pair = Pair::of(key).with_prologues(prologue.clone(), prologue);
+    let config = pair.config();
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-    let await_challenge =
-        client::start(&mut clients, &prologue, mode, key, &mut Draws::from(0xc0)).unwrap();
-    let (f1, await_response) = config
-        .start(&mut servers, mode, &mut Draws::from(0x50))
-        .unwrap();
+    let rng = &mut Draws::from(0);
+    let (f1, await_response) = pair.server_in(&config, &mut servers, rng).unwrap();
+    let await_challenge = pair.client_in(&mut clients, rng).unwrap();
     let (f2, await_verdict) = deliver(await_challenge, f1).unwrap();
     let (f3, servers_outcome) = deliver(await_response, f2).unwrap().verify(found);
     [deliver(await_verdict, f3), servers_outcome]
@@ -76,7 +74,7 @@ fn making_a_key_and_an_export_allocates_nothing() {
     let exported = without_allocating(|| {
         let key = Key::new(secret.as_flattened()).unwrap();
         let [client, _] = handshake(&key, Some(&key));
-        // Three blocks of output, the last of them not whole.
+        // The output has three blocks, and the last block is not whole.
         let mut exported = [0; 80];
         let session = client.unwrap();
         (session.export("example.org cookie", b"context", &mut exported)).unwrap();
@@ -85,35 +83,35 @@ fn making_a_key_and_an_export_allocates_nothing() {
     assert_ne!(exported, [0; 80]);
 }
 
-/// What the peer at the other end of a stream has said and is not read yet.
+/// What the peer at the other end of a stream has sent and is not read yet.
 struct Said {
-    octets: [u8; 137],
+    bytes: [u8; 137],
     read: usize,
     len: usize,
 }
 
 impl Said {
     const NOTHING: Self = Self {
-        octets: [0; 137],
+        bytes: [0; 137],
         read: 0,
         len: 0,
     };
 
-    fn say(&mut self, octets: &[u8]) {
-        self.octets[..octets.len()].copy_from_slice(octets);
-        (self.read, self.len) = (0, octets.len());
+    fn say(&mut self, bytes: &[u8]) {
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        (self.read, self.len) = (0, bytes.len());
     }
 }
 
 impl Read for Said {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = (&self.octets[self.read..self.len]).read(buf)?;
+        let n = (&self.bytes[self.read..self.len]).read(buf)?;
         self.read += n;
         Ok(n)
     }
 }
 
-/// A stream to an honest server, and that server.
+/// A stream to an honest server, which is kept until it has its response.
 struct ToServer<'a> {
     awaiting: Option<server::AwaitResponse<'a>>,
     found: Option<&'a Key>,
@@ -124,10 +122,11 @@ impl<'a> ToServer<'a> {
     fn new(
         transcript: &'a mut Transcript,
         config: &'a server::Config,
+        pair: &Pair,
         found: Option<&'a Key>,
     ) -> Self {
-        let started = config.start(transcript, Mode::Authenticate, &mut Draws::from(0x50));
-        let (f1, await_response) = started.unwrap();
+        let rng = &mut Draws::from(0x50);
+        let (f1, await_response) = pair.server_in(config, transcript, rng).unwrap();
         let mut said = Said::NOTHING;
         said.say(f1.as_ref());
         Self {
@@ -157,17 +156,15 @@ impl Write for ToServer<'_> {
     }
 }
 
-/// A stream to an honest client, and that client as long as it waits for the server's challenge.
+/// A stream to an honest client, which is kept until it has its challenge.
 struct ToClient<'a> {
     awaiting: Option<client::AwaitChallenge<'a>>,
     said: Said,
 }
 
 impl<'a> ToClient<'a> {
-    fn new(transcript: &'a mut Transcript, key: &'a Key) -> Self {
-        let draws = &mut Draws::from(0xc0);
-        let mode = Mode::Authenticate;
-        let started = client::start(transcript, &Prologue::EMPTY, mode, key, draws);
+    fn new(transcript: &'a mut Transcript, pair: &'a Pair) -> Self {
+        let started = pair.client_in(transcript, &mut Draws::from(0xc0));
         Self {
             awaiting: Some(started.unwrap()),
             said: Said::NOTHING,
@@ -182,12 +179,12 @@ impl Read for ToClient<'_> {
 }
 
 impl Write for ToClient<'_> {
-    fn write(&mut self, flight: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
         if let Some(await_challenge) = self.awaiting.take() {
-            let (f2, _) = deliver(await_challenge, flight).unwrap();
+            let (f2, _) = deliver(await_challenge, message).unwrap();
             self.said.say(f2.as_ref());
         }
-        Ok(flight.len())
+        Ok(message.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -198,11 +195,12 @@ impl Write for ToClient<'_> {
 #[test]
 fn a_client_over_a_stream_allocates_nothing() {
     let (key, another) = (key("ours"), key("another"));
-    let config = server::Config::new(Prologue::EMPTY);
+    let pair = Pair::of(&key);
+    let config = pair.config();
     let authenticate = |found| {
         let mut transcript = Transcript::new();
         without_allocating(|| {
-            let mut stream = ToServer::new(&mut transcript, &config, found);
+            let mut stream = ToServer::new(&mut transcript, &config, &pair, found);
             client_authenticate(&mut stream, &key)
         })
     };
@@ -218,8 +216,8 @@ fn a_server_over_a_stream_allocates_nothing() {
     let (ours, another) = (key("ours"), key("another"));
     let unknown = key("ours").with_id("nobody").unwrap();
     let authenticate = |client| {
-        let mut transcript = Transcript::new();
-        let mut stream = ToClient::new(&mut transcript, client);
+        let (mut transcript, pair) = (Transcript::new(), Pair::of(client));
+        let mut stream = ToClient::new(&mut transcript, &pair);
         without_allocating(|| server_authenticate(&mut stream, &ours))
     };
     assert!(authenticate(&ours).is_ok());
@@ -229,17 +227,13 @@ fn a_server_over_a_stream_allocates_nothing() {
     }
 }
 
-/// The lengths of what is sent in a record.
+/// The lengths of the payloads.
 const LENS: [usize; 3] = [1, 1_000, PAYLOAD_MAX];
 
 #[test]
 fn sealing_and_opening_allocate_nothing() {
-    let mut pair = Pair::of(&key("ours"));
-    (pair.client_mode, pair.server_mode) = (Mode::Protect, Mode::Protect);
-    let run = pair.run();
-    let (End::Accepted(mut client), End::Accepted(mut server)) = (run.client, run.server) else {
-        panic!("no handshake");
-    };
+    let pair = Pair::of(&key("ours")).in_modes(Mode::Protect, Mode::Protect);
+    let [mut client, mut server] = pair.run().sessions();
     let mut record = vec![7; PAYLOAD_MAX + OVERHEAD];
     without_allocating(|| {
         let (mut sealer, _) = client.records().unwrap();
@@ -250,7 +244,7 @@ fn sealing_and_opening_allocate_nothing() {
             assert!(matches!(opener.open(record), Ok(Opened::Data(data)) if data.len() == len));
         }
         assert_eq!(opener.open(&sealer.close().unwrap()), Ok(Opened::Close));
-        // Nor does a refusal.
+        // A refusal allocates nothing either.
         assert!(sealer.seal(&mut record).is_err());
         assert!(opener.open(&record).is_err());
     });
@@ -264,35 +258,34 @@ fn protected() -> (Protected<TcpStream>, Protected<TcpStream>) {
     (client.join().unwrap(), server)
 }
 
-/// Passes some records on. All of one has room in the socket, so nobody waits for a second
-/// thread.
-fn pass(from: &mut impl Write, to: &mut impl Read, octets: &mut [u8]) {
+/// Sends some records. The socket has room for a whole record, so one thread is enough.
+fn pass(from: &mut impl Write, to: &mut impl Read, bytes: &mut [u8]) {
     for len in LENS {
-        from.write_all(&octets[..len]).unwrap();
+        from.write_all(&bytes[..len]).unwrap();
         from.flush().unwrap();
-        to.read_exact(&mut octets[..len]).unwrap();
+        to.read_exact(&mut bytes[..len]).unwrap();
     }
 }
 
 #[test]
 fn a_protected_stream_allocates_nothing_after_its_first_record() {
-    let mut octets = vec![7; PAYLOAD_MAX];
+    let mut bytes = vec![7; PAYLOAD_MAX];
     let (mut near, mut far) = protected();
-    pass(&mut near, &mut far, &mut octets[..]);
-    pass(&mut far, &mut near, &mut octets[..]);
+    pass(&mut near, &mut far, &mut bytes[..]);
+    pass(&mut far, &mut near, &mut bytes[..]);
     without_allocating(|| {
         for _ in 0..10 {
-            pass(&mut near, &mut far, &mut octets[..]);
-            pass(&mut far, &mut near, &mut octets[..]);
+            pass(&mut near, &mut far, &mut bytes[..]);
+            pass(&mut far, &mut near, &mut bytes[..]);
         }
     });
 
     let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
-    pass(&mut writer, &mut reader, &mut octets[..]);
+    pass(&mut writer, &mut reader, &mut bytes[..]);
     without_allocating(|| {
-        pass(&mut writer, &mut reader, &mut octets[..]);
+        pass(&mut writer, &mut reader, &mut bytes[..]);
         writer.close().unwrap();
-        assert_eq!(reader.read(&mut octets).unwrap(), 0);
+        assert_eq!(reader.read(&mut bytes).unwrap(), 0);
     });
 }
 
@@ -310,7 +303,7 @@ mod over_tokio {
     use super::{LENS, without_allocating};
     use crate::support::{key, tcp_pair};
 
-    /// A socket without a runtime, whose every future is polled until it is done.
+    /// A socket without a runtime. Each of its futures is polled until it is done.
     struct Polled(TcpStream);
 
     fn polled<T>(answer: io::Result<T>) -> Poll<io::Result<T>> {
@@ -359,21 +352,21 @@ mod over_tokio {
         }
     }
 
-    async fn pass<W, R>(from: &mut W, to: &mut R, octets: &mut [u8])
+    async fn pass<W, R>(from: &mut W, to: &mut R, bytes: &mut [u8])
     where
         W: AsyncWrite + Unpin,
         R: AsyncRead + Unpin,
     {
         for len in LENS {
-            from.write_all(&octets[..len]).await.unwrap();
+            from.write_all(&bytes[..len]).await.unwrap();
             from.flush().await.unwrap();
-            to.read_exact(&mut octets[..len]).await.unwrap();
+            to.read_exact(&mut bytes[..len]).await.unwrap();
         }
     }
 
     #[test]
     fn a_protected_stream_over_tokio_allocates_nothing_after_its_first_record() {
-        let mut octets = vec![7; PAYLOAD_MAX];
+        let mut bytes = vec![7; PAYLOAD_MAX];
         let (near, far) = tcp_pair();
         for socket in [&near, &far] {
             socket.set_nonblocking(true).unwrap();
@@ -384,21 +377,21 @@ mod over_tokio {
             tokio::try_join!(client.protect(Polled(near)), server.protect(Polled(far))).unwrap()
         };
         let (mut near, mut far) = run(both);
-        run(pass(&mut near, &mut far, &mut octets));
-        run(pass(&mut far, &mut near, &mut octets));
+        run(pass(&mut near, &mut far, &mut bytes));
+        run(pass(&mut far, &mut near, &mut bytes));
         without_allocating(|| {
             for _ in 0..10 {
-                run(pass(&mut near, &mut far, &mut octets));
-                run(pass(&mut far, &mut near, &mut octets));
+                run(pass(&mut near, &mut far, &mut bytes));
+                run(pass(&mut far, &mut near, &mut bytes));
             }
         });
 
         let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
-        run(pass(&mut writer, &mut reader, &mut octets));
+        run(pass(&mut writer, &mut reader, &mut bytes));
         without_allocating(|| {
-            run(pass(&mut writer, &mut reader, &mut octets));
+            run(pass(&mut writer, &mut reader, &mut bytes));
             run(writer.close()).unwrap();
-            assert_eq!(run(reader.read(&mut octets)).unwrap(), 0);
+            assert_eq!(run(reader.read(&mut bytes)).unwrap(), 0);
         });
     }
 }

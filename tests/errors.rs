@@ -1,10 +1,15 @@
-//! What errors say, word for word: `tests/expected/errors.txt` has the sentences of the native wire,
-//! of key files and of records, for whoever wants to judge them side by side.
+//! What errors say and what they are as an [`io::Error`].
+//!
+//! `tests/expected/errors.txt` has the sentences of the native wire, of key files and of records
+//! word for word, so that a reviewer can compare them side by side.
 
-use std::io;
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 
 use countersign::handshake::{Flight, Hint, Incompatible, InvalidInput, Mode, Refusal};
 use countersign::{Error, KeyFileProblem, KeyId, Phase, record};
+
+use crate::support::MESSAGES;
 
 const EXPECTED: &str = include_str!("expected/errors.txt");
 
@@ -18,8 +23,7 @@ fn errors_say_what_was_wrong_in_these_words() {
 }
 
 fn sentences() -> Vec<String> {
-    let flights = [Flight::Challenge, Flight::Response, Flight::Verdict];
-    let phases = flights.map(|flight| [Phase::Awaiting(flight), Phase::Sending(flight)]);
+    let phases = MESSAGES.map(|message| [Phase::Awaiting(message), Phase::Sending(message)]);
     let mut errors = Vec::new();
     for phase in phases.into_iter().flatten() {
         errors.push(Error::Closed(phase));
@@ -114,4 +118,107 @@ fn invalid() -> impl Iterator<Item = InvalidInput> {
         InvalidInput::Overrun { room: 33, len: 34 },
     ]
     .into_iter()
+}
+
+#[test]
+fn a_stream_that_ends_or_is_silent_says_what_the_usual_cause_is() {
+    let closed = Error::Closed(Phase::Awaiting(Flight::Response)).to_string();
+    assert!(closed.contains("F2"), "{closed}");
+    assert!(closed.contains("another mode or version"), "{closed}");
+
+    let silent = Error::TimedOut(Phase::Awaiting(Flight::Challenge)).to_string();
+    assert!(silent.contains("F1"), "{silent}");
+    assert!(silent.contains("a peer that is silent here"), "{silent}");
+    assert!(silent.contains("another client"), "{silent}");
+}
+
+/// Every error, the kind it has as an [`io::Error`], and whether there is another below it.
+fn kinds() -> Vec<(Error, ErrorKind, bool)> {
+    let key_file = |problem| Error::KeyFile {
+        path: "secret.key".into(),
+        problem,
+    };
+    let not_authentic = |refusal| Error::ClientNotAuthentic {
+        key_id: KeyId::new("worker-7").unwrap(),
+        refusal,
+    };
+    let short = InvalidInput::SecretTooShort { len: 8 };
+    let mut kinds = vec![
+        (
+            Error::Incompatible(Incompatible::Version(b'2')),
+            ErrorKind::InvalidData,
+            false,
+        ),
+        (Error::Denied, ErrorKind::PermissionDenied, false),
+        (
+            Error::ServerNotAuthentic,
+            ErrorKind::PermissionDenied,
+            false,
+        ),
+        (
+            not_authentic(Refusal::WrongProof),
+            ErrorKind::PermissionDenied,
+            false,
+        ),
+        (
+            not_authentic(Refusal::UnknownKeyId),
+            ErrorKind::PermissionDenied,
+            false,
+        ),
+        (Error::NoRandomness, ErrorKind::Other, false),
+        (Error::InvalidInput(short), ErrorKind::InvalidInput, false),
+        (
+            key_file(KeyFileProblem::Io(ErrorKind::NotFound.into())),
+            ErrorKind::NotFound,
+            true,
+        ),
+        (
+            key_file(KeyFileProblem::Exposed { mode: 0o644 }),
+            ErrorKind::PermissionDenied,
+            false,
+        ),
+        (
+            key_file(KeyFileProblem::TooLarge),
+            ErrorKind::InvalidInput,
+            false,
+        ),
+        (
+            key_file(KeyFileProblem::Secret(short)),
+            ErrorKind::InvalidInput,
+            true,
+        ),
+        (
+            key_file(KeyFileProblem::Name(InvalidInput::KeyIdTooLong { len: 65 })),
+            ErrorKind::InvalidInput,
+            true,
+        ),
+        (key_file(KeyFileProblem::NoKeys), ErrorKind::NotFound, false),
+    ];
+    for message in MESSAGES {
+        for phase in [Phase::Sending(message), Phase::Awaiting(message)] {
+            kinds.extend([
+                (Error::Closed(phase), ErrorKind::UnexpectedEof, false),
+                (Error::TimedOut(phase), ErrorKind::TimedOut, false),
+            ]);
+            for kind in [ErrorKind::NotConnected, ErrorKind::WriteZero] {
+                let source = kind.into();
+                kinds.push((Error::Io { phase, source }, kind, true));
+            }
+        }
+    }
+    kinds
+}
+
+#[test]
+fn an_error_has_a_fitting_kind_and_a_source_if_there_is_one() {
+    for (error, kind, has_source) in kinds() {
+        let sentence = error.to_string();
+        assert_eq!(error.source().is_some(), has_source, "{sentence}");
+
+        let as_io = io::Error::from(error);
+        assert_eq!(as_io.kind(), kind, "{sentence}");
+        assert_eq!(as_io.to_string(), sentence);
+        let inner = as_io.get_ref().and_then(|e| e.downcast_ref::<Error>());
+        assert_eq!(inner.unwrap().to_string(), sentence);
+    }
 }

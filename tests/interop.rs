@@ -1,5 +1,5 @@
-//! Peers that share no code with this crate: the Python implementation of the native wire, and
-//! the recipe itself.
+//! Peers that share no code with this crate: the Python implementation of the native wire, and the
+//! recipe.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use crate::vectors::made_by_the_crate;
 
 pub const TIME: Duration = Duration::from_secs(20);
 
-/// The directory of the Python peers; none where there is no Python, which on CI is a failure.
+/// Returns the directory of the Python peers, or `None` if there is no Python, which panics on CI.
 fn python() -> Option<&'static str> {
     let found = Command::new("python3").arg("--version").output();
     if found.is_ok_and(|output| output.status.success()) {
@@ -29,7 +29,7 @@ fn python() -> Option<&'static str> {
     None
 }
 
-/// A Python peer, which does not outlive the test.
+/// A Python peer. It is killed when it is dropped.
 pub struct Peer(Child);
 
 impl Peer {
@@ -48,7 +48,7 @@ impl Peer {
         Self(child.unwrap())
     }
 
-    /// The address that a server prints first.
+    /// Returns the address, which a server prints first.
     pub fn address(&mut self) -> SocketAddr {
         let mut line = String::new();
         BufReader::new(self.0.stdout.as_mut().unwrap())
@@ -63,7 +63,7 @@ impl Peer {
         self.0.try_wait().unwrap().is_some()
     }
 
-    /// Waits for the end, but not for ever.
+    /// Waits until the peer ends. Panics if it does not end in time.
     pub fn output(mut self) -> Output {
         let began = Instant::now();
         let status = loop {
@@ -92,7 +92,7 @@ impl Drop for Peer {
     }
 }
 
-/// Sends a greeting and gives back the echo.
+/// Sends a greeting and returns the echo.
 fn greet(socket: &TcpStream) -> io::Result<String> {
     let mut stream = Deadline::new(socket, TIME)?;
     stream.write_all(b"Hello World")?;
@@ -102,7 +102,7 @@ fn greet(socket: &TcpStream) -> io::Result<String> {
     Ok(echo)
 }
 
-/// Serves one connection of a peer: authenticates, then echoes.
+/// Accepts one connection, authenticates the peer, and echoes what it sends.
 fn serve_one<T>(
     listener: &TcpListener,
     authenticate: impl FnOnce(&mut Deadline<'_, TcpStream>) -> Result<T, Error>,
@@ -116,8 +116,8 @@ fn serve_one<T>(
     Ok(authenticated)
 }
 
-pub fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
@@ -164,15 +164,7 @@ fn our_client_and_the_python_server_authenticate_each_other() {
     let Some(directory) = python() else { return };
     let temp = TempDir::new();
     let (file, key) = key_file(&temp, "secret.key");
-    let options = [
-        "--key-file",
-        &file,
-        "--key-id",
-        "worker-7",
-        "--service",
-        "billing/2",
-    ];
-
+    let options = options(&file);
     let mut peer = Peer::run(
         directory,
         "countersign.py",
@@ -218,15 +210,7 @@ fn our_server_and_the_python_client_authenticate_each_other() {
     let (file, key) = key_file(&temp, "secret.key");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let options = [
-        "--key-file",
-        &file,
-        "--key-id",
-        "worker-7",
-        "--service",
-        "billing/2",
-    ];
-
+    let options = options(&file);
     let command = [&["connect", "--connect", &address], &options[..]].concat();
     let peer = Peer::run(directory, "countersign.py", &command);
     let server = Server::new(key.with_id("worker-7").unwrap());
@@ -270,7 +254,7 @@ fn the_recipes_server_accepts_our_client_and_refuses_another_secret() {
         let mut stream = Deadline::new(&socket, TIME).unwrap();
         cookbook::client_authenticate(&mut stream, secret.as_bytes()).unwrap();
         drop(stream);
-        // A refused client is told by the end of the stream, or by its reset.
+        // A refused client sees the end of the stream, or its reset.
         let echoed = greet(&socket).is_ok_and(|echo| echo == "Hello World");
         assert_eq!(echoed, accepted);
         let word = if accepted { "accepted" } else { "refused" };
@@ -296,7 +280,19 @@ fn our_server_accepts_the_recipes_client_and_refuses_another_secret() {
     }
 }
 
-/// A new key, and the file that holds its secret.
+/// The options of a Python peer with the key id `worker-7` and the service `billing/2`.
+fn options(key_file: &str) -> [&str; 6] {
+    [
+        "--key-file",
+        key_file,
+        "--key-id",
+        "worker-7",
+        "--service",
+        "billing/2",
+    ]
+}
+
+/// Makes a key. Returns the file that holds its secret, and the key.
 fn key_file(temp: &TempDir, name: &str) -> (String, Key) {
     let secret = countersign::generate_secret().unwrap();
     let path = temp.path().join(name);

@@ -2,36 +2,24 @@
 
 use std::error::Error as _;
 use std::fs;
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use countersign::handshake::InvalidInput;
 use countersign::{Error, Key, KeyFileProblem, KeyId, Keys, generate_secret};
 
 use crate::support::{NoEntropy, TempDir, key, secret};
 
-/// A file with this content that only its owner can read.
-fn key_file(directory: &TempDir, content: impl AsRef<[u8]>) -> PathBuf {
-    let path = directory.path().join("secret.key");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&path).unwrap();
-    file.write_all(content.as_ref()).unwrap();
-    path
-}
-
 type Load = fn(&Path) -> Result<Key, Error>;
 
-/// The two ways to load a key file, which differ only in whose files they take.
+/// The two ways to load a key file. They differ only in the modes that they accept.
 const LOADS: [Load; 2] = [
     |path| Key::from_file(path),
     |path| Key::from_shared_file(path),
 ];
 
 #[test]
-fn one_line_end_is_no_part_of_the_secret_and_everything_else_is() {
+fn one_line_end_is_not_part_of_the_secret_and_everything_else_is() {
     let directory = TempDir::new();
     let rows: [(&[u8], &[u8]); 12] = [
         (b"0123456789abcdef\n", b"0123456789abcdef"),
@@ -51,7 +39,7 @@ fn one_line_end_is_no_part_of_the_secret_and_everything_else_is() {
         ),
     ];
     for (content, secret) in rows {
-        let path = key_file(&directory, content);
+        let path = directory.key_file("secret.key", content);
         let expected = Key::new(secret).unwrap().fingerprint();
         for load in LOADS {
             let key = load(&path).unwrap();
@@ -79,7 +67,7 @@ fn a_file_that_holds_no_secret_is_refused_by_its_length_and_not_shown() {
         (&[0; 32], constant(32), "32 octets"),
     ];
     for (content, invalid, length) in rows {
-        let path = key_file(&directory, content);
+        let path = directory.key_file("secret.key", content);
         for load in LOADS {
             let error = load(&path).unwrap_err();
             let Error::KeyFile {
@@ -109,7 +97,7 @@ fn a_file_that_holds_no_secret_is_refused_by_its_length_and_not_shown() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_is_none_is_an_error_of_the_file_system() {
+fn a_path_without_a_file_is_an_error_of_the_file_system() {
     let directory = TempDir::new();
     let rows = [
         (directory.path().join("missing.key"), ErrorKind::NotFound),
@@ -134,22 +122,19 @@ fn a_file_that_is_not_there_or_is_none_is_an_error_of_the_file_system() {
 }
 
 #[test]
-fn a_file_has_at_most_65536_octets() {
+fn a_file_has_at_most_65536_bytes() {
     let directory = TempDir::new();
-    let octets = secret("long").repeat(2049);
+    let bytes = secret("long").repeat(2049);
     for load in LOADS {
         for (len, line_end) in [(65_536, ""), (65_535, "\n"), (65_534, "\r\n")] {
-            let content = [&octets[..len], line_end.as_bytes()].concat();
-            let loaded = load(&key_file(&directory, content)).unwrap();
-            let expected = Key::new(&octets[..len]).unwrap();
+            let content = [&bytes[..len], line_end.as_bytes()].concat();
+            let loaded = load(&directory.key_file("secret.key", content)).unwrap();
+            let expected = Key::new(&bytes[..len]).unwrap();
             assert_eq!(loaded.fingerprint(), expected.fingerprint());
         }
-        // A line end counts: the limit is the file's and not the secret's.
-        for content in [
-            octets[..65_537].to_vec(),
-            [&octets[..65_536], b"\n"].concat(),
-        ] {
-            let path = key_file(&directory, content);
+        // A line end counts, because the limit is for the file and not for the secret.
+        for content in [bytes[..65_537].to_vec(), [&bytes[..65_536], b"\n"].concat()] {
+            let path = directory.key_file("secret.key", content);
             let error = load(&path).unwrap_err();
             assert!(
                 matches!(&error, Error::KeyFile { path: named, problem: KeyFileProblem::TooLarge }
@@ -171,7 +156,7 @@ mod modes {
 
     use super::*;
 
-    /// Asks for the sentence, and that it says what to do.
+    /// Asserts that the file is refused, and that the error says what to do.
     fn is_refused_as(mode: u32, path: &Path) {
         let error = Key::from_file(path).unwrap_err();
         assert!(
@@ -195,7 +180,7 @@ mod modes {
     #[test]
     fn a_file_that_others_may_read_or_write_is_refused_with_the_remedy() {
         let directory = TempDir::new();
-        let path = key_file(&directory, secret("ours"));
+        let path = directory.key_file("secret.key", secret("ours"));
         for mode in [0o644, 0o640, 0o604, 0o660, 0o602, 0o444] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             is_refused_as(mode, &path);
@@ -215,16 +200,16 @@ mod modes {
     fn an_exposed_file_is_refused_whatever_it_holds() {
         let directory = TempDir::new();
         for content in [&b""[..], b"short\n", &vec![b'x'; 65_537]] {
-            let path = key_file(&directory, content);
+            let path = directory.key_file("secret.key", content);
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
             is_refused_as(0o644, &path);
         }
     }
 
     #[test]
-    fn the_mode_that_counts_is_that_of_the_file_behind_a_link() {
+    fn a_link_is_judged_by_the_mode_of_its_file() {
         let directory = TempDir::new();
-        let path = key_file(&directory, secret("ours"));
+        let path = directory.key_file("secret.key", secret("ours"));
         let link = directory.path().join("link.key");
         symlink(&path, &link).unwrap();
 
@@ -248,32 +233,32 @@ fn a_generated_secret_is_64_lower_case_digits_and_survives_a_file() {
 
         let expected = Key::new(&secret).unwrap().fingerprint();
         for line_end in ["", "\n", "\r\n"] {
-            let path = key_file(&directory, [digits, line_end.as_bytes()].concat());
+            let path = directory.key_file("secret.key", [digits, line_end.as_bytes()].concat());
             let loaded = Key::from_file(path).unwrap();
             assert_eq!(loaded.fingerprint(), expected);
         }
     }
 }
 
-fn are_lower_case_digits(octets: &[u8]) -> bool {
-    (octets.iter()).all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'))
+fn are_lower_case_digits(bytes: &[u8]) -> bool {
+    (bytes.iter()).all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[test]
-fn a_secret_is_not_made_of_what_a_failed_generator_left() {
+fn no_secret_is_generated_if_the_generator_fails() {
     let error = countersign::Secret::generate(&mut NoEntropy).unwrap_err();
     assert_eq!(error, countersign::handshake::Error::NoRandomness);
 }
 
 #[test]
-fn a_key_id_has_0_to_64_octets_of_any_value() {
+fn a_key_id_has_0_to_64_bytes_of_any_value() {
     for len in [0, 1, 63, 64] {
-        let octets = vec![0xfe; len];
-        let id = KeyId::new(&octets).unwrap();
-        assert_eq!(id.as_bytes(), octets);
-        assert_eq!(id.as_ref(), octets);
+        let bytes = vec![0xfe; len];
+        let id = KeyId::new(&bytes).unwrap();
+        assert_eq!(id.as_bytes(), bytes);
+        assert_eq!(id.as_ref(), bytes);
         assert_eq!(id.is_empty(), len == 0);
-        assert_eq!(*key("ours").with_id(&octets).unwrap().id(), id);
+        assert_eq!(*key("ours").with_id(&bytes).unwrap().id(), id);
     }
     for len in [65, 66, 255, 256, 320] {
         let error = InvalidInput::KeyIdTooLong { len };
@@ -295,24 +280,24 @@ fn a_key_id_is_escaped_wherever_it_is_shown() {
         ("m\u{fc}nchen".as_bytes(), r"m\xc3\xbcnchen"),
         (b"\x1b[2J\0\x7f", r"\x1b[2J\x00\x7f"),
     ];
-    for (octets, escaped) in rows {
-        let id = KeyId::new(octets).unwrap();
+    for (bytes, escaped) in rows {
+        let id = KeyId::new(bytes).unwrap();
         assert_eq!(id.to_string(), escaped);
         for text in [escaped, "worker-8", "worker-", ""] {
-            assert_eq!(id == text, octets == text.as_bytes(), "{escaped}, {text}");
-            assert_eq!(id == *text, octets == text.as_bytes(), "{escaped}, {text}");
+            assert_eq!(id == text, bytes == text.as_bytes(), "{escaped}, {text}");
+            assert_eq!(id == *text, bytes == text.as_bytes(), "{escaped}, {text}");
         }
         assert_eq!(format!("{id:?}"), format!("\"{escaped}\""));
 
-        // Where it is part of something else, too.
+        // An id inside another value is escaped too.
         let error = Error::ClientNotAuthentic {
             key_id: id,
             refusal: countersign::handshake::Refusal::UnknownKeyId,
         };
-        let key = key("ours").with_id(octets).unwrap();
+        let key = key("ours").with_id(bytes).unwrap();
         for shown in [error.to_string(), format!("{error:?}"), format!("{key:?}")] {
             assert!(shown.contains(&format!("\"{escaped}\"")), "{shown}");
-            assert!(shown.bytes().all(|octet| matches!(octet, b' '..=b'~')));
+            assert!(shown.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         }
     }
 }
@@ -338,13 +323,13 @@ fn a_key_answers_exactly_its_own_id() {
                 assert_eq!(found.fingerprint(), key.fingerprint());
             }
         }
-        // An id of more octets than there can be belongs to nobody.
+        // No key has an id that is longer than the longest.
         assert!(key.find(&[0; KeyId::MAX_LEN + 1]).is_none());
     }
 }
 
 #[test]
-fn a_child_has_a_secret_of_its_own() {
+fn a_child_has_its_own_secret() {
     let master = key("master");
     let ids: [&[u8]; 5] = [b"a", b"b", b"ab", b"a\0", &[b'a'; KeyId::MAX_LEN]];
     let mut fingerprints = vec![master.fingerprint()];
@@ -353,7 +338,7 @@ fn a_child_has_a_secret_of_its_own() {
         assert_eq!(child.as_ref().len(), 64);
         assert!(are_lower_case_digits(child.as_ref()));
 
-        // It depends on the secret and the id, and on nothing else.
+        // It depends on the secret and the child's id alone.
         let renamed = master.clone().with_id("another").unwrap();
         assert_eq!(child.as_ref(), renamed.child_secret(id).unwrap().as_ref());
         let others = key("other").child_secret(id).unwrap();
@@ -371,7 +356,7 @@ fn a_child_has_a_secret_of_its_own() {
 }
 
 #[test]
-fn a_fingerprint_is_eight_digits_that_tell_secrets_apart_and_not_ids() {
+fn a_fingerprint_is_eight_digits_that_depend_on_the_secret_and_not_on_the_id() {
     let fingerprint = key("ours").fingerprint();
     let shown = fingerprint.to_string();
     assert_eq!(shown.len(), 8);

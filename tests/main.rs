@@ -1,4 +1,4 @@
-//! One binary for all tests: it links once, and what they share is a module like any other.
+//! All tests are one binary, so that it links once and shared helpers are a module.
 
 #![allow(
     clippy::indexing_slicing,

@@ -1,67 +1,57 @@
-//! Whatever is shown, of any value and in any error, holds no octets of a secret.
+//! No value and no error shows a part of a secret.
 
 use std::error::Error as _;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign::handshake::{
-    self, Flight, Incompatible, Mode, Progress, Prologue, Receive, Refusal, Transcript, client,
-    server,
-};
+use countersign::handshake::{self, Flight, Incompatible, Progress, Prologue, Refusal, Transcript};
 use countersign::{
     Binding, Client, Deadline, Error, Key, Keyring, Secret, Server, compat, keys_fn,
 };
 
 use crate::support::{
-    Act, Draws, Driver, HonestClient, HonestServer, NoEntropy, Pair, Says, TempDir, Wire, deliver,
-    hmac, tcp_pair,
+    Act, Draws, Driver, HonestClient, HonestServer, NoEntropy, Pair, Says, Schedule, TempDir, Wire,
+    deliver, export, feed, hex, hmac, lv, tcp_pair,
 };
 
-/// No eight octets of it occur in a sentence by chance.
+/// Eight bytes of it cannot occur in a sentence by chance.
 const SECRET: &[u8] = b"jX4q9Zt7Wv2Rm8Ky5Lb3Nc6Hd1Fg0SpA";
 /// Too short for a secret, and easy to recognise.
 const SHORT: &[u8] = b"Qe7uTz4iOp9aYx";
-/// What a TLS connection exported.
+/// What a TLS connection exports.
 const EXPORTED: [u8; 32] = *b"Bn5mVc3xLk8jHg2fDs6aPo0iUy4tRe7w";
 const ID: &str = "worker-7";
 
-/// Something that must not be shown.
+/// Bytes that must not be shown.
 struct Hidden {
     name: &'static str,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 type Form = fn(&[u8]) -> Vec<u8>;
 
-/// The ways in which octets may come to be shown.
+/// The forms in which bytes may be shown.
 const FORMS: [(&str, Form); 5] = [
     ("raw", <[u8]>::to_vec),
-    ("escaped", |octets| octets.escape_ascii().collect()),
-    ("hexadecimal", |octets| hexadecimal(octets).into_bytes()),
-    ("upper-case hexadecimal", |octets| {
-        hexadecimal(octets).to_uppercase().into_bytes()
+    ("escaped", |bytes| bytes.escape_ascii().collect()),
+    ("hexadecimal", |bytes| hex(bytes).into_bytes()),
+    ("upper-case hexadecimal", |bytes| {
+        hex(bytes).to_uppercase().into_bytes()
     }),
-    ("list", |octets| {
-        let list: Vec<String> = octets.iter().map(ToString::to_string).collect();
+    ("list", |bytes| {
+        let list: Vec<String> = bytes.iter().map(ToString::to_string).collect();
         list.join(",").into_bytes()
     }),
 ];
 
-fn hexadecimal(octets: &[u8]) -> String {
-    octets.iter().fold(String::new(), |mut digits, octet| {
-        write!(digits, "{octet:02x}").unwrap();
-        digits
-    })
-}
-
-/// Looks for any eight octets in a row, since a part of a secret is as bad as the whole.
+/// Looks for any eight bytes in a row, since a part of a secret must not be shown either. Returns
+/// the form in which they are shown.
 fn find(hidden: &Hidden, shown: &[u8]) -> Option<&'static str> {
-    // `{:#?}` puts each octet on a line of its own.
+    // `{:#?}` puts each byte on a line of its own.
     let unspaced: Vec<u8> = (shown.iter().copied())
-        .filter(|octet| !octet.is_ascii_whitespace())
+        .filter(|byte| !byte.is_ascii_whitespace())
         .collect();
     let contains = |needle: &[u8]| {
         [shown, &unspaced]
@@ -69,13 +59,13 @@ fn find(hidden: &Hidden, shown: &[u8]) -> Option<&'static str> {
             .any(|shown| shown.windows(needle.len()).any(|window| window == needle))
     };
     FORMS.iter().find_map(|(name, form)| {
-        (hidden.octets.windows(8))
+        (hidden.bytes.windows(8))
             .any(|part| contains(&form(part)))
             .then_some(*name)
     })
 }
 
-/// What has been shown, and of what.
+/// Texts that were shown, each with the name of the value.
 #[derive(Default)]
 struct Shown(Vec<(String, String)>);
 
@@ -90,7 +80,7 @@ impl Shown {
         self.0.push((name.into(), text));
     }
 
-    /// An error, those below it, and what [`io::Error`] makes of it.
+    /// Shows an error, its sources, and the error as an [`io::Error`].
     fn error(&mut self, name: &str, error: Error) {
         self.debug(name, &error);
         self.text(name, error.to_string());
@@ -115,53 +105,28 @@ impl Shown {
     }
 }
 
-/// `Expand(prk, info, 32)`
-fn expand(prk: &[u8], info: &[u8]) -> [u8; 32] {
-    hmac(prk, &[info, &[1]].concat())
-}
-
-/// All that belongs to one secret.
-struct Derived {
-    prk: [u8; 32],
-    kc: [u8; 32],
-    ks: [u8; 32],
-    kx: [u8; 32],
-    child: [u8; 32],
-}
-
-impl Derived {
-    fn from(secret: &[u8]) -> Self {
-        let prk = hmac(b"countersign/1", secret);
-        let child = [b"countersign/1 child\x08", ID.as_bytes()].concat();
-        Self {
-            prk,
-            kc: expand(&prk, b"countersign/1 client proof"),
-            ks: expand(&prk, b"countersign/1 server proof"),
-            kx: expand(&prk, b"countersign/1 session"),
-            child: expand(&prk, &child),
-        }
-    }
-
-    fn hidden(&self) -> Vec<Hidden> {
-        let digits = hexadecimal(&self.child);
-        let rows: [(_, &[u8]); 9] = [
-            ("the secret", SECRET),
-            ("a secret that is too short", SHORT),
-            ("PRK", &self.prk),
-            ("Kc", &self.kc),
-            ("Ks", &self.ks),
-            ("Kx", &self.kx),
-            ("the child secret", digits.as_bytes()),
-            ("what the digits of the child secret mean", &self.child),
-            ("the channel binding", &EXPORTED),
-        ];
-        rows.into_iter()
-            .map(|(name, octets)| Hidden {
-                name,
-                octets: octets.to_vec(),
-            })
-            .collect()
-    }
+/// Everything that follows from the one secret, and the other bytes that must not be shown.
+fn hidden() -> Vec<Hidden> {
+    let keys = Schedule::of(SECRET);
+    let child = keys.child(ID.as_bytes());
+    let digits = hex(&child);
+    let rows: [(_, &[u8]); 9] = [
+        ("the secret", SECRET),
+        ("a secret that is too short", SHORT),
+        ("PRK", &keys.prk),
+        ("Kc", &keys.kc),
+        ("Ks", &keys.ks),
+        ("Kx", &keys.kx),
+        ("the child secret", digits.as_bytes()),
+        ("the bytes that the child secret encodes", &child),
+        ("the channel binding", &EXPORTED),
+    ];
+    rows.into_iter()
+        .map(|(name, bytes)| Hidden {
+            name,
+            bytes: bytes.to_vec(),
+        })
+        .collect()
 }
 
 fn ours() -> Key {
@@ -174,13 +139,13 @@ fn theirs() -> Key {
 
 #[test]
 fn the_search_finds_every_form_of_every_part() {
-    let octets = hmac(b"a key", b"a message");
+    let bytes = hmac(b"a key", b"a message");
     let hidden = Hidden {
         name: "a tag",
-        octets: octets.to_vec(),
+        bytes: bytes.to_vec(),
     };
-    let part = &octets[11..20];
-    let digits = hexadecimal(part);
+    let part = &bytes[11..20];
+    let digits = hex(part);
     let rows: [(&str, Vec<u8>); 8] = [
         ("raw", part.to_vec()),
         ("escaped", part.escape_ascii().to_string().into_bytes()),
@@ -188,21 +153,21 @@ fn the_search_finds_every_form_of_every_part() {
         ("upper-case hexadecimal", digits.to_uppercase().into_bytes()),
         ("list", format!("{part:?}").into_bytes()),
         ("list", format!("{part:#?}").into_bytes()),
-        ("list", format!("{:?}", Some(octets)).into_bytes()),
-        ("list", format!("{:#?}", Some(octets)).into_bytes()),
+        ("list", format!("{:?}", Some(bytes)).into_bytes()),
+        ("list", format!("{:#?}", Some(bytes)).into_bytes()),
     ];
     for (form, text) in rows {
         let around = [&b"Key { prk: "[..], &text, b", .. }"].concat();
         assert_eq!(find(&hidden, &around), Some(form));
     }
-    // A text without it, and seven octets of it, of which there is no telling.
+    // A text without it, and seven of its bytes, which are too few.
     assert_eq!(find(&hidden, b"Key { id: \"worker-7\", .. }"), None);
-    assert_eq!(find(&hidden, &octets[..7]), None);
+    assert_eq!(find(&hidden, &bytes[..7]), None);
 
-    // Text, as secrets often are.
+    // A secret that is text, as many are.
     let hidden = Hidden {
         name: "a text",
-        octets: SECRET.to_vec(),
+        bytes: SECRET.to_vec(),
     };
     let text = format!("secret: {:?}", str::from_utf8(SECRET).unwrap());
     assert_eq!(find(&hidden, text.as_bytes()), Some("raw"));
@@ -214,14 +179,13 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let key = ours();
     let binding = Binding::tls_exporter(&EXPORTED);
     let prologue = Prologue::new("billing/2").unwrap().bound(&binding);
-    let config = server::Config::new(prologue.clone());
-    let mode = Mode::Authenticate;
+    let pair = Pair::of(&key).with_prologues(prologue.clone(), prologue.clone());
+    let config = pair.config();
 
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-    let draws = &mut Draws::from(0xc0);
-    let await_challenge = client::start(&mut clients, &prologue, mode, &key, draws).unwrap();
-    let draws = &mut Draws::from(0x50);
-    let (challenge, await_response) = config.start(&mut servers, mode, draws).unwrap();
+    let rng = &mut Draws::from(0x50);
+    let (challenge, await_response) = pair.server_in(&config, &mut servers, rng).unwrap();
+    let await_challenge = pair.client_in(&mut clients, rng).unwrap();
     shown.debug("Key", &key);
     shown.debug("KeyId", key.id());
     shown.text("KeyId", key.id().to_string());
@@ -235,9 +199,7 @@ fn no_value_of_a_handshake_shows_a_secret() {
     shown.debug("AwaitResponse", &await_response);
     shown.debug("Challenge", &challenge);
 
-    let mut await_challenge = await_challenge;
-    await_challenge.space()[..9].copy_from_slice(&challenge.as_ref()[..9]);
-    let progress = await_challenge.advance(9).unwrap();
+    let (progress, _) = feed(await_challenge, &challenge.as_ref()[..9], 9).unwrap();
     shown.debug("Progress", &progress);
     let Progress::More(await_challenge) = progress else {
         panic!("{progress:?}");
@@ -254,43 +216,39 @@ fn no_value_of_a_handshake_shows_a_secret() {
     shown.debug("Outcome", &outcome);
     let session = outcome.unwrap();
     shown.debug("Session", &session);
-    let mut await_verdict = await_verdict;
-    await_verdict.space().copy_from_slice(verdict.as_ref());
-    let progress = await_verdict.advance(verdict.as_ref().len()).unwrap();
+    let (progress, _) = feed(await_verdict, verdict.as_ref(), usize::MAX).unwrap();
     shown.debug("Progress", &progress);
 
     shown.debug("Transcript", &clients);
     shown.debug("Transcript", &servers);
 
-    // The values that are searched for are those that the handshake was made with.
-    let derived = Derived::from(SECRET);
-    let binding = [&b"\x2dtls-exporter:"[..], &EXPORTED].concat();
+    // The handshake was made with the values that are searched for.
+    let keys = Schedule::of(SECRET);
+    let binding = [&b"tls-exporter:"[..], &EXPORTED].concat();
+    let prologue = [lv(b"billing/2"), lv(&binding)].concat();
     let f1 = challenge.as_ref();
     let (f2_without_tc, tc) = response.split_last_chunk::<32>().unwrap();
-    let mut transcript = [&b"\x09billing/2"[..], &binding, f1, f2_without_tc].concat();
-    assert_eq!(hmac(&derived.kc, &transcript), *tc);
-    transcript.extend([tc, &b"A"[..]].concat());
-    assert_eq!(hmac(&derived.ks, &transcript), verdict.as_ref()[1..]);
-    let x = hmac(&derived.kx, &transcript);
+    assert_eq!(keys.client_proof(&prologue, f1, f2_without_tc), *tc);
+    assert_eq!(keys.acceptance(&prologue, f1, &response), verdict.as_ref());
+    let x = keys.session(&prologue, f1, &response);
     let mut exported = [0; 32];
     session.export("label", b"", &mut exported).unwrap();
-    let info = b"countersign/1 export\x05label\0\0\0\x20";
-    assert_eq!(expand(&x, info), exported);
+    assert_eq!(export(&x, b"label", b"", 32), exported);
 
-    let mut hidden = derived.hidden();
+    let mut hidden = hidden();
     hidden.push(Hidden {
         name: "X",
-        octets: x.to_vec(),
+        bytes: x.to_vec(),
     });
     hidden.push(Hidden {
         name: "what was exported from the session",
-        octets: exported.to_vec(),
+        bytes: exported.to_vec(),
     });
     shown.hides(&hidden);
 }
 
 #[test]
-fn no_client_server_or_ring_shows_a_secret() {
+fn no_client_server_or_keyring_shows_a_secret() {
     let mut shown = Shown::default();
     let binding = Binding::tls_exporter(&EXPORTED);
     let client = Client::new(ours()).service("billing/2").unwrap();
@@ -314,7 +272,7 @@ fn no_client_server_or_ring_shows_a_secret() {
         "Deadline",
         &Deadline::new(&near, Duration::from_secs(1)).unwrap(),
     );
-    shown.hides(&Derived::from(SECRET).hidden());
+    shown.hides(&hidden());
 }
 
 #[test]
@@ -334,10 +292,10 @@ fn no_error_of_the_core_shows_a_secret() {
         shown.error("InvalidInput", error.into());
     }
 
-    let altered = |flight: Flight, at: usize| {
-        Pair::of(&ours()).run_through(|passing, octets| {
-            if passing == flight {
-                octets[at] ^= 1;
+    let altered = |message: Flight, at: usize| {
+        Pair::of(&ours()).run_through(|passing, bytes| {
+            if passing == message {
+                bytes[at] ^= 1;
             }
         })
     };
@@ -357,12 +315,10 @@ fn no_error_of_the_core_shows_a_secret() {
         shown.debug("Run", &run.client);
         shown.debug("Run", &run.server);
         for end in [run.client, run.server] {
-            if let crate::support::End::Refused(error) = end {
-                errors.push(error);
-            }
+            errors.extend(end.refusal());
         }
     }
-    // Each kind was among them.
+    // The errors are of every kind.
     let is_there = |is: fn(&handshake::Error) -> bool| assert!(errors.iter().any(is), "{errors:?}");
     is_there(|error| matches!(error, handshake::Error::Incompatible(_)));
     is_there(|error| matches!(error, handshake::Error::Denied));
@@ -374,7 +330,7 @@ fn no_error_of_the_core_shows_a_secret() {
         shown.text("handshake::Error", error.to_string());
         shown.error("handshake::Error", error.into());
     }
-    shown.hides(&Derived::from(SECRET).hidden());
+    shown.hides(&hidden());
 }
 
 #[test]
@@ -424,19 +380,11 @@ fn no_error_of_a_driver_shows_a_secret() {
             shown.error("Error", error);
         }
     }
-    shown.hides(&Derived::from(SECRET).hidden());
+    shown.hides(&hidden());
 }
 
 #[test]
 fn no_error_of_a_key_file_shows_what_is_in_it() {
-    fn file(directory: &TempDir, content: &[u8]) -> PathBuf {
-        let path = directory.path().join("worker-7");
-        fs::write(&path, content).unwrap();
-        #[cfg(unix)]
-        set_mode(&path, 0o600);
-        path
-    }
-
     #[cfg(unix)]
     fn set_mode(path: &std::path::Path, mode: u32) {
         use std::os::unix::fs::PermissionsExt;
@@ -450,7 +398,7 @@ fn no_error_of_a_key_file_shows_what_is_in_it() {
     let constant = [SHORT[0]; 32];
     let long = SECRET.repeat(2049);
     for content in [&short[..], &constant, &long] {
-        let path = file(&directory, content);
+        let path = directory.key_file("worker-7", content);
         shown.error("a key file", Key::from_file(&path).unwrap_err());
         shown.error("a key file", Key::from_shared_file(&path).unwrap_err());
         shown.error("a ring", Keyring::from_dir(directory.path()).unwrap_err());
@@ -460,7 +408,7 @@ fn no_error_of_a_key_file_shows_what_is_in_it() {
         }
     }
 
-    let path = file(&directory, SECRET);
+    let path = directory.key_file("worker-7", SECRET);
     shown.debug("Result", &Key::from_file(&path));
     shown.debug("Result", &Keyring::from_dir(directory.path()));
     shown.debug("Result", &compat::secret_from_file(&path));
@@ -474,10 +422,10 @@ fn no_error_of_a_key_file_shows_what_is_in_it() {
     fs::remove_file(&path).unwrap();
     shown.error("no file", Key::from_file(&path).unwrap_err());
 
-    let mut hidden = Derived::from(SECRET).hidden();
+    let mut hidden = hidden();
     hidden.push(Hidden {
         name: "a constant secret",
-        octets: constant.to_vec(),
+        bytes: constant.to_vec(),
     });
     shown.hides(&hidden);
 }

@@ -1,5 +1,5 @@
-//! What callers may do with the types: send them to other threads, share them, box them, and
-//! keep many of them.
+//! What callers may do with the types: send them to other threads, share them, box them, and keep
+//! many of them.
 
 use countersign::handshake::{
     self, Challenge, Fingerprint, Flight, Hint, Incompatible, InvalidInput, Mode, Progress,
@@ -11,7 +11,7 @@ use countersign::{
     ProtectedListener, ReadHalf, Secret, Server, Session, WriteHalf,
 };
 
-use crate::support::{Draws, deliver, key, transcript};
+use crate::support::{Pair, deliver, key};
 
 #[test]
 fn every_type_can_be_sent_and_shared() {
@@ -75,7 +75,7 @@ fn every_type_over_tokio_can_be_sent_and_shared() {
 }
 
 #[test]
-fn every_error_can_be_boxed_for_whoever_collects_errors() {
+fn every_error_can_be_boxed() {
     fn boxed<E: std::error::Error + Send + Sync + 'static>() {}
 
     boxed::<Error>();
@@ -86,28 +86,29 @@ fn every_error_can_be_boxed_for_whoever_collects_errors() {
 }
 
 #[test]
-fn a_key_has_no_more_than_its_four_hmac_states() {
+fn a_key_is_no_larger_than_its_four_hmac_states() {
     // A server may hold one for each of many clients.
-    assert!(size_of::<Key>() <= 400, "{} octets", size_of::<Key>());
+    assert!(size_of::<Key>() <= 400, "{} bytes", size_of::<Key>());
 }
 
 #[test]
 fn a_transcript_has_room_for_the_longest_handshake_and_for_no_more() {
     let longest = 1 + 255 + 1 + 45 + 40 + 137 + 1;
     let size = size_of::<Transcript>();
-    assert!((longest..longest + 32).contains(&size), "{size} octets");
+    assert!((longest..longest + 32).contains(&size), "{size} bytes");
 }
 
 #[test]
-fn debug_tells_of_each_state_what_it_is() {
+fn debug_shows_what_each_state_is() {
     let key = key("a").with_id("worker-7").unwrap();
-    let mode = Mode::Protect;
-    let config = server::Config::new(Prologue::new("billing/2").unwrap());
-    let rng = &mut Draws::from(0);
-    let (challenge, at_server) = config.start(transcript(), mode, rng).unwrap();
     let prologue = Prologue::new("billing/2").unwrap();
-    let at_client = client::start(transcript(), &prologue, mode, &key, rng).unwrap();
     let bound = prologue.bound(&Binding::tls_exporter(&[7; 32]));
+    let pair = Pair::of(&key)
+        .in_modes(Mode::Protect, Mode::Protect)
+        .with_prologues(prologue.clone(), prologue);
+    let config = pair.config();
+    let (challenge, at_server) = pair.server();
+    let at_client = pair.client();
     let mut shown = vec![
         format!("{bound:?}"),
         format!("{config:?}"),

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use countersign::compat::cookbook;
 use countersign::compat::multiprocessing::{self, Connection};
-use countersign::{Binding, Client, Deadline, Error, Key, Keys, Server, Session};
+use countersign::{Binding, Client, Deadline, Error, Key, Keys, Server};
 
-use crate::support::{secret, tcp_pair};
+use crate::support::{exported, secret, tcp_pair};
 
-/// Far more than a login takes, for a test that is about to fail.
+/// Far longer than a login takes. A test that reaches it fails.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// What an honest client asks for, one after the other, once it has logged in.
+/// The requests of an honest client after its login.
 pub const REQUESTS: [&[u8; 8]; 2] = [b"pay Ann;", b"pay Bob;"];
 
-/// What no honest client asks for.
+/// A request that no honest client sends.
 pub const FORGED: &[u8; 8] = b"pay me!!";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub enum Role {
 }
 
 impl Wire {
-    /// Who sends how many octets, from the first to the last message of a login without a key id.
-    pub fn flights(self) -> &'static [(Role, usize)] {
+    /// The sender and the length of each message of a login without a key id.
+    pub fn messages(self) -> &'static [(Role, usize)] {
         use Role::{Client, Server};
         match self {
             Self::Recipe => &[(Server, 32), (Client, 32)],
@@ -54,38 +54,18 @@ impl Wire {
         }
     }
 
-    /// Passes a login on unchanged, and keeps a copy.
-    pub fn relay(self, client: &mut Honest, server: &mut Honest) -> Vec<Vec<u8>> {
-        let mut recorded = Vec::new();
-        for &(sender, len) in self.flights() {
-            let (from, to) = match sender {
-                Role::Client => (&mut *client, &mut *server),
-                Role::Server => (&mut *server, &mut *client),
-            };
-            let mut flight = from.says(len);
-            if let (Self::Native | Self::Protected, Role::Client, Some(&key_id_len)) =
-                (self, sender, flight.get(8))
-            {
-                flight.extend(from.says(key_id_len.into()));
-            }
-            to.hears(&flight);
-            recorded.push(flight);
-        }
-        recorded
-    }
-
-    /// Plays one role of a login from a recording, whatever the other says.
+    /// Replays one role of a recorded login, whatever the other says.
     pub fn play(self, role: Role, recorded: &[Vec<u8>], honest: &mut Honest) {
-        for (&(sender, len), flight) in self.flights().iter().zip(recorded) {
+        for (&(sender, len), message) in self.messages().iter().zip(recorded) {
             if sender == role {
-                honest.hears(flight);
+                honest.hears(message);
             } else {
                 honest.says(len);
             }
         }
     }
 
-    /// A request as it is sent after the login, by somebody who does not know its tag.
+    /// A request as it is sent after the login by an attacker who cannot compute its tag.
     pub fn wrapped(self, request: &[u8]) -> Vec<u8> {
         match self {
             Self::Recipe | Self::Native => request.to_vec(),
@@ -94,8 +74,8 @@ impl Wire {
         }
     }
 
-    /// What a client sends after its login: its requests, each as it is on the wire, and what
-    /// ends them.
+    /// Returns what a client sends after its login: each request as it is on the wire, and the
+    /// end of its stream.
     pub fn requests_of(self, client: &mut Honest) -> [Vec<u8>; 3] {
         let [request, end] = match self {
             Self::Recipe | Self::Native => [8, 0],
@@ -117,14 +97,14 @@ pub fn challenge(digest: &str, random: &[u8]) -> Vec<u8> {
     framed(&[b"#CHALLENGE#", digest.as_bytes(), random].concat())
 }
 
-/// An honest program, before it is started. All share one secret unless they are told another.
+/// An honest program before it is started. All share one secret unless a test gives another.
 #[derive(Clone)]
 pub struct Program {
     pub wire: Wire,
     pub secret: Vec<u8>,
     pub key_id: &'static str,
     pub service: &'static str,
-    /// What the channel beneath exports, where the login is to be bound to it.
+    /// What the channel below exports, if the login is bound to it.
     pub channel: Option<[u8; 32]>,
 }
 
@@ -183,7 +163,7 @@ impl Program {
             Wire::Multiprocessing => {
                 let knows = multiprocessing::client_authenticate(stream, &self.secret)?;
                 let mut connection = Connection::new(stream, knows);
-                // An attacker need not stay to hear them.
+                // The attacker may have closed the connection.
                 let _ = REQUESTS.map(|request| connection.send_bytes(request));
             }
             Wire::Native => {
@@ -261,25 +241,19 @@ impl Program {
 
 fn send(stream: &mut impl Write) {
     for request in REQUESTS {
-        // Each in a record of its own, and an attacker need not stay to hear it.
+        // Each is a record of its own. The attacker may have closed the connection.
         let _ = stream.write_all(request).and_then(|()| stream.flush());
     }
 }
 
-fn exported(session: &Session) -> [u8; 32] {
-    let mut output = [0; 32];
-    session.export("the book", b"", &mut output).unwrap();
-    output
-}
-
-/// What became of a program that has accepted its peer.
+/// The outcome of a program that has accepted its peer.
 #[derive(Debug)]
 pub struct Login {
-    /// What the session exports, where there is one.
+    /// What the session exports, if there is one.
     pub exported: Option<[u8; 32]>,
-    /// The requests that the application was given.
+    /// The requests that the application received.
     pub received: Vec<u8>,
-    /// How they ended.
+    /// How the requests ended.
     pub end: io::Result<()>,
 }
 
@@ -309,6 +283,53 @@ impl Login {
     }
 }
 
+/// A login that the attacker has relayed unchanged, and the two programs after it.
+pub struct Relayed {
+    pub client: Honest,
+    pub server: Honest,
+    /// The messages of the login.
+    pub recorded: Vec<Vec<u8>>,
+}
+
+impl Relayed {
+    /// Relays a login between two programs that agree in everything.
+    pub fn on(wire: Wire) -> Self {
+        let program = Program::on(wire);
+        Self::between(&program, &program)
+    }
+
+    pub fn between(client: &Program, server: &Program) -> Self {
+        let wire = client.wire;
+        let (mut client, mut server) = (client.client(), server.server());
+        let mut recorded = Vec::new();
+        for &(sender, len) in wire.messages() {
+            let (from, to) = match sender {
+                Role::Client => (&mut client, &mut server),
+                Role::Server => (&mut server, &mut client),
+            };
+            let mut message = from.says(len);
+            if let (Wire::Native | Wire::Protected, Role::Client, Some(&key_id_len)) =
+                (wire, sender, message.get(8))
+            {
+                message.extend(from.says(key_id_len.into()));
+            }
+            to.hears(&message);
+            recorded.push(message);
+        }
+        Self {
+            client,
+            server,
+            recorded,
+        }
+    }
+
+    /// Returns the messages of a login that both programs accept.
+    pub fn accepted(self) -> Vec<Vec<u8>> {
+        assert!(self.client.accepts() && self.server.accepts());
+        self.recorded
+    }
+}
+
 /// An honest program in a thread of its own, and the attacker's end of its only connection.
 pub struct Honest {
     line: TcpStream,
@@ -328,32 +349,32 @@ impl Honest {
         }
     }
 
-    /// The next so many octets that it sends; fewer where it ends before.
+    /// Returns the next `len` bytes that it sends, or fewer if it ends before.
     pub fn says(&mut self, len: usize) -> Vec<u8> {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         let len = u64::try_from(len).unwrap();
-        match (&self.line).take(len).read_to_end(&mut octets) {
+        match (&self.line).take(len).read_to_end(&mut bytes) {
             Ok(_) => {}
-            // It ended with something unheard.
+            // It ended before it had read everything.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => panic!("{error}"),
         }
-        octets
+        bytes
     }
 
-    /// Sends it these octets, whether or not it is still there to hear them.
-    pub fn hears(&mut self, octets: &[u8]) {
-        let _ = (&self.line).write_all(octets);
+    /// Sends it these bytes, whether or not it still reads.
+    pub fn hears(&mut self, bytes: &[u8]) {
+        let _ = (&self.line).write_all(bytes);
     }
 
-    /// Ends its line, and gives what became of it.
+    /// Closes the line to it. Returns its outcome.
     pub fn ends(self) -> Result<Login, Error> {
-        // It may be gone already.
+        // It may have closed the connection already.
         let _ = self.line.shutdown(Shutdown::Write);
         self.program.join().unwrap()
     }
 
-    /// Whether it took its peer for one of its own. Not having been told in time is no answer.
+    /// Returns whether it accepted its peer. Panics if it ended without a decision.
     #[track_caller]
     pub fn accepts(self) -> bool {
         match self.ends() {

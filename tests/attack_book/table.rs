@@ -1,4 +1,4 @@
-//! The table of `ATTACKS.md`, and what an attack came to, in the words of that table.
+//! The table of `ATTACKS.md`, and the outcome of an attack in the words of that table.
 
 use super::stage::Wire;
 
@@ -6,7 +6,7 @@ const BOOK: &str = include_str!("../../ATTACKS.md");
 
 const COLUMNS: usize = 6;
 
-/// Asserts that the row of this attack says what came of it.
+/// Asserts that the row of this attack says what its outcome is.
 #[track_caller]
 pub fn compare(attack: &str, fates: &Fates) {
     let told = rows().into_iter().find(|row| row[0] == attack);
@@ -19,21 +19,24 @@ pub fn compare(attack: &str, fates: &Fates) {
     ];
     let names = ["recipe", "multiprocessing", "native", "native, with more"];
     for ((name, came), told) in names.into_iter().zip(came).zip(&told[2..]) {
-        assert_eq!(came, told, "{attack}, {name}: what came, and what is told");
+        assert_eq!(
+            came, told,
+            "{attack}, {name}: the outcome, and what the book says"
+        );
     }
 }
 
-/// What an attack came to on each wire.
+/// The outcome of an attack on each wire.
 pub struct Fates {
     pub recipe: String,
     pub multiprocessing: String,
     pub native: String,
-    /// Native with what is there to stop the attack.
+    /// Native, with the means against the attack.
     pub with: Vec<String>,
 }
 
 impl Fates {
-    /// Carries an attack out on every wire, where it says whether it succeeded.
+    /// Carries out an attack on every wire. `succeeds` returns whether it succeeded.
     pub fn of(succeeds: impl Fn(Wire) -> bool) -> Self {
         Self {
             recipe: fate(succeeds(Wire::Recipe)),
@@ -43,7 +46,7 @@ impl Fates {
         }
     }
 
-    /// An attack on something that only the native wire has.
+    /// The outcome of an attack on something that only the native wire has.
     pub fn of_native(succeeds: bool) -> Self {
         Self {
             recipe: not_applicable(),
@@ -53,15 +56,14 @@ impl Fates {
         }
     }
 
-    /// What the same attack came to on the native wire in other circumstances, such as
-    /// "in mode 1".
+    /// Adds the outcome on the native wire in other circumstances, such as "in mode 1".
     pub fn with(mut self, circumstances: &str, succeeds: bool) -> Self {
         self.with
             .push(format!("{} {circumstances}", fate(succeeds)));
         self
     }
 
-    /// Marks what was found out on the first two wires without a server of theirs.
+    /// Marks the outcomes on the first two wires as computed, without a server of theirs.
     pub fn computed(mut self) -> Self {
         for fate in [&mut self.recipe, &mut self.multiprocessing] {
             fate.push_str(" (computed)");
@@ -78,7 +80,7 @@ fn not_applicable() -> String {
     "not applicable".to_owned()
 }
 
-/// The rows of the book, cell by cell.
+/// Returns the cells of each row of the book.
 pub fn rows() -> Vec<Vec<&'static str>> {
     let lines = BOOK.lines().filter(|line| line.starts_with('|')).skip(2);
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
@@ -89,7 +91,7 @@ pub fn rows() -> Vec<Vec<&'static str>> {
     rows
 }
 
-/// The attacks that are explained below the table.
+/// Returns the attacks that are explained below the table.
 pub fn explained() -> Vec<&'static str> {
     let headings = BOOK.lines().filter_map(|line| line.strip_prefix("### "));
     headings.collect()

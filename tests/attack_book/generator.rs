@@ -1,0 +1,106 @@
+//! Attacks on a server whose random number generator is broken.
+
+use countersign::Session;
+use countersign::handshake::Mode;
+use countersign::record::Opened;
+
+use super::stage::{FORGED, Program, REQUESTS, Relayed, Wire, challenge, framed};
+use super::table::Fates;
+use crate::support::{Draws, NO_PROLOGUE, Pair, Schedule, deliver, f1, hmac, key, record, secret};
+
+/// The byte that the broken generator repeats.
+const FORESEEN: u8 = 0x50;
+
+/// A client answers today the challenge that the server will send tomorrow.
+pub fn pre_play() -> Fates {
+    let today = |wire: Wire| {
+        let asked = match wire {
+            Wire::Recipe => vec![FORESEEN; 32],
+            Wire::Multiprocessing => challenge("{sha256}", &[FORESEEN; 40]),
+            Wire::Native => f1(Mode::Authenticate, &[FORESEEN; 32]),
+            Wire::Protected => f1(Mode::Protect, &[FORESEEN; 32]),
+        };
+        let mut client = Program::on(wire).client();
+        client.hears(&asked);
+        let (_, len) = wire.messages()[1];
+        let answered = client.says(len);
+        (asked, answered)
+    };
+    let (f1, f2) = today(Wire::Protected);
+    let logged_in = session_of_server(&f1, &f2).is_some();
+    if logged_in {
+        let of_another = Schedule::of(&secret("other")).session(NO_PROLOGUE, &f1, &f2);
+        for record in [
+            Wire::Protected.wrapped(FORGED),
+            [&[0, 8], &FORGED[..], &f2[41..57]].concat(),
+            record(&of_another, "client", 0, FORGED),
+        ] {
+            assert!(!is_opened(&f1, &f2, &record, FORGED));
+        }
+        let known = Schedule::of(&secret("shared")).session(NO_PROLOGUE, &f1, &f2);
+        let record = record(&known, "client", 0, FORGED);
+        assert!(is_opened(&f1, &f2, &record, FORGED));
+    }
+    Fates::of(|wire| {
+        let (asked, answered) = today(wire);
+        is_content(wire, &asked, &answered)
+    })
+    .computed()
+    .with("in mode 1", logged_in)
+}
+
+/// A server repeats a challenge, and the attacker repeats the answer.
+pub fn reset() -> Fates {
+    let recorded = |wire: Wire| {
+        let mut login = Relayed::on(wire);
+        (login.recorded, wire.requests_of(&mut login.client))
+    };
+    Fates::of(|wire| {
+        let (messages, _) = recorded(wire);
+        is_content(wire, &messages[0], &messages[1])
+    })
+    .computed()
+    .with("in mode 1", {
+        let (messages, [request, ..]) = recorded(Wire::Protected);
+        is_opened(&messages[0], &messages[1], &request, REQUESTS[0])
+    })
+}
+
+/// Returns whether a server that sent this challenge accepts this answer. For a native server the
+/// crate decides. For the others the test computes what they would compare.
+fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
+    let secret = secret("shared");
+    match wire {
+        Wire::Recipe => answered == hmac(&secret, asked),
+        Wire::Multiprocessing => {
+            let digest = hmac(&secret, &asked[15..]);
+            answered == framed(&[b"{sha256}", &digest[..]].concat())
+        }
+        Wire::Native | Wire::Protected => session_of_server(asked, answered).is_some(),
+    }
+}
+
+/// Returns whether such a native server accepts, and then opens this record as the first request.
+fn is_opened(f1: &[u8], f2: &[u8], record: &[u8], request: &[u8]) -> bool {
+    session_of_server(f1, f2).is_some_and(|mut session| {
+        let (_, mut opener) = session.records().unwrap();
+        opener.open(record) == Ok(Opened::Data(request))
+    })
+}
+
+/// Returns the session of a native server whose generator gave it the nonce of this F1.
+fn session_of_server(f1: &[u8], f2: &[u8]) -> Option<Session> {
+    let mode = if f1[7] == 0 {
+        Mode::Authenticate
+    } else {
+        Mode::Protect
+    };
+    let pair = Pair {
+        server_draws: Draws::of(f1[8..].try_into().unwrap()),
+        ..Pair::of(&key("shared")).in_modes(mode, mode)
+    };
+    let (challenge, state) = pair.server();
+    assert_eq!(challenge.as_ref(), f1);
+    let (_, outcome) = deliver(state, f2).unwrap().verify(pair.server_key.as_ref());
+    outcome.ok()
+}

@@ -1,0 +1,224 @@
+//! Messages that arrive in parts: what a state refuses early, and how much it asks for.
+
+use countersign::handshake::{
+    Error, Flight, Hint, Incompatible, InvalidInput, Mode, Progress, Receive,
+};
+
+use super::key_with_id_of;
+use crate::support::{MODES, Pair, deliver, deliver_part, exported, feed, key};
+
+/// Feeds bytes until the state refuses them. Returns how many it was given by then, and the error.
+fn refused_after<R: Receive>(mut state: R, bytes: &[u8], piece: usize) -> (usize, Error) {
+    let mut read = 0;
+    for piece in bytes.chunks(piece) {
+        read += piece.len();
+        match feed(state, piece, usize::MAX) {
+            Ok((Progress::More(same), _)) => state = same,
+            Ok((Progress::Done(_), _)) => break,
+            Err(error) => return (read, error),
+        }
+    }
+    panic!("{} was not refused: {bytes:02x?}", R::FLIGHT);
+}
+
+/// How a byte is refused that is not the expected one, at this place of F1 or F2.
+fn expected_of_header(awaiting: Flight, ours: Mode, at: usize, byte: u8) -> Incompatible {
+    match at {
+        5 => return Incompatible::Version(byte),
+        6 => return Incompatible::Role(byte),
+        7 => {
+            return Incompatible::Mode { ours, theirs: byte };
+        }
+        _ => {}
+    }
+    let hint = match (at, byte) {
+        (0, b'D' | b'G' | b'H' | b'O' | b'P' | b'T') | (1, b'O') => Some(Hint::Http),
+        (0, b'S') => Some(Hint::Ssh),
+        (0, 21 | 22) => Some(Hint::Tls),
+        (0, 0) if awaiting == Flight::Challenge => Some(Hint::Multiprocessing),
+        _ => None,
+    };
+    Incompatible::Foreign { awaiting, hint }
+}
+
+/// Asserts that a state refuses every header other than the header of `honest`, at the first byte
+/// that differs and however the message is split.
+fn assert_checks_header<R: Receive>(start: impl Fn() -> R, honest: &[u8], mode: Mode) {
+    for at in 0..8 {
+        for byte in (0..=u8::MAX).filter(|byte| *byte != honest[at]) {
+            let expected = expected_of_header(R::FLIGHT, mode, at, byte).into();
+            // Further faults behind the first change nothing.
+            let message = [&honest[..at], &[byte], &[0xff; 64]].concat();
+            let (read, error) = refused_after(start(), &message, 1);
+            assert_eq!((read, error), (at + 1, expected));
+            for piece in [3, message.len()] {
+                let (_, error) = refused_after(start(), &message, piece);
+                assert_eq!(error, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_byte_that_cannot_belong_ends_the_handshake_however_a_message_is_split() {
+    for mode in MODES {
+        let pair = Pair::of(&key("a")).in_modes(mode, mode);
+        let honest = pair.run();
+        honest.assert_accepted();
+        let [f1, f2, _] = honest.messages();
+        assert_checks_header(|| pair.client(), f1, mode);
+        assert_checks_header(|| pair.server().1, f2, mode);
+    }
+}
+
+#[test]
+fn a_key_id_of_more_than_64_bytes_is_refused_at_its_length() {
+    for len in 65..=u8::MAX {
+        let message = [&b"CSIGN1C\0"[..], &[len], &[0xff; 64]].concat();
+        let expected = Error::from(Incompatible::KeyIdLength(len));
+        for (piece, expected_read) in [(1, 9), (message.len(), message.len())] {
+            let (_, state) = Pair::of(&key("a")).server();
+            let (read, error) = refused_after(state, &message, piece);
+            assert_eq!((read, error), (expected_read, expected));
+        }
+    }
+}
+
+#[test]
+fn a_message_has_the_same_outcome_however_it_is_split() {
+    for id_len in [0, 5, 64] {
+        let key = key_with_id_of(id_len);
+        let pair = Pair::of(&key);
+        let honest = pair.run();
+        let session = honest.assert_accepted();
+        let [f1, f2, f3] = honest.messages();
+
+        for cut in Cut::all(f1.len()) {
+            let (response, _) = cut.deliver(pair.client(), f1);
+            assert_eq!(response.as_ref(), f2, "{cut:?}");
+        }
+        for cut in Cut::all(f2.len()) {
+            let identified = cut.deliver(pair.server().1, f2);
+            assert_eq!(identified.key_id(), key.id(), "{cut:?}");
+            let (verdict, outcome) = identified.verify(Some(&key));
+            assert_eq!(verdict.as_ref(), f3, "{cut:?}");
+            assert_eq!(exported(&outcome.unwrap()), session, "{cut:?}");
+        }
+        for cut in Cut::all(f3.len()) {
+            let outcome = cut.deliver(pair.client_after(f1), f3);
+            assert_eq!(exported(&outcome), session, "{cut:?}");
+        }
+    }
+}
+
+/// How a message is cut into reads.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    At(usize),
+    EveryByte,
+}
+
+impl Cut {
+    fn all(len: usize) -> impl Iterator<Item = Self> {
+        (0..=len).map(Self::At).chain([Self::EveryByte])
+    }
+
+    fn deliver<R: Receive>(self, state: R, message: &[u8]) -> R::Next {
+        match self {
+            Self::At(at) => match feed(state, &message[..at], usize::MAX).unwrap() {
+                (Progress::More(state), _) => deliver(state, &message[at..]).unwrap(),
+                (Progress::Done(next), left) => {
+                    assert_eq!((at, left), (message.len(), 0));
+                    next
+                }
+            },
+            Self::EveryByte => match feed(state, message, 1).unwrap().0 {
+                Progress::Done(next) => next,
+                Progress::More(_) => panic!("{} is not whole", R::FLIGHT),
+            },
+        }
+    }
+}
+
+/// How many bytes the state asks for before each byte of a message, up to the last.
+fn rooms<R: Receive>(mut state: R, message: &[u8]) -> Vec<usize> {
+    let mut rooms = Vec::new();
+    for byte in message {
+        rooms.push(state.space().len());
+        match feed(state, &[*byte], 1).unwrap().0 {
+            Progress::More(same) => state = same,
+            Progress::Done(_) => break,
+        }
+    }
+    rooms
+}
+
+#[test]
+fn no_byte_is_asked_for_that_may_not_belong_to_the_message() {
+    for id_len in [0, 5, 64] {
+        let pair = Pair::of(&key_with_id_of(id_len));
+        let honest = pair.run();
+        let [f1, f2, f3] = honest.messages();
+
+        let down_from = |len| (1..=len).rev().collect::<Vec<usize>>();
+        assert_eq!(rooms(pair.client(), f1), down_from(40));
+        // The length of the key id is the ninth byte.
+        let before = (0..9).map(|read| 73 - read);
+        let after = (9..73 + id_len).map(|read| 73 + id_len - read);
+        let expected: Vec<usize> = before.chain(after).collect();
+        assert_eq!(rooms(pair.server().1, f2), expected);
+        assert_eq!(rooms(pair.client_after(f1), f3), down_from(33));
+    }
+}
+
+/// Asserts, before each byte of a message, that a step beyond the room is refused and that a step
+/// of no bytes changes nothing.
+fn probe_steps<R: Receive>(start: impl Fn() -> R, message: &[u8], check: impl Fn(R::Next)) {
+    for read in 0..message.len() {
+        let begun = || deliver_part(start(), &message[..read]);
+        let room = begun().space().len();
+        for len in [room + 1, room + 2, usize::MAX] {
+            let Err(error) = begun().advance(len) else {
+                panic!("{} took {len} bytes into {room}", R::FLIGHT);
+            };
+            assert_eq!(error, InvalidInput::Overrun { room, len }.into());
+        }
+        let stepped = match begun().advance(0).unwrap() {
+            Progress::More(state) => state,
+            Progress::Done(_) => panic!("{} ended early", R::FLIGHT),
+        };
+        check(deliver(stepped, &message[read..]).unwrap());
+    }
+}
+
+#[test]
+fn a_step_beyond_the_room_is_refused_and_a_step_of_no_bytes_changes_nothing() {
+    let key = key_with_id_of(5);
+    let pair = Pair::of(&key);
+    let honest = pair.run();
+    let session = honest.assert_accepted();
+    let [f1, f2, f3] = honest.messages();
+
+    probe_steps(
+        || pair.client(),
+        f1,
+        |(response, _)| {
+            assert_eq!(response.as_ref(), f2);
+        },
+    );
+    probe_steps(
+        || pair.server().1,
+        f2,
+        |identified| {
+            let (verdict, _) = identified.verify(Some(&key));
+            assert_eq!(verdict.as_ref(), f3);
+        },
+    );
+    probe_steps(
+        || pair.client_after(f1),
+        f3,
+        |outcome| {
+            assert_eq!(exported(&outcome), session);
+        },
+    );
+}

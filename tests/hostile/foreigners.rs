@@ -1,0 +1,305 @@
+//! Peers that speak another protocol, or that only begin like ours.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use countersign::handshake::{Flight, Hint, Incompatible, Mode, Prologue};
+use countersign::{Client, Error, Phase};
+
+use super::{ClientSide, F1_LEN, F2_LEN, F3_LEN, ServerSide, ours, tail};
+use crate::support::{Act, DENIAL, Driver, Echoes, HonestServer, Pair, Peer, Says, Wire, key};
+
+/// A server that begins like an honest one. `then` is called with what the client sends, and
+/// returns the answer.
+struct FalseServer {
+    has_begun: bool,
+    then: fn(&[u8]) -> Vec<u8>,
+}
+
+impl FalseServer {
+    fn that(then: fn(&[u8]) -> Vec<u8>) -> Self {
+        Self {
+            has_begun: false,
+            then,
+        }
+    }
+}
+
+impl Peer for FalseServer {
+    fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
+        if !self.has_begun {
+            self.has_begun = true;
+            return challenge();
+        }
+        let written: Vec<u8> = written.drain(..).collect();
+        if written.is_empty() {
+            Vec::new()
+        } else {
+            (self.then)(&written)
+        }
+    }
+}
+
+/// F1 of an honest server.
+fn challenge() -> Vec<u8> {
+    Pair::of(&ours()).server().0.as_ref().to_vec()
+}
+
+/// F2 of an honest client.
+fn response() -> Vec<u8> {
+    Pair::of(&ours()).run().sent.swap_remove(1)
+}
+
+/// Replaces one byte of F1 or F2.
+fn altered(mut message: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
+    message[at] = byte;
+    message
+}
+
+/// A peer of another protocol: its name, a stream to it, the error, and the offset, in all that
+/// this end receives, of the first byte that cannot belong.
+type Foreigner = (&'static str, WireTo, Incompatible, usize);
+
+type WireTo = Box<dyn Fn() -> Wire>;
+
+fn says(bytes: impl AsRef<[u8]>) -> WireTo {
+    let bytes = bytes.as_ref().to_vec();
+    Box::new(move || Wire::to(Says(bytes.clone())))
+}
+
+fn server_that(then: fn(&[u8]) -> Vec<u8>) -> WireTo {
+    Box::new(move || Wire::to(FalseServer::that(then)))
+}
+
+const RANDOM: [u8; 40] = [
+    0xb7, 0x1d, 0x4e, 0x90, 0x06, 0xfa, 0x53, 0xc8, 0x2b, 0x9d, 0x71, 0xe4, 0x38, 0x0f, 0xa5, 0x6c,
+    0xd2, 0x87, 0x14, 0xbb, 0x49, 0xfe, 0x30, 0x65, 0x9a, 0x02, 0xcd, 0x78, 0x11, 0xe6, 0x5f, 0x83,
+    0x2e, 0xd9, 0x74, 0x0a, 0xb1, 0x4c, 0x97, 0x68,
+];
+
+const OTHER_MODE: Incompatible = Incompatible::Mode {
+    ours: Mode::Authenticate,
+    theirs: 1,
+};
+
+/// A message of another protocol in place of this one.
+fn foreign(awaiting: Flight, hint: Option<Hint>) -> Incompatible {
+    Incompatible::Foreign { awaiting, hint }
+}
+
+fn foreigners_at_a_server() -> Vec<Foreigner> {
+    let foreign = |hint| foreign(Flight::Response, hint);
+    let http = foreign(Some(Hint::Http));
+    // A record of 512 bytes with the version of TLS 1.0, with which TLS always begins.
+    let client_hello = [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        &[0x5a; 501],
+    ]
+    .concat();
+
+    vec![
+        ("GET", says("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), http, 0),
+        ("POST", says("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), http, 0),
+        ("CONNECT", says("CONNECT a:443 HTTP/1.1\r\n\r\n"), http, 1),
+        ("TLS", says(client_hello), foreign(Some(Hint::Tls)), 0),
+        (
+            "SSH",
+            says("SSH-2.0-OpenSSH_9.6\r\n"),
+            foreign(Some(Hint::Ssh)),
+            0,
+        ),
+        ("random bytes", says(RANDOM), foreign(None), 0),
+        ("nearly our name", says("CSIGM1C\0\0"), foreign(None), 4),
+        (
+            "a client of the next version",
+            says(altered(response(), 5, b'2')),
+            Incompatible::Version(b'2'),
+            5,
+        ),
+        (
+            "a second server",
+            says(challenge()),
+            Incompatible::Role(b'S'),
+            6,
+        ),
+        (
+            "a peer that echoes",
+            Box::new(|| Wire::to(Echoes)),
+            Incompatible::Role(b'S'),
+            6,
+        ),
+        (
+            "a client with records",
+            says(altered(response(), 7, 1)),
+            OTHER_MODE,
+            7,
+        ),
+        (
+            "a client with a key id of 65 bytes",
+            says(altered(response(), 8, 65)),
+            Incompatible::KeyIdLength(65),
+            8,
+        ),
+    ]
+}
+
+fn foreigners_at_a_client() -> Vec<Foreigner> {
+    let in_place_of_f3 = |hint| foreign(Flight::Verdict, hint);
+    let foreign = |hint| foreign(Flight::Challenge, hint);
+    let http = foreign(Some(Hint::Http));
+    let multiprocessing = foreign(Some(Hint::Multiprocessing));
+    // The challenges of CPython 3.12, and of CPython 3.11 and earlier, each behind its length in
+    // four bytes.
+    let listener = [b"\0\0\0\x3b#CHALLENGE#{sha256}", &[0x5a; 40][..]].concat();
+    let older_listener = [b"\0\0\0\x1f#CHALLENGE#", &[0x5a; 20][..]].concat();
+    let alert = b"\x15\x03\x03\x00\x02\x02\x28";
+
+    vec![
+        (
+            "SSH",
+            says("SSH-2.0-OpenSSH_9.6\r\n"),
+            foreign(Some(Hint::Ssh)),
+            0,
+        ),
+        ("a Listener of CPython", says(listener), multiprocessing, 0),
+        (
+            "an older Listener",
+            says(older_listener),
+            multiprocessing,
+            0,
+        ),
+        ("HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n"), http, 0),
+        ("a TLS alert", says(alert), foreign(Some(Hint::Tls)), 0),
+        ("random bytes", says(RANDOM), foreign(None), 0),
+        (
+            "a server of the next version",
+            says(altered(challenge(), 5, b'2')),
+            Incompatible::Version(b'2'),
+            5,
+        ),
+        (
+            "a second client",
+            says(response()),
+            Incompatible::Role(b'C'),
+            6,
+        ),
+        (
+            "a server with records",
+            says(altered(challenge(), 7, 1)),
+            OTHER_MODE,
+            7,
+        ),
+        (
+            "a server that echoes instead of judging",
+            server_that(<[u8]>::to_vec),
+            in_place_of_f3(Some(Hint::Echo)),
+            F1_LEN,
+        ),
+        (
+            "a server with a verdict that does not exist",
+            server_that(|_| b"accepted, believe me. No, really.".to_vec()),
+            in_place_of_f3(None),
+            F1_LEN,
+        ),
+    ]
+}
+
+#[test]
+fn a_foreign_peer_is_recognised_at_the_first_byte_that_cannot_belong() {
+    let key = ours();
+    let at_a_server = foreigners_at_a_server().into_iter();
+    let at_a_server = at_a_server.map(|peer| (ServerSide, peer));
+    let at_a_client = foreigners_at_a_client().into_iter();
+    let at_a_client = at_a_client.map(|peer| (ClientSide, peer));
+    for (side, (name, wire, expected, fault)) in at_a_server.chain(at_a_client) {
+        // Every cut in two parts, no cut, and a cut after every byte. A read of a client also
+        // ends at the end of F1.
+        let last = F1_LEN + F3_LEN;
+        let cuts = (1..last).map(|at| BTreeSet::from([at]));
+        let cuts = cuts.chain([BTreeSet::new(), (1..last).collect()]);
+        for (cuts, &driver) in
+            cuts.flat_map(|cuts| Driver::ALL.iter().map(move |d| (cuts.clone(), d)))
+        {
+            let mut wire = wire();
+            let ends = cuts.clone();
+            wire.on_read = Box::new(move |read| {
+                let next = ends.range(read + 1..).next();
+                Act::Move(next.map_or(usize::MAX, |end| end - read))
+            });
+            let error = side.run(driver, &key, &mut wire).unwrap_err();
+            let case = format!("{driver:?}, {name}, cut at {cuts:?}: {error:?}");
+
+            assert!(
+                matches!(error, Error::Incompatible(it) if it == expected),
+                "{case}"
+            );
+            let mut ends = cuts;
+            if side == ClientSide {
+                ends.insert(F1_LEN);
+            }
+            let reads = 1 + ends.range(..=fault).count();
+            assert_eq!(wire.offered.len(), reads, "reads, {case}");
+            let sent = match side {
+                ClientSide if fault < F1_LEN => 0,
+                ClientSide => F2_LEN,
+                ServerSide => F1_LEN,
+            };
+            assert_eq!(wire.written.len(), sent, "bytes sent, {case}");
+        }
+    }
+}
+
+#[test]
+fn a_client_writes_nothing_to_a_peer_that_does_not_begin_like_its_server() {
+    let client = Client::new(ours());
+    let honest = challenge();
+    for at in 0..8 {
+        for byte in (0..=u8::MAX).filter(|&byte| byte != honest[at]) {
+            for driver in Driver::ALL {
+                let mut wire = Wire::to(Says(altered(honest.clone(), at, byte)));
+                let error = driver.client(&mut wire, &client).unwrap_err();
+                assert!(
+                    matches!(error, Error::Incompatible(_)),
+                    "{byte:#04x} at {at}: {error:?}"
+                );
+                assert!(wire.written.is_empty(), "{byte:#04x} at {at}");
+                assert_eq!(wire.flushes, 0, "{byte:#04x} at {at}");
+            }
+        }
+    }
+}
+
+/// Servers that deny: an honest one, and two that only send a denial. What follows the D means
+/// nothing, and neither does what follows the verdict.
+fn denials() -> Vec<Wire> {
+    vec![
+        Wire::to(HonestServer::new(&key("theirs"), Prologue::EMPTY, &tail())),
+        Wire::to(FalseServer::that(|_| [&DENIAL[..], &tail()].concat())),
+        Wire::to(FalseServer::that(|_| [&b"D"[..], &tail()].concat())),
+    ]
+}
+
+#[test]
+fn a_denial_counts_only_when_it_is_whole() {
+    let client = Client::new(ours());
+    for driver in Driver::ALL {
+        for piece in (1..=F1_LEN).chain([usize::MAX]) {
+            for wire in denials() {
+                let mut wire = wire.dripping(piece);
+                let error = driver.client(&mut wire, &client).unwrap_err();
+                assert!(matches!(error, Error::Denied), "{error:?}");
+                assert_eq!(wire.read, F1_LEN + F3_LEN);
+                assert_eq!(wire.written.len(), F2_LEN);
+            }
+        }
+        for end in F1_LEN..F1_LEN + F3_LEN {
+            for wire in denials() {
+                let mut wire = wire.read_until(end, Act::Nothing);
+                let error = driver.client(&mut wire, &client).unwrap_err();
+                assert!(
+                    matches!(error, Error::Closed(Phase::Awaiting(Flight::Verdict))),
+                    "after {end}: {error:?}"
+                );
+            }
+        }
+    }
+}

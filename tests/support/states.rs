@@ -1,0 +1,47 @@
+//! The states of the core, fed from memory.
+
+use countersign::handshake::{Error, Progress, Receive, Transcript};
+
+/// A buffer for one handshake. It is leaked, so that a test can keep states as it likes.
+pub fn transcript() -> &'static mut Transcript {
+    Box::leak(Box::default())
+}
+
+/// Feeds `bytes` to a state, at most `piece` at a time, until the state goes on. Returns how far
+/// it came, and how many bytes it left.
+pub fn feed<R: Receive>(
+    mut state: R,
+    mut bytes: &[u8],
+    piece: usize,
+) -> Result<(Progress<R>, usize), Error> {
+    loop {
+        let space = state.space();
+        assert!(!space.is_empty(), "a state that waits has room");
+        let n = space.len().min(bytes.len()).min(piece);
+        if n == 0 {
+            return Ok((Progress::More(state), 0));
+        }
+        space[..n].copy_from_slice(&bytes[..n]);
+        bytes = &bytes[n..];
+        match state.advance(n)? {
+            Progress::More(same) => state = same,
+            done @ Progress::Done(_) => return Ok((done, bytes.len())),
+        }
+    }
+}
+
+/// Feeds a whole message, and returns the next state.
+pub fn deliver<R: Receive>(state: R, message: impl AsRef<[u8]>) -> Result<R::Next, Error> {
+    match feed(state, message.as_ref(), usize::MAX)?.0 {
+        Progress::Done(next) => Ok(next),
+        Progress::More(_) => panic!("{} is not whole", R::FLIGHT),
+    }
+}
+
+/// Feeds a part of a message, and returns the state, which waits for the rest.
+pub fn deliver_part<R: Receive>(state: R, part: &[u8]) -> R {
+    match feed(state, part, usize::MAX).unwrap().0 {
+        Progress::More(state) => state,
+        Progress::Done(_) => panic!("{} ended early", R::FLIGHT),
+    }
+}

@@ -1,0 +1,242 @@
+//! The format of the files of vectors.
+
+use std::fs;
+use std::path::Path;
+
+use countersign::handshake::{Mode, Refusal};
+
+use super::{Derived, End, Exchange};
+use crate::support::{DENIAL, hex};
+
+/// A vector that agrees with itself.
+pub struct Vector {
+    pub refusal: Option<Refusal>,
+    pub server: End,
+    pub client: End,
+    pub exchange: Exchange,
+    pub derived: Derived,
+    pub fingerprint: String,
+    pub f3: Vec<u8>,
+    /// Label, context, output.
+    pub exports: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)>,
+    /// Id, secret.
+    pub children: Vec<(Vec<u8>, String)>,
+    /// What the client and the server send in records, before each closes.
+    pub payloads: [Vec<Vec<u8>>; 2],
+}
+
+/// Computes a vector from its inputs. The error names a field that differs.
+pub fn recompute(text: &str) -> Result<Vector, String> {
+    let mut fields = Fields::parse(text)?;
+    fields.text("name")?;
+    let refusal = match fields.text("expect")? {
+        "accepted" => None,
+        "denied wrong proof" => Some(Refusal::WrongProof),
+        "denied unknown key id" => Some(Refusal::UnknownKeyId),
+        other => return Err(format!("expect: {other}")),
+    };
+    let server = End {
+        secret: fields.bytes("secret")?,
+        service: fields.bytes("service")?,
+        binding: fields.bytes("binding")?,
+    };
+    let client = End {
+        secret: fields.bytes_unless("client-secret", &server.secret)?,
+        service: fields.bytes_unless("client-service", &server.service)?,
+        binding: fields.bytes_unless("client-binding", &server.binding)?,
+    };
+    let exchange = Exchange {
+        mode: match fields.text("mode")? {
+            "00" => Mode::Authenticate,
+            "01" => Mode::Protect,
+            other => return Err(format!("mode: {other}")),
+        },
+        key_id: fields.bytes("key-id")?,
+        server_nonce: fields.nonce("server-nonce")?,
+        client_nonce: fields.nonce("client-nonce")?,
+    };
+
+    let derived = Derived::new(&client, &exchange);
+    let proved = Derived::new(&server, &exchange).tc == derived.tc;
+    if proved == (refusal == Some(Refusal::WrongProof)) {
+        return Err("the outcome is not what was expected".into());
+    }
+    let fingerprint = derived.keys.fingerprint();
+    let f3 = match refusal {
+        None => derived.f3.clone(),
+        Some(_) => DENIAL.to_vec(),
+    };
+    fields.same("prk", &derived.keys.prk)?;
+    fields.same("kc", &derived.keys.kc)?;
+    fields.same("ks", &derived.keys.ks)?;
+    fields.same("kx", &derived.keys.kx)?;
+    fields.same_text("fingerprint", &fingerprint)?;
+    fields.same("prologue", &derived.prologue)?;
+    fields.same("f1", &derived.f1)?;
+    fields.same("f2-untagged", &derived.untagged)?;
+    fields.same("tc", &derived.tc)?;
+    fields.same("f2", &derived.f2)?;
+    fields.same("f3", &f3)?;
+
+    let mut exports = Vec::new();
+    let mut payloads = [Vec::new(), Vec::new()];
+    if refusal.is_none() {
+        fields.same("ts", derived.ts())?;
+        fields.same("x", &derived.x)?;
+        while fields.has("export-label") {
+            let label = fields.bytes("export-label")?;
+            let context = fields.bytes("export-context")?;
+            let len = fields.text("export-length")?;
+            let len = len.parse().map_err(|_| format!("export-length: {len}"))?;
+            let output = derived.export(&label, &context, len);
+            fields.same("export-output", &output)?;
+            exports.push((label, context, output));
+        }
+        if exchange.mode == Mode::Protect {
+            payloads = recompute_records(&mut fields, &derived)?;
+        }
+    }
+    let mut children = Vec::new();
+    while fields.has("child-id") {
+        let id = fields.bytes("child-id")?;
+        let secret = derived.keys.child(&id);
+        fields.same("child-secret", &secret)?;
+        children.push((id, hex(&secret)));
+    }
+    fields.none_left()?;
+    Ok(Vector {
+        refusal,
+        server,
+        client,
+        exchange,
+        derived,
+        fingerprint,
+        f3,
+        exports,
+        children,
+        payloads,
+    })
+}
+
+/// Returns the payloads of the client and of the server.
+fn recompute_records(fields: &mut Fields, derived: &Derived) -> Result<[Vec<Vec<u8>>; 2], String> {
+    let mut payloads = [Vec::new(), Vec::new()];
+    for ((direction, key), sent) in [("client", "krc"), ("server", "krs")]
+        .into_iter()
+        .zip(&mut payloads)
+    {
+        fields.same(key, &derived.record_key(direction))?;
+        let mut seq = 0;
+        while fields.has(&format!("record-{direction}-{seq}")) {
+            let payload = fields.bytes(&format!("record-{direction}-payload-{seq}"))?;
+            let record = derived.record(direction, seq, &payload);
+            fields.same(&format!("record-{direction}-{seq}"), &record)?;
+            sent.push(payload);
+            seq += 1;
+        }
+        let close = derived.record(direction, seq, b"");
+        fields.same(&format!("record-{direction}-close"), &close)?;
+    }
+    Ok(payloads)
+}
+
+/// Returns the vectors of all files, each without comments.
+pub fn vectors() -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let mut vectors = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "txt") {
+            continue;
+        }
+        let content = fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = (content.lines())
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        let blocks = lines.split(|line| line.is_empty());
+        vectors.extend(
+            blocks
+                .filter(|lines| !lines.is_empty())
+                .map(|lines| lines.join("\n")),
+        );
+    }
+    assert!(!vectors.is_empty());
+    vectors
+}
+
+/// The fields of a vector that are not taken yet.
+struct Fields<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Fields<'a> {
+    fn parse(text: &'a str) -> Result<Self, String> {
+        let fields = text.lines().map(|line| {
+            if let Some(field) = line.strip_suffix(':') {
+                return Ok((field, ""));
+            }
+            line.split_once(": ").ok_or(format!("not a field: {line}"))
+        });
+        Ok(Self(fields.collect::<Result<_, _>>()?))
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|(name, _)| *name == field)
+    }
+
+    /// Takes the first field with this name.
+    fn text(&mut self, field: &str) -> Result<&'a str, String> {
+        let at = self.0.iter().position(|(name, _)| *name == field);
+        let at = at.ok_or(format!("{field} is missing"))?;
+        Ok(self.0.remove(at).1)
+    }
+
+    /// Takes lower-case hexadecimal.
+    fn bytes(&mut self, field: &str) -> Result<Vec<u8>, String> {
+        let digits = self.text(field)?.as_bytes();
+        let (pairs, rest) = digits.as_chunks();
+        let bytes = pairs.iter().map(|pair: &[u8; 2]| match pair {
+            [b'0'..=b'9' | b'a'..=b'f', b'0'..=b'9' | b'a'..=b'f'] => {
+                let pair = str::from_utf8(pair).ok()?;
+                u8::from_str_radix(pair, 16).ok()
+            }
+            _ => None,
+        });
+        (bytes.collect::<Option<_>>())
+            .filter(|_| rest.is_empty())
+            .ok_or(format!("{field} is not hexadecimal"))
+    }
+
+    fn nonce(&mut self, field: &str) -> Result<[u8; 32], String> {
+        let bytes = self.bytes(field)?;
+        (bytes.try_into()).map_err(|_| format!("{field} is no nonce"))
+    }
+
+    /// Takes bytes that are given only if they differ from `other`.
+    fn bytes_unless(&mut self, field: &str, other: &[u8]) -> Result<Vec<u8>, String> {
+        if !self.has(field) {
+            return Ok(other.to_vec());
+        }
+        let bytes = self.bytes(field)?;
+        if bytes == other {
+            return Err(format!("{field} does not differ"));
+        }
+        Ok(bytes)
+    }
+
+    fn same(&mut self, field: &str, computed: &[u8]) -> Result<(), String> {
+        self.same_text(field, &hex(computed))
+    }
+
+    fn same_text(&mut self, field: &str, computed: &str) -> Result<(), String> {
+        if self.text(field)? == computed {
+            return Ok(());
+        }
+        Err(format!("{field} should be {computed}"))
+    }
+
+    fn none_left(&self) -> Result<(), String> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((field, _)) => Err(format!("{field} does not belong here")),
+        }
+    }
+}

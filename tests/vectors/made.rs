@@ -1,0 +1,103 @@
+//! Vectors that the crate makes.
+
+use std::fmt::Write as _;
+
+use countersign::handshake::Mode;
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use super::{Derived, End, Exchange, pair};
+use crate::support::{hex, mode_byte};
+
+/// Returns vectors that the crate makes from random inputs, for other implementations to check.
+/// What cannot be seen from outside the crate is computed from HMAC alone.
+pub fn made_by_the_crate() -> String {
+    let mut text = String::new();
+    for (secret, key_id, service, mode) in [
+        (16, 0, 0, Mode::Authenticate),
+        (32, 64, 255, Mode::Protect),
+        (65, 1, 9, Mode::Protect),
+        (1000, 33, 17, Mode::Authenticate),
+    ] {
+        let end = End {
+            secret: random(secret),
+            service: random(service),
+            binding: Vec::new(),
+        };
+        let exchange = Exchange {
+            mode,
+            key_id: random(key_id),
+            server_nonce: random(32).try_into().unwrap(),
+            client_nonce: random(32).try_into().unwrap(),
+        };
+        let derived = Derived::new(&end, &exchange);
+        let pair = pair(&end, &end, &exchange).unwrap();
+        let key = &pair.client_key;
+        let run = pair.run();
+        let [f1, f2, f3] = run.messages().map(hex);
+        let [mut client, mut server] = run.sessions();
+        let mut output = [0; 77];
+        let (label, context, child) = (random(255), random(300), random(64));
+        client.export(&label, &context, &mut output).unwrap();
+
+        let mut field = |name: &str, value: &str| writeln!(text, "{name}: {value}").unwrap();
+        field(
+            "name",
+            &format!("made by the crate, of a secret of {secret} bytes"),
+        );
+        field("expect", "accepted");
+        field("secret", &hex(&end.secret));
+        field("key-id", &hex(&exchange.key_id));
+        field("service", &hex(&end.service));
+        field("binding", "");
+        field("mode", &hex(&[mode_byte(mode)]));
+        field("server-nonce", &hex(&exchange.server_nonce));
+        field("client-nonce", &hex(&exchange.client_nonce));
+        field("prk", &hex(&derived.keys.prk));
+        field("kc", &hex(&derived.keys.kc));
+        field("ks", &hex(&derived.keys.ks));
+        field("kx", &hex(&derived.keys.kx));
+        field("fingerprint", &key.fingerprint().to_string());
+        field("prologue", &hex(&derived.prologue));
+        field("f1", &f1);
+        field("f2-untagged", &hex(&derived.untagged));
+        field("tc", &hex(&derived.tc));
+        field("f2", &f2);
+        field("f3", &f3);
+        field("ts", &hex(derived.ts()));
+        field("x", &hex(&derived.x));
+        field("export-label", &hex(&label));
+        field("export-context", &hex(&context));
+        field("export-length", "77");
+        field("export-output", &hex(&output));
+        if mode == Mode::Protect {
+            field("krc", &hex(&derived.record_key("client")));
+            field("krs", &hex(&derived.record_key("server")));
+        }
+        for (direction, session) in [("client", &mut client), ("server", &mut server)] {
+            let Some((mut sealer, _)) = session.records() else {
+                continue;
+            };
+            for (seq, len) in [1, 16_384, 100].into_iter().enumerate() {
+                let payload = random(len);
+                let mut record = [&[0; 2][..], &payload, &[0; 16]].concat();
+                sealer.seal(&mut record).unwrap();
+                field(&format!("record-{direction}-payload-{seq}"), &hex(&payload));
+                field(&format!("record-{direction}-{seq}"), &hex(&record));
+            }
+            let close = sealer.close().unwrap();
+            field(&format!("record-{direction}-close"), &hex(&close));
+        }
+        field("child-id", &hex(&child));
+        let child = key.child_secret(&child).unwrap();
+        field("child-secret", str::from_utf8(child.as_ref()).unwrap());
+        text.push('\n');
+    }
+    text
+}
+
+fn random(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    SysRng.try_fill_bytes(&mut bytes).unwrap();
+    bytes
+}
