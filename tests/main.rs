@@ -8,6 +8,7 @@
 )]
 mod after_the_end;
 mod allocations;
+mod architecture;
 #[cfg(feature = "multiprocessing")]
 mod attack_book;
 mod attacks;
