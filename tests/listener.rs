@@ -2,13 +2,13 @@
 
 #[cfg(feature = "tokio")]
 mod cancelled;
-mod clients;
+pub mod clients;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod events;
 mod handover;
 mod pending;
-mod running;
+pub mod running;
 mod shutdown;
 mod strangers;
 #[cfg(unix)]
