@@ -1,4 +1,4 @@
-//! One deadline over a socket: it ends what the peer delays, and changes nothing else.
+//! One deadline for all that is read from a socket and written to it.
 
 mod timeouts;
 
@@ -177,8 +177,8 @@ fn a_handshake_with_a_silent_peer_ends_at_the_deadline() {
     with_each_kind_of_socket!(check);
 }
 
-/// Calls `call` while the peer sends `bytes`, one every tenth of a second. Returns how many it sent,
-/// too.
+/// Calls `call` while the peer sends `bytes`, one every tenth of a second. Also returns how many of
+/// them it sent.
 fn while_dripping<S: Write + Send, T>(
     far: &mut S,
     bytes: &[u8],

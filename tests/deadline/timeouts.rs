@@ -15,7 +15,7 @@ use crate::sockets::LONG;
 use crate::support::block_on;
 use crate::support::{Driver, key, tcp_pair};
 
-/// Runs one side over one end of a connection. Returns how long it took, too.
+/// Runs one side over one end of a connection. Also returns how long it took.
 fn authenticate_timeout(
     driver: Driver,
     side: Side,

@@ -374,7 +374,7 @@ def client_authenticate(sock, key, service=b"", binding=b"", mode=0,
         f2 += client_proof(key, agreed, f1, f2)
         wire.write(f2)
 
-        # A verdict counts only when it is complete, even if its rest is ignored.
+        # A verdict counts only if it is complete, even if its rest is ignored.
         f3 = wire.read(F3_LEN, _check_f3)
     if f3[:1] == DENIED:
         raise Denied("the server denied access")

@@ -1,4 +1,4 @@
-//! Those who connect to a listener: clients, and strangers that are none.
+//! The clients of a listener, and strangers who connect to it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

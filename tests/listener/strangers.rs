@@ -1,4 +1,4 @@
-//! Strangers who connect, and hooks and look-ups that panic: who else notices.
+//! Strangers who connect, and hooks and look-ups that panic: other connections are not affected.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What is a record, and what is not.
+//! The lengths of a record, and which session has records.
 
 use std::io::ErrorKind;
 

@@ -1,4 +1,5 @@
-//! Streams that fail, move little at a time or lie, and how many calls a record costs them.
+//! Streams that fail, move few bytes at a time or report wrong lengths, and how many calls a record
+//! needs.
 
 use std::io::{self, ErrorKind};
 
@@ -208,7 +209,7 @@ fn an_error_of_the_stream_below_is_returned_unchanged() {
 }
 
 #[test]
-fn a_record_is_one_write_and_one_read_gets_several() {
+fn a_record_is_one_write_and_a_read_gets_several_records() {
     const COUNT: usize = 100;
 
     for &via in Via::STREAMS {

@@ -93,7 +93,7 @@ fn empty_writes_and_flushes_send_no_record() {
         assert!(ends.written().is_empty(), "{via:?}");
         assert!(ends.line.wire().offered.is_empty(), "{via:?}");
 
-        // The record after it is the first one.
+        // The next record is the first.
         ends.near.write_all(b"x").unwrap();
         ends.near.flush().unwrap();
         assert_eq!(ends.opened(0), b"x");
