@@ -322,7 +322,7 @@ fn the_longest_timeouts_are_allowed() {
     where
         for<'s> &'s S: Read + Write,
     {
-        // The second is more than some clocks can represent, and less than the most of a `Duration`.
+        // The second is more than some clocks can represent, and not more than a `Duration` can.
         for timeout in [
             Duration::MAX,
             Duration::from_secs(u64::MAX / 4),

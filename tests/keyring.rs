@@ -335,8 +335,8 @@ fn the_holder_of_one_child_is_neither_another_child_nor_the_server() {
         assert!(is_impostor(&error), "{error:?}");
     }
 
-    // The controls: the holder of another's secret can act as that server, and the holder of a secret
-    // that a group shares can act as any member of it, and as its server.
+    // The controls: the holder of another's secret can act as that server, and the holder of a
+    // secret that a group shares can act as any member of it, and as its server.
     for outcome in meets(&|| Impostor::new(&others)) {
         assert_eq!(outcome.unwrap().key_id(), "worker-8");
     }

@@ -52,8 +52,8 @@ enum Calls {
     Md5,
 }
 
-/// Authenticates, sends a message of each size and receives it back, and then sends back one of each
-/// size.
+/// Authenticates, sends a message of each size and receives it back, and then sends back one of
+/// each size.
 fn our_end(
     driver: Driver,
     role: Role,
@@ -66,8 +66,7 @@ fn our_end(
         Driver::Blocking => blocking(role, calls, socket, authkey),
         #[cfg(feature = "tokio")]
         Driver::Tokio => block_on(async {
-            socket.set_nonblocking(true).unwrap();
-            let socket = tokio::net::TcpStream::from_std(socket.try_clone().unwrap()).unwrap();
+            let socket = crate::sockets::over_tokio(socket.try_clone().unwrap());
             let end = over_tokio(role, calls, socket, authkey);
             tokio::time::timeout(TIME, end).await.unwrap()
         }),

@@ -86,8 +86,8 @@ impl Ends {
     }
 }
 
-/// Runs a client and a server with the same key on a new connection. If they accept each other, they
-/// exchange a word each.
+/// Runs a client and a server with the same key on a new connection. If they accept each other,
+/// they exchange a word each.
 fn meet(driver: Driver, client: Bound, at: At, server: Bound) -> Ends {
     match driver {
         Driver::Blocking => blocking::meet(client, at, server),
@@ -348,7 +348,7 @@ fn the_binding_of_one_connection_is_refused_on_the_next() {
         let servers = Bound::To(first.server.binding);
         meet(driver, clients.clone(), At::TheServer, Bound::ToThis).assert_denied();
         meet(driver, Bound::ToThis, At::TheServer, servers.clone()).assert_denied();
-        // Both ends with the former binding accept each other, so only the connection made a difference.
+        // Both ends with the former binding accept each other, so only the connection differed.
         meet(driver, clients, At::TheServer, servers).assert_accepted();
     }
 }

@@ -1,5 +1,5 @@
-//! Every CPython on this machine: those on the path, and those of pyenv, of which only one is on the
-//! path.
+//! Every CPython on this machine: those on the path, and those of pyenv, of which only one is on
+//! the path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;

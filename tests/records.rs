@@ -291,8 +291,8 @@ fn any_flipped_bit_of_any_record_ends_the_connection() {
     }
 }
 
-/// The expected outcome of `bytes` that differ from these records in one place: the records before it
-/// are delivered, and then the connection ends.
+/// The expected outcome of `bytes` that differ from these records in one place: the records before
+/// it are delivered, and then the connection ends.
 fn flipped(records: &[Vec<u8>], bytes: &[u8]) -> (usize, Result<(), record::Error>) {
     let mut rest = bytes;
     let mut whole = 0;

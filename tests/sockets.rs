@@ -1,6 +1,8 @@
 //! Connections over loopback, and how long a test waits for what it expects.
 
 use std::io::{ErrorKind, Read};
+#[cfg(feature = "tokio")]
+use std::net::TcpListener;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +17,20 @@ pub fn until(mut condition: impl FnMut() -> bool) {
         assert!(began.elapsed() < LONG, "the condition never became true");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Turns a socket into one of tokio, within a runtime.
+#[cfg(feature = "tokio")]
+pub fn over_tokio(socket: TcpStream) -> tokio::net::TcpStream {
+    socket.set_nonblocking(true).unwrap();
+    tokio::net::TcpStream::from_std(socket).unwrap()
+}
+
+/// Turns a listening socket into one of tokio, within a runtime.
+#[cfg(feature = "tokio")]
+pub fn listener_over_tokio(socket: TcpListener) -> tokio::net::TcpListener {
+    socket.set_nonblocking(true).unwrap();
+    tokio::net::TcpListener::from_std(socket).unwrap()
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {

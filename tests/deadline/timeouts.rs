@@ -12,6 +12,8 @@ use super::{challenge, response, timed_out_awaiting};
 use crate::side::Side;
 use crate::sockets::LONG;
 #[cfg(feature = "tokio")]
+use crate::sockets::over_tokio;
+#[cfg(feature = "tokio")]
 use crate::support::block_on;
 use crate::support::{Driver, key, tcp_pair};
 
@@ -29,9 +31,7 @@ fn authenticate_timeout(
         (Driver::Blocking, Side::Server) => server.authenticate_within(stream, timeout),
         #[cfg(feature = "tokio")]
         (Driver::Tokio, _) => block_on(async {
-            stream.set_nonblocking(true).unwrap();
-            let stream = stream.try_clone().unwrap();
-            let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            let mut stream = over_tokio(stream.try_clone().unwrap());
             let client = countersign::tokio::Client::from(client);
             let server = countersign::tokio::Server::from(server);
             match side {

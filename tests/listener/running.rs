@@ -14,6 +14,8 @@ use countersign::{Key, Keyring, Keys, Listener, ListenerOptions, Server, Session
 
 use super::events::Events;
 use crate::identity::{child, exported};
+#[cfg(feature = "tokio")]
+use crate::sockets::listener_over_tokio;
 use crate::sockets::{LONG, until};
 use crate::support::{Driver, key};
 
@@ -119,8 +121,7 @@ impl Driver {
             #[cfg(feature = "tokio")]
             Self::Tokio => {
                 let _runtime = runtime().enter();
-                socket.set_nonblocking(true).unwrap();
-                let socket = tokio::net::TcpListener::from_std(socket).unwrap();
+                let socket = listener_over_tokio(socket);
                 let server = server.into();
                 let listener = countersign::tokio::Listener::with_options(socket, server, options);
                 Arc::new(listener.unwrap())

@@ -161,7 +161,7 @@ fn a_wrong_answer_is_refused_with_a_failure() {
             assert_eq!(problem(outcome), expected, "{driver:?} {side:?} {name}");
             assert!(wire.written.ends_with(&framed(FAILURE)), "{name}");
         }
-        // The right answer is accepted, so that the others were refused for what is wrong with them.
+        // The control: the right answer is accepted.
         let _knows = side.run(driver, &mut Answers::that(side, sha256)).unwrap();
     }
 }

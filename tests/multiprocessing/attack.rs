@@ -51,7 +51,7 @@ fn attack(driver: Driver, clients: usize, challenge: &[u8], outcomes: &Outcomes)
             let outcomes = Arc::clone(outcomes);
             move |challenge: &[u8]| match clients {
                 1 => [b"{sha256}", &[0; 32][..]].concat(),
-                // This runs within the call of the client above, whose thread may be in a runtime already.
+                // This runs within the client's call below, whose thread may be in a runtime.
                 _ => attack(Driver::Blocking, clients - 1, challenge, &outcomes),
             }
         },
@@ -118,8 +118,8 @@ fn in_the_native_handshake_no_relay_between_two_clients_replaces_the_secret() {
 
     // The second client's challenge: the first's nonce, its tag, or the beginning of its F2.
     let asked = [9..41, 41..73, 0..32];
-    // The first client's verdict: every part of what the two clients sent, either as it is or as the
-    // proof behind an acceptance.
+    // The first client's verdict: every part of what the two clients sent, either as it is or as
+    // the proof behind an acceptance.
     let answers = (0..=2 * F2_LEN - 33).flat_map(|at| [(at, false), (at, true)]);
     for ((at, as_proof), asked) in answers.flat_map(|answer| asked.clone().map(|it| (answer, it))) {
         for &driver in Driver::ALL {
@@ -132,7 +132,7 @@ fn in_the_native_handshake_no_relay_between_two_clients_replaces_the_secret() {
                         let (first, seconds) = (first.to_vec(), Arc::clone(&seconds));
                         move |second: &[u8]| {
                             *seconds.lock().unwrap() = second.to_vec();
-                            // The second client's verdict is the first client's tag of the same challenge.
+                            // The verdict is the first client's tag of the same challenge.
                             [b"A", &first[41..]].concat()
                         }
                     });

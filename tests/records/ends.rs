@@ -64,8 +64,8 @@ impl Via {
         }
     }
 
-    /// Whether a read of the stream below can report more bytes than there was room for. Over tokio,
-    /// the type of the buffer rules it out.
+    /// Whether a read of the stream below can report more bytes than there was room for. Over
+    /// tokio, the type of the buffer rules it out.
     pub fn lets_reads_lie(self) -> bool {
         matches!(self, Self::Blocking | Self::BlockingHalves)
     }
@@ -392,8 +392,8 @@ impl Ends {
         records(&self.line.wire().written[self.start..])
     }
 
-    /// Opens the record of this number that the near end has written. The far end has to open them in
-    /// order.
+    /// Opens the record of this number that the near end has written. The far end has to open them
+    /// in order.
     pub fn opened(&mut self, record: usize) -> Vec<u8> {
         let record = &self.written()[record];
         opened(&mut self.opener, record)

@@ -19,6 +19,8 @@ use super::ends::{IntoStream, Stream, Via, failed};
 use crate::listener::running::runtime;
 use crate::sockets::LONG;
 #[cfg(feature = "tokio")]
+use crate::sockets::over_tokio;
+#[cfg(feature = "tokio")]
 use crate::support::block_on;
 use crate::support::{key, tcp_pair};
 
@@ -53,13 +55,6 @@ fn tcp_ends(via: Via, timeout: Duration) -> (Box<dyn Stream>, Box<dyn Stream>) {
             (near.into_stream(via), far.into_stream(via))
         }),
     }
-}
-
-/// Turns a socket into one of tokio, within a runtime.
-#[cfg(feature = "tokio")]
-fn over_tokio(socket: TcpStream) -> tokio::net::TcpStream {
-    socket.set_nonblocking(true).unwrap();
-    tokio::net::TcpStream::from_std(socket).unwrap()
 }
 
 #[cfg(feature = "tokio")]

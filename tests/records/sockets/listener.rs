@@ -17,6 +17,8 @@ use crate::listener::running::runtime;
 use crate::listener::running::{Accepts, options};
 use crate::records::ends::{IntoStream, Stream, Via};
 use crate::sockets::LONG;
+#[cfg(feature = "tokio")]
+use crate::sockets::listener_over_tokio;
 use crate::support::Driver;
 
 type Accepted = (KeyId, Box<dyn Stream>);
@@ -67,8 +69,7 @@ fn listen(driver: Driver) -> (SocketAddr, Arc<dyn Accepts<Accepted>>, Receiver<S
         #[cfg(feature = "tokio")]
         Driver::Tokio => {
             let _runtime = runtime().enter();
-            socket.set_nonblocking(true).unwrap();
-            let socket = tokio::net::TcpListener::from_std(socket).unwrap();
+            let socket = listener_over_tokio(socket);
             let server = server.into();
             let listener =
                 countersign::tokio::ProtectedListener::with_options(socket, server, options);

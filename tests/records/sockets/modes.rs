@@ -13,6 +13,8 @@ use crate::records::line::Line;
 use crate::side::Side;
 use crate::sockets::LONG;
 #[cfg(feature = "tokio")]
+use crate::sockets::over_tokio;
+#[cfg(feature = "tokio")]
 use crate::support::block_on;
 use crate::support::{Driver, Says, key, tcp_pair};
 
@@ -42,7 +44,7 @@ fn meet(driver: Driver, client_mode: Mode, server_mode: Mode) -> (Error, Error) 
         Driver::Tokio => runtime().block_on(async {
             let client = countersign::tokio::Client::from(client);
             let server = countersign::tokio::Server::from(server);
-            let [mut near, mut far] = [near, far].map(super::over_tokio);
+            let [mut near, mut far] = [near, far].map(over_tokio);
             let client = async {
                 match client_mode {
                     Mode::Authenticate => {
