@@ -21,6 +21,8 @@ use super::line::{Far, Line};
 #[cfg(feature = "tokio")]
 use crate::listener::running::runtime;
 use crate::side::Side;
+#[cfg(feature = "tokio")]
+use crate::sockets::LONG;
 use crate::support::{Act, Draws, End, Pair, Says, key};
 
 /// The largest record on the wire.
@@ -176,10 +178,10 @@ whole_and_halves!(
     blocking
 );
 
-/// Waits for a future.
+/// Waits for a future, but fails after `LONG`.
 #[cfg(feature = "tokio")]
 fn blocking<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    runtime().block_on(future)
+    runtime().block_on(async { tokio::time::timeout(LONG, future).await? })
 }
 
 /// Polls a future once, and drops it. Fails with `WouldBlock` if it is pending.

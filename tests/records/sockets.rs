@@ -24,16 +24,19 @@ use crate::sockets::over_tokio;
 use crate::support::block_on;
 use crate::support::{key, tcp_pair};
 
-/// Two protected ends of a TCP connection.
+/// Two protected ends of a TCP connection. A read that would hang fails.
 fn tcp_protected(timeout: Duration) -> (Protected<TcpStream>, Protected<TcpStream>) {
     let (near, far) = tcp_pair();
+    for socket in [&near, &far] {
+        socket.set_read_timeout(Some(LONG)).unwrap();
+    }
     let (client, server) = (Client::new(key("ours")), Server::new(key("ours")));
     let client = thread::spawn(move || client.protect_within(near, timeout).unwrap());
     let server = server.protect_within(far, timeout).unwrap();
     (client.join().unwrap(), server)
 }
 
-/// Two protected ends of a TCP connection, both of the same kind.
+/// Two protected ends of a TCP connection, both of the same kind. A read that would hang fails.
 fn tcp_ends(via: Via, timeout: Duration) -> (Box<dyn Stream>, Box<dyn Stream>) {
     match via {
         Via::Core => unreachable!("it has no stream"),
@@ -119,6 +122,7 @@ fn shutdown_closes_a_stream_of_tokio() {
             } else {
                 near.shutdown().await.unwrap();
                 near.shutdown().await.unwrap();
+                drop(near);
             }
             let mut received = Vec::new();
             far.read_to_end(&mut received).await.unwrap();
