@@ -2,6 +2,7 @@
 
 mod hint;
 mod key_file;
+mod malformed;
 mod phase;
 
 use core::fmt;
@@ -21,6 +22,7 @@ use crate::wire::multiprocessing;
 
 pub use self::hint::Hint;
 pub use self::key_file::KeyFileError;
+pub use self::malformed::{Found, Malformed};
 pub use self::phase::Phase;
 
 /// An error from a handshake or from loading a key.
@@ -237,8 +239,14 @@ impl fmt::Display for Error {
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(problem) => problem.fmt(f),
             Self::InvalidInput(invalid) => invalid.fmt(f),
+            // The path is escaped: its line feeds would make two lines of one in a log.
             Self::KeyFile { path, error } => {
-                write!(f, "key file {}: {error}", path.display())
+                let path = path.as_os_str().as_encoded_bytes().escape_ascii();
+                write!(f, "key file {path}: {error}")?;
+                match error.mend() {
+                    Some(command) => write!(f, "; mend it with: {command} '{path}'"),
+                    None => Ok(()),
+                }
             }
             Self::NoDirectory => f.write_str(
                 "this key ring was not loaded from a directory, so there is nothing to reload",

@@ -94,7 +94,7 @@ pub use self::message::{Challenge, Response, Verdict};
 pub use self::mode::{Authenticate, Mode, Protect};
 pub use self::prologue::{Binding, Prologue};
 pub use self::session::Session;
-pub use self::transcript::Transcript;
+pub use self::transcript::{Matched, Transcript};
 pub use crate::buffer::StreamError;
 
 /// A state that waits for a message: [`client::AwaitChallenge`], [`client::AwaitVerdict`],

@@ -25,6 +25,13 @@ pub enum InvalidInput {
     },
     /// An empty key id for a child secret, which needs at least one byte.
     ChildIdEmpty,
+    /// A passphrase of fewer than 8 bytes.
+    PassphraseTooShort {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// An empty key id for a passphrase, whose salt it is.
+    PassphraseIdEmpty,
     /// A service name of more than 255 bytes.
     ServiceTooLong {
         /// Its length in bytes.
@@ -55,7 +62,8 @@ impl fmt::Display for InvalidInput {
             Self::SecretTooShort { len: 0 } => f.write_str("the secret is empty"),
             Self::SecretTooShort { len } => write!(
                 f,
-                "the secret is too short: {len} bytes; use at least 16 random bytes"
+                "the secret is too short: {len} bytes; use at least 16 random bytes \
+                 (generate_secret), or Key::from_passphrase for a passphrase"
             ),
             Self::SecretConstant { len } => write!(
                 f,
@@ -70,6 +78,13 @@ impl fmt::Display for InvalidInput {
             Self::ChildIdEmpty => {
                 f.write_str("a child secret needs a key id of at least one byte, and it is empty")
             }
+            Self::PassphraseTooShort { len } => write!(
+                f,
+                "the passphrase is too short: {len} bytes; use at least 8, and better a random secret"
+            ),
+            Self::PassphraseIdEmpty => f.write_str(
+                "a passphrase needs a key id of at least one byte, which is its salt, and it is empty",
+            ),
             Self::ServiceTooLong { len } => write!(
                 f,
                 "the service name is too long: {len} bytes; at most 255 are allowed"

@@ -6,7 +6,9 @@ mod secret;
 use core::fmt;
 
 use crate::invalid_input::InvalidInput;
-use crate::mac::MacKey;
+#[cfg(feature = "std")]
+use crate::mac::Choice;
+use crate::mac::{MacKey, Tag};
 
 pub use self::id::KeyId;
 pub use self::secret::Secret;
@@ -14,8 +16,8 @@ pub use self::secret::Secret;
 /// The keys that both ends derive from one secret, with the key id under which a server finds
 /// them.
 ///
-/// The secret itself is not kept. A `Key` holds four keyed HMAC states (about 400 bytes), no heap
-/// memory, and is wiped when dropped. Wiping covers the place where a value is dropped: *moving* a
+/// The secret itself is not kept. A `Key` holds four keyed HMAC states of about 100 bytes, and has
+/// room for those of a second secret. It holds no heap memory, and is wiped when dropped. Wiping covers the place where a value is dropped: *moving* a
 /// value or computing with it may leave a copy behind, and so may swapping and core dumps. Where
 /// that matters, keep keys behind a reference.
 ///
@@ -51,10 +53,20 @@ pub use self::secret::Secret;
 #[derive(Clone)]
 pub struct Key {
     id: KeyId,
+    first: Derived,
+    accepted: Option<Derived>,
+}
+
+/// The keys of one secret.
+#[derive(Clone)]
+pub(crate) struct Derived {
     prk: MacKey,
-    client: MacKey,
-    server: MacKey,
-    session: MacKey,
+    /// `Kc`
+    pub(crate) client: MacKey,
+    /// `Ks`
+    pub(crate) server: MacKey,
+    /// `Kx`
+    pub(crate) session: MacKey,
 }
 
 impl Key {
@@ -83,21 +95,34 @@ impl Key {
     /// assert_eq!(error, InvalidInput::SecretTooShort { len: 8 });
     /// ```
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
-        let secret = secret.as_ref();
-        let len = secret.len();
-        if len < Self::MIN_SECRET_LEN {
-            return Err(InvalidInput::SecretTooShort { len });
-        }
-        if all_equal(secret) {
-            return Err(InvalidInput::SecretConstant { len });
-        }
-        let prk = MacKey::extract(b"countersign/1", secret);
         Ok(Self {
             id: KeyId::EMPTY,
-            client: prk.expand_key(b"countersign/1 client proof"),
-            server: prk.expand_key(b"countersign/1 server proof"),
-            session: prk.expand_key(b"countersign/1 session"),
-            prk,
+            first: Derived::new(secret.as_ref())?,
+            accepted: None,
+        })
+    }
+
+    /// Accepts a second secret at a server while the secret of this key id is rotated.
+    ///
+    /// A client uses the first secret only. A server verifies the first secret and, if that fails,
+    /// the second; [`Session::matched`](crate::Session::matched) says which one matched. So a new
+    /// secret reaches every server before the first client uses it, and no client is refused.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`new`](Self::new).
+    ///
+    /// ```
+    /// # use countersign::{Key, generate_secret};
+    /// # let (old, new) = (generate_secret()?, generate_secret()?);
+    /// let key = Key::new(&old)?.accepting(&new)?.with_id("worker-7")?; // on every server, first
+    /// let key = Key::new(&new)?.accepting(&old)?.with_id("worker-7")?; // once all clients have it
+    /// # Ok::<(), countersign::Error>(())
+    /// ```
+    pub fn accepting(self, secret: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
+        Ok(Self {
+            accepted: Some(Derived::new(secret.as_ref())?),
+            ..self
         })
     }
 
@@ -140,15 +165,17 @@ impl Key {
     /// # Ok::<(), countersign::Error>(())
     /// ```
     pub fn child_secret(&self, id: impl AsRef<[u8]>) -> Result<Secret, InvalidInput> {
-        let id = KeyId::new(id)?;
-        if id.is_empty() {
-            return Err(InvalidInput::ChildIdEmpty);
-        }
-        let Ok(len) = u8::try_from(id.as_bytes().len()) else {
-            return Err(InvalidInput::KeyIdTooLong { len: usize::MAX });
+        self.first.child_secret(&KeyId::new(id)?)
+    }
+
+    /// Returns the child with this id, which accepts two secrets if this key does.
+    pub(crate) fn child(&self, id: KeyId) -> Result<Self, InvalidInput> {
+        let child = Self::new(self.first.child_secret(&id)?)?;
+        let child = match &self.accepted {
+            Some(accepted) => child.accepting(accepted.child_secret(&id)?)?,
+            None => child,
         };
-        let info = [b"countersign/1 child", &[len][..], id.as_bytes()];
-        Ok(Secret::from_bytes(self.prk.expand_block(&info).as_secret()))
+        Ok(Self { id, ..child })
     }
 
     /// Returns four bytes to compare two ends by eye: the first of
@@ -165,24 +192,74 @@ impl Key {
     /// ```
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let block = self.prk.expand_block(&[b"countersign/1 fingerprint"]);
+        self.first.fingerprint()
+    }
+
+    /// Returns the [`fingerprint`](Self::fingerprint) of the second secret, if there is one.
+    #[must_use]
+    pub fn accepted_fingerprint(&self) -> Option<Fingerprint> {
+        self.accepted.as_ref().map(Derived::fingerprint)
+    }
+
+    /// Returns whether two keys have the same secrets in the same places.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_secrets_of(&self, other: &Self) -> bool {
+        let same = match (&self.accepted, &other.accepted) {
+            (Some(ours), Some(theirs)) => ours.is_same(theirs),
+            (ours, theirs) => Choice::from(u8::from(ours.is_none() && theirs.is_none())),
+        };
+        (self.first.is_same(&other.first) & same).into()
+    }
+
+    pub(crate) fn first(&self) -> &Derived {
+        &self.first
+    }
+
+    pub(crate) fn accepted(&self) -> Option<&Derived> {
+        self.accepted.as_ref()
+    }
+}
+
+impl Derived {
+    fn new(secret: &[u8]) -> Result<Self, InvalidInput> {
+        let len = secret.len();
+        if len < Key::MIN_SECRET_LEN {
+            return Err(InvalidInput::SecretTooShort { len });
+        }
+        if all_equal(secret) {
+            return Err(InvalidInput::SecretConstant { len });
+        }
+        let prk = MacKey::extract(b"countersign/1", secret);
+        Ok(Self {
+            client: prk.expand_key(b"countersign/1 client proof"),
+            server: prk.expand_key(b"countersign/1 server proof"),
+            session: prk.expand_key(b"countersign/1 session"),
+            prk,
+        })
+    }
+
+    fn child_secret(&self, id: &KeyId) -> Result<Secret, InvalidInput> {
+        let Ok(len @ 1..) = u8::try_from(id.as_bytes().len()) else {
+            return Err(InvalidInput::ChildIdEmpty);
+        };
+        let info = [b"countersign/1 child", &[len][..], id.as_bytes()];
+        Ok(Secret::from_bytes(self.prk.expand_block(&info).as_secret()))
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let block = self.fingerprint_block();
         let [a, b, c, d, ..] = *block.as_secret();
         Fingerprint([a, b, c, d])
     }
 
-    /// `Kc`
-    pub(crate) fn client(&self) -> &MacKey {
-        &self.client
+    fn fingerprint_block(&self) -> Tag {
+        self.prk.expand_block(&[b"countersign/1 fingerprint"])
     }
 
-    /// `Ks`
-    pub(crate) fn server(&self) -> &MacKey {
-        &self.server
-    }
-
-    /// `Kx`
-    pub(crate) fn session(&self) -> &MacKey {
-        &self.session
+    #[cfg(feature = "std")]
+    fn is_same(&self, other: &Self) -> Choice {
+        let theirs = other.fingerprint_block();
+        self.fingerprint_block().matches(theirs.as_secret())
     }
 }
 

@@ -1,8 +1,13 @@
 //! Where a server finds the key for the id that a client claims.
 
+mod content;
 mod directory;
 mod file;
 mod keyring;
+#[cfg(feature = "passphrase")]
+mod passphrase;
+mod permissions;
+mod reloaded;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,6 +19,7 @@ use crate::random::NoRandomness;
 
 pub use self::file::{secret_from_file, secret_from_shared_file};
 pub use self::keyring::Keyring;
+pub use self::reloaded::Reloaded;
 
 /// A look-up of keys by their ids.
 ///

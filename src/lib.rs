@@ -97,7 +97,7 @@ pub mod tokio;
 #[cfg(feature = "std")]
 mod wire;
 
-pub use handshake::{Binding, Session};
+pub use handshake::{Binding, Matched, Session};
 pub use invalid_input::InvalidInput;
 pub use key::{Fingerprint, Key, KeyId, Secret};
 pub use random::NoRandomness;
@@ -108,7 +108,7 @@ pub use {
         Blocking, Client, Deadline, Listener, Protected, ReadHalf, Server, Socket, Timeouts,
         WriteHalf, client_authenticate, server_authenticate,
     },
-    error::{Denial, Error, Hint, KeyFileError, Phase},
-    keys::{KeyLookup, Keyring, generate_secret},
-    listener::{Event, ListenerOptions, Outcome},
+    error::{Denial, Error, Found, Hint, KeyFileError, Malformed, Phase},
+    keys::{KeyLookup, Keyring, Reloaded, generate_secret},
+    listener::{Event, Identity, ListenerOptions, Outcome},
 };

@@ -3,13 +3,15 @@
 pub(crate) mod admission;
 mod event;
 mod options;
+mod reporter;
 
 use core::time::Duration;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 
-pub use self::event::{Event, Outcome};
+pub use self::event::{Event, Identity, Outcome};
 pub use self::options::ListenerOptions;
+pub(crate) use self::reporter::Reporter;
 
 /// Defines the constructors of a driver's `Listener`, whose `start` they call.
 macro_rules! constructors {

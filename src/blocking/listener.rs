@@ -13,7 +13,9 @@ use super::{Protected, Server};
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 use crate::keys::KeyLookup;
 use crate::listener::admission::{Admission, Taken, Ticket};
-use crate::listener::{ListenerOptions, Outcome, PAUSE, apart, constructors, is_final, stopped};
+use crate::listener::{
+    ListenerOptions, Outcome, PAUSE, Reporter, apart, constructors, is_final, stopped,
+};
 
 /// Accepts connections and returns those that have authenticated.
 ///
@@ -137,7 +139,8 @@ impl<T: Send + 'static> Listener<T> {
             }),
             arrived: Condvar::new(),
             room: Condvar::new(),
-            options,
+            deadline: options.deadline,
+            reporter: Reporter::new::<M>(options, &server.prologue),
         });
         let acceptor = Acceptor {
             shared: Arc::clone(&shared),
@@ -179,7 +182,8 @@ struct Shared<T> {
     arrived: Condvar,
     /// There is room for another connection, or no more are wanted.
     room: Condvar,
-    options: ListenerOptions,
+    deadline: Duration,
+    reporter: Reporter,
 }
 
 struct State<T> {
@@ -237,7 +241,7 @@ where
             };
             if let Err(error) = started {
                 let failed = Outcome::Failed(error);
-                apart(|| shared.options.report(None, began.elapsed(), failed));
+                apart(|| shared.reporter.report(None, began.elapsed(), failed));
                 let state = shared.lock();
                 if !state.stopping {
                     drop(wait_for(&shared.room, state, PAUSE));
@@ -292,28 +296,28 @@ impl<T> Handshake<T> {
         began: Instant,
         yields: fn(L::Stream, M::Established) -> T,
     ) {
-        let options = &self.shared.options;
-        let timeout = options.deadline.saturating_sub(began.elapsed());
+        let timeout = self.shared.deadline.saturating_sub(began.elapsed());
         let result = L::run(&stream, server, mode, timeout);
         let (settled, dropped) = {
             let mut state = self.shared.lock();
             (state.admission.settle(self.ticket), state.dropped)
         };
-        let (established, outcome) = match result {
-            _ if !settled && dropped => (None, Outcome::ShutDown),
-            _ if !settled => (None, Outcome::Evicted),
+        let reporter = &self.shared.reporter;
+        let failed = match result {
+            _ if !settled && dropped => Outcome::ShutDown,
+            _ if !settled => Outcome::Evicted,
+            Err(error) => Outcome::Refused(error),
             Ok(established) => {
-                let key_id = *M::session(&established).key_id();
-                (Some(established), Outcome::Accepted(key_id))
+                reporter.accepted(peer, began.elapsed(), M::session(&established));
+                // The stream of a settled handshake has no other holder.
+                if let Some(stream) = Arc::into_inner(stream) {
+                    let stream = yields(stream, established);
+                    self.shared.lock().admission.deliver(stream);
+                }
+                return;
             }
-            Err(error) => (None, Outcome::Refused(error)),
         };
-        options.report(peer, began.elapsed(), outcome);
-        // The stream of a settled handshake has no other holder.
-        if let (Some(established), Some(stream)) = (established, Arc::into_inner(stream)) {
-            let stream = yields(stream, established);
-            self.shared.lock().admission.deliver(stream);
-        }
+        reporter.report(peer, began.elapsed(), failed);
     }
 }
 

@@ -3,36 +3,70 @@
 use core::fmt;
 use std::io;
 
+use super::malformed::Malformed;
 use crate::invalid_input::InvalidInput;
 
 /// What is wrong with a key file or a directory of key files.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum KeyFileError {
-    /// It cannot be opened or read.
+    /// It cannot be opened or read, or it is no regular file.
     Io(io::Error),
-    /// Its group or others may read or write it.
-    Exposed {
+    /// Somebody besides its owner may write it.
+    Writable {
+        /// Its permission bits, such as `0o664`.
+        mode: u32,
+        /// The user id of its owner.
+        owner: u32,
+    },
+    /// Somebody besides its owner may read it.
+    Readable {
         /// Its permission bits, such as `0o644`.
         mode: u32,
+        /// The user id of its owner.
+        owner: u32,
     },
+    /// It belongs neither to root nor to the owner of its directory.
+    Owner {
+        /// The user id of its owner.
+        owner: u32,
+        /// The user id of the owner of its directory.
+        expected: u32,
+    },
+    /// It kept changing while it was read.
+    Changing,
     /// It is larger than any secret: more than 65,536 bytes.
     TooLarge,
-    /// Its content cannot be a secret.
+    /// It is not one line of visible ASCII, with an `accept:` line or without.
+    Content(Malformed),
+    /// Its secret is refused.
     Secret(InvalidInput),
     /// Its name cannot be a key id.
     Name(InvalidInput),
-    /// The directory has no key file.
-    NoKeys,
 }
 
 impl KeyFileError {
     pub(super) fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io(source) => source.kind(),
-            Self::Exposed { .. } => io::ErrorKind::PermissionDenied,
-            Self::NoKeys => io::ErrorKind::NotFound,
-            Self::TooLarge | Self::Secret(_) | Self::Name(_) => io::ErrorKind::InvalidInput,
+            Self::Writable { .. } | Self::Readable { .. } | Self::Owner { .. } => {
+                io::ErrorKind::PermissionDenied
+            }
+            Self::Changing => io::ErrorKind::ResourceBusy,
+            Self::TooLarge | Self::Content(_) | Self::Secret(_) | Self::Name(_) => {
+                io::ErrorKind::InvalidInput
+            }
+        }
+    }
+
+    /// Returns the command that mends it, to be followed by the path.
+    pub(super) fn mend(&self) -> Option<&'static str> {
+        match self {
+            Self::Writable { .. } => Some("chmod go-w"),
+            Self::Readable { owner: 0, .. } => Some("chmod o-r"),
+            Self::Readable { .. } => Some("chmod go-r"),
+            Self::Owner { .. } => Some("chown -h root"),
+            _ => None,
         }
     }
 }
@@ -43,12 +77,24 @@ impl From<io::Error> for KeyFileError {
     }
 }
 
+impl From<Malformed> for KeyFileError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Content(malformed)
+    }
+}
+
+impl From<InvalidInput> for KeyFileError {
+    fn from(invalid: InvalidInput) -> Self {
+        Self::Secret(invalid)
+    }
+}
+
 impl core::error::Error for KeyFileError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Io(source) => Some(source),
             Self::Secret(invalid) | Self::Name(invalid) => Some(invalid),
-            Self::Exposed { .. } | Self::TooLarge | Self::NoKeys => None,
+            _ => None,
         }
     }
 }
@@ -57,18 +103,29 @@ impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(source) => source.fmt(f),
-            Self::Exposed { mode } => write!(
+            Self::Writable { mode, owner } => write!(
                 f,
-                "its group or others may read or write it (mode {mode:04o}); take their access \
-                 away with chmod 600, or load it with from_shared_file or from_shared_dir if the \
-                 platform mounts it this way"
+                "others than its owner (user {owner}) may write it (mode {mode:04o})"
+            ),
+            Self::Readable { mode, owner } => write!(
+                f,
+                "others than its owner (user {owner}) may read it (mode {mode:04o}); if the \
+                 platform mounts it this way, load it with from_shared_file or from_shared_dir"
+            ),
+            Self::Owner { owner, expected } => write!(
+                f,
+                "it belongs to user {owner}, but what is in this directory must belong to root or to \
+                 user {expected}, who owns the directory"
+            ),
+            Self::Changing => f.write_str(
+                "it kept changing while it was read; write a new file beside it and rename that",
             ),
             Self::TooLarge => f.write_str(
                 "it is larger than 65536 bytes, so it cannot be a secret; use a key file",
             ),
+            Self::Content(malformed) => malformed.fmt(f),
             Self::Secret(invalid) => invalid.fmt(f),
-            Self::Name(invalid) => write!(f, "its name must be a key id: {invalid}"),
-            Self::NoKeys => f.write_str("this directory has no key file; add one for each client"),
+            Self::Name(invalid) => write!(f, "its name before .key must be a key id: {invalid}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::message::{CHALLENGE_LEN, Challenge, NONCE_LEN, Response, VERDICT_LEN,
 use super::mode::Mode;
 use super::prologue::Prologue;
 use super::session::{Role, Session};
-use super::transcript::Transcript;
+use super::transcript::{Matched, Transcript};
 use super::{Progress, Receive, Sealed};
 use crate::buffer::Buffer;
 use crate::key::Key;
@@ -141,7 +141,8 @@ impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitVerdict
         let proof = Verdict::proof(verdict).ok_or(Error::Denied)?;
         let key = self.key.borrow();
         let secret = self.transcript.borrow().verify_server(key, proof);
-        let session = Session::new(*key.id(), secret.ok_or(Error::ServerNotAuthentic)?);
+        let secret = secret.ok_or(Error::ServerNotAuthentic)?;
+        let session = Session::new(*key.id(), secret, Matched::First);
         Ok(Progress::Done(M::establish(session, Role::Client)))
     }
 }

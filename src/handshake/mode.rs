@@ -14,6 +14,9 @@ pub trait Mode: Sealed + Copy + fmt::Debug + Send + Sync + 'static {
     /// The mode's number on the wire.
     const NUMBER: u8;
 
+    /// The verb of the drivers that uses the mode.
+    const VERB: &'static str;
+
     /// What a successful handshake yields.
     type Established: fmt::Debug + Send + 'static;
 
@@ -36,6 +39,7 @@ impl Sealed for Authenticate {}
 
 impl Mode for Authenticate {
     const NUMBER: u8 = 0;
+    const VERB: &'static str = "authenticate";
     type Established = Session;
 
     fn establish(session: Session, _: Role) -> Session {
@@ -51,6 +55,7 @@ impl Sealed for Protect {}
 
 impl Mode for Protect {
     const NUMBER: u8 = 1;
+    const VERB: &'static str = "protect";
     type Established = (Session, Records);
 
     fn establish(session: Session, role: Role) -> (Session, Records) {

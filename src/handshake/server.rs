@@ -144,8 +144,9 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
     /// Verifies the client's proof under the key for [`key_id`](Self::key_id), and returns F3, to
     /// be sent whatever the outcome is.
     ///
-    /// `None` says that there is no such key. The same work is then done under the dummy, and the
-    /// denial has the same 33 bytes. The id that `key` itself carries is not used.
+    /// `None` says that there is no such key. Every denial has the same 33 bytes and costs two
+    /// verifications, with the dummy in the place of a secret that there is not. So neither an unknown
+    /// key id nor a rotation under way shows. The id that `key` itself carries is not used.
     ///
     /// # Errors
     ///
@@ -154,8 +155,9 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
     pub fn verify(mut self, key: Option<&Key>) -> (Verdict, Result<M::Established, Error>) {
         let key_id = self.key_id;
         let Dummy(dummy) = self.dummy.borrow();
-        if let Some((tag, secret)) = self.transcript.borrow_mut().verify_client(key, dummy) {
-            let established = M::establish(Session::new(key_id, secret), Role::Server);
+        if let Some((tag, secret, matched)) = self.transcript.borrow_mut().verify_client(key, dummy)
+        {
+            let established = M::establish(Session::new(key_id, secret, matched), Role::Server);
             return (Verdict::accepted(&tag), Ok(established));
         }
         let refusal = match key {

@@ -1,6 +1,6 @@
 //! What a successful handshake yields.
 
-use super::transcript::SessionSecret;
+use super::transcript::{Matched, SessionSecret};
 use crate::invalid_input::InvalidInput;
 use crate::key::KeyId;
 use crate::mac::MacKey;
@@ -30,6 +30,7 @@ use crate::record::{Opener, Records, Sealer};
 pub struct Session {
     key_id: KeyId,
     secret: SessionSecret,
+    matched: Matched,
 }
 
 /// Which end of a handshake this is.
@@ -40,8 +41,12 @@ pub enum Role {
 }
 
 impl Session {
-    pub(super) fn new(key_id: KeyId, secret: SessionSecret) -> Self {
-        Self { key_id, secret }
+    pub(super) fn new(key_id: KeyId, secret: SessionSecret, matched: Matched) -> Self {
+        Self {
+            key_id,
+            secret,
+            matched,
+        }
     }
 
     /// Derives the two directions of mode 1: `Krc = Expand(X, "countersign/1 record client", 32)`
@@ -69,6 +74,14 @@ impl Session {
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
+    }
+
+    /// Returns which secret of the key id the client used. At a client it is always the first.
+    ///
+    /// Once no session of a key id is [`Matched::Accepted`] any more, the `accept:` secret can go.
+    #[must_use]
+    pub fn matched(&self) -> Matched {
+        self.matched
     }
 
     /// Fills `out` with key material that only the two ends of this session hold.
@@ -134,4 +147,4 @@ impl Session {
     }
 }
 
-opaque_debug!(Session { key_id });
+opaque_debug!(Session { key_id, matched });

@@ -15,7 +15,7 @@ use core::fmt;
 use super::message::{ACCEPTED, CHALLENGE_LEN, NONCE_LEN, RESPONSE_MAX_LEN, Response};
 use super::prologue::Prologue;
 use crate::buffer::{Buffer, StreamError};
-use crate::key::Key;
+use crate::key::{Derived, Key};
 use crate::mac::{Choice, MacKey, TAG_LEN, Tag};
 
 /// The bytes of one handshake, about 500. Its states hold it or borrow it.
@@ -79,33 +79,44 @@ impl Transcript {
     ) -> Result<Response, StreamError> {
         let mut response = Response::new(mode, key.id(), nonce)?;
         self.append(response.as_ref())?;
-        let tag = key.client().tag(self.0.as_slice()).disclose();
+        let tag = key.first().client.tag(self.0.as_slice()).disclose();
         response.append_tag(&tag)?;
         self.append(&tag)?;
         self.append(&[ACCEPTED])?;
         Ok(response)
     }
 
-    /// Verifies `Tc` at the end of the transcript. Then, and only then, makes
-    /// `Ts = H(Ks, P | F1 | F2 | "A")`, to be sent, and `X`.
+    /// Verifies `Tc` at the end of the transcript, under the first secret and then under the second.
+    /// Then, and only then, makes `Ts = H(Ks, P | F1 | F2 | "A")`, to be sent, and `X`.
     ///
-    /// Without a key, the same work is done under the dummy, for a result that is forced to be
-    /// false.
+    /// Every denial costs two verifications: the dummy stands in for a secret that there is not, and
+    /// its result is forced to be false.
     pub(super) fn verify_client(
         &mut self,
         key: Option<&Key>,
         dummy: &MacKey,
-    ) -> Option<([u8; TAG_LEN], SessionSecret)> {
+    ) -> Option<([u8; TAG_LEN], SessionSecret, Matched)> {
         let (covered, received) = self.0.as_slice().split_last_chunk()?;
-        let known = Choice::from(u8::from(key.is_some()));
-        let tag = key.map_or(dummy, Key::client).tag(covered);
-        let verified = bool::from(tag.matches(received) & known);
-        let key = key.filter(|_| verified)?;
+        let verified = |derived: Option<&Derived>| {
+            let known = Choice::from(u8::from(derived.is_some()));
+            let tag = derived
+                .map_or(dummy, |derived| &derived.client)
+                .tag(covered);
+            bool::from(tag.matches(received) & known)
+        };
+        let (first, accepted) = (key.map(Key::first), key.and_then(Key::accepted));
+        let (derived, matched) = if verified(first) {
+            (first?, Matched::First)
+        } else if verified(accepted) {
+            (accepted?, Matched::Accepted)
+        } else {
+            return None;
+        };
 
         self.append(&[ACCEPTED]).ok()?;
-        let accepted = self.0.as_slice();
-        let tag = key.server().tag(accepted).disclose();
-        Some((tag, SessionSecret(key.session().tag(accepted))))
+        let covered = self.0.as_slice();
+        let tag = derived.server.tag(covered).disclose();
+        Some((tag, SessionSecret(derived.session.tag(covered)), matched))
     }
 
     /// Verifies `Ts = H(Ks, P | F1 | F2 | "A")`. Then, and only then, makes `X`.
@@ -115,8 +126,8 @@ impl Transcript {
         received: &[u8; TAG_LEN],
     ) -> Option<SessionSecret> {
         let accepted = self.0.as_slice();
-        let verified = bool::from(key.server().tag(accepted).matches(received));
-        verified.then(|| SessionSecret(key.session().tag(accepted)))
+        let verified = bool::from(key.first().server.tag(accepted).matches(received));
+        verified.then(|| SessionSecret(key.first().session.tag(accepted)))
     }
 }
 
@@ -131,6 +142,15 @@ impl fmt::Debug for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Transcript({} bytes)", self.0.as_slice().len())
     }
+}
+
+/// Which secret of a key id a client used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Matched {
+    /// The first, or the only one.
+    First,
+    /// The second, which is accepted while the secret is rotated ([`Key::accepting`]).
+    Accepted,
 }
 
 /// `X = H(Kx, P | F1 | F2 | "A")`. Only this file makes it, behind a verified proof: where there is

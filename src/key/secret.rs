@@ -40,7 +40,7 @@ impl Secret {
         Ok(Self::from_bytes(&bytes))
     }
 
-    pub(super) fn from_bytes(bytes: &[u8; 32]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
         let mut digits = Zeroizing::new([0; 64]);
         let (pairs, _) = digits.as_chunks_mut();
         for (pair, byte) in pairs.iter_mut().zip(bytes) {

@@ -8,58 +8,117 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::file::{self, Readers};
+use super::permissions::{Rule, check_writers, owner};
 use crate::error::{Error, KeyFileError};
-use crate::key::Key;
+use crate::key::{Key, KeyId};
 
 /// How often a directory is read whose files are replaced meanwhile.
 const ATTEMPTS: usize = 4;
 
-/// Loads the keys in the files of a directory, each under the name of its file.
-pub(super) fn load(directory: &Path, readers: Readers) -> Result<Vec<Arc<Key>>, Error> {
-    let failed = |error| Error::key_file(directory, error);
+/// What the name of a key file ends with. What stands before it is the key id.
+const SUFFIX: &[u8] = b".key";
+
+/// What a directory has: a key or an error for each key id, and the files whose names are no key ids.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub(super) keys: Vec<(KeyId, Result<Arc<Key>, Error>)>,
+    pub(super) unnamed: Vec<Error>,
+}
+
+/// Loads the key files of a directory.
+///
+/// The error is about the directory itself, which then says nothing about any key.
+pub(super) fn load(directory: &Path, readers: Readers) -> Result<Loaded, Error> {
+    let failed = |error: KeyFileError| Error::key_file(directory, error);
     let mut files = resolve(directory).map_err(failed)?;
     for _ in 0..ATTEMPTS {
-        let keys = read(directory, &files, readers);
+        let loaded = read(&files, readers);
         // A version that was replaced may have been removed while it was read, file by file.
         let now = resolve(directory).map_err(failed)?;
-        if now == files {
-            return keys;
+        if now.path == files.path {
+            return loaded.map_err(|error| failed(error.into()));
         }
         files = now;
     }
-    Err(failed(io::Error::other("it is replaced again and again")))
+    Err(failed(KeyFileError::Changing))
 }
 
-fn read(directory: &Path, files: &Path, readers: Readers) -> Result<Vec<Arc<Key>>, Error> {
-    let failed = |error: io::Error| Error::key_file(directory, error);
-    let mut keys = Vec::new();
-    for entry in fs::read_dir(files).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let id = bytes(&name);
-        if id.starts_with(b".") {
-            continue;
-        }
-        let path = entry.path();
-        let key = file::load(&path, readers)?;
-        let key = key.with_id(id);
-        let key = key.map_err(|invalid| Error::key_file(&path, KeyFileError::Name(invalid)))?;
-        keys.push(Arc::new(key));
-    }
-    if keys.is_empty() {
-        return Err(Error::key_file(directory, KeyFileError::NoKeys));
-    }
-    Ok(keys)
+/// Where the files are.
+struct Files {
+    path: PathBuf,
+    owner: u32,
 }
 
 /// Returns where the files are: behind `..data` in a mounted Kubernetes secret, whose files are
 /// links through it. The link is followed here and not for each file, so that all files come from
 /// one version of the secret.
-fn resolve(directory: &Path) -> io::Result<PathBuf> {
-    match fs::canonicalize(directory.join("..data")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::canonicalize(directory),
-        resolved => resolved,
+fn resolve(directory: &Path) -> Result<Files, KeyFileError> {
+    let mount = fs::metadata(directory)?;
+    let data = directory.join("..data");
+    let path = match fs::symlink_metadata(&data) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::canonicalize(directory)?,
+        Err(error) => return Err(error.into()),
+        // Where anybody may write the mount, the link shows by its owner who made it.
+        Ok(link) => {
+            let rule = Rule {
+                readers: Readers::OwnerOnly,
+                directory: Some(owner(&mount)),
+            };
+            rule.check_owner(&link)?;
+            let path = fs::canonicalize(&data)?;
+            rule.check_owner(&fs::metadata(&path)?)?;
+            path
+        }
+    };
+    let metadata = fs::metadata(&path)?;
+    check_writers(&metadata)?;
+    Ok(Files {
+        path,
+        owner: owner(&metadata),
+    })
+}
+
+fn read(files: &Files, readers: Readers) -> io::Result<Loaded> {
+    let rule = Rule {
+        readers,
+        directory: Some(files.owner),
+    };
+    let mut loaded = Loaded::default();
+    for entry in fs::read_dir(&files.path)? {
+        let name = entry?.file_name();
+        let Some(id) = bytes(&name).strip_suffix(SUFFIX) else {
+            continue;
+        };
+        if bytes(&name).starts_with(b".") {
+            continue;
+        }
+        let path = files.path.join(&name);
+        match KeyId::new(id) {
+            Err(invalid) => {
+                let error = Error::key_file(&path, KeyFileError::Name(invalid));
+                loaded.unnamed.push(error);
+            }
+            Ok(id) => match load_file(&path, rule, id) {
+                // A file that was removed since the directory was read.
+                Err(_) if is_gone(&path) => {}
+                key => loaded.keys.push((id, key.map(Arc::new))),
+            },
+        }
     }
+    Ok(loaded)
+}
+
+fn load_file(path: &Path, rule: Rule, id: KeyId) -> Result<Key, Error> {
+    let links = rule.check_links(path);
+    links.map_err(|error| Error::key_file(path, error))?;
+    let key = file::load(path, rule)?;
+    key.with_id(id)
+        .map_err(|invalid| Error::key_file(path, KeyFileError::Name(invalid)))
+}
+
+/// Returns whether there is no such entry. A link that leads nowhere is an entry.
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(unix)]

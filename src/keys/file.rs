@@ -1,29 +1,42 @@
 //! Secrets from files.
 
-use std::fs::{File, Metadata};
+use core::time::Duration;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
+use std::thread;
+use std::time::SystemTime;
 use std::vec::Vec;
 
 use zeroize::Zeroizing;
 
+use super::content::parse;
+use super::permissions::Rule;
 use crate::error::{Error, KeyFileError};
 use crate::key::Key;
 
 impl Key {
-    /// Loads a key from a file that only its owner can read.
+    /// Loads a key from a file.
     ///
-    /// The content of the file without its trailing LF or CRLF is the secret. Nothing else is
-    /// trimmed and nothing is decoded: write hexadecimal text, as
-    /// [`generate_secret`](crate::generate_secret) returns it. A raw binary secret that happens to
-    /// end in 0x0A would lose that byte. The key id is empty until [`with_id`](Self::with_id) sets
-    /// it.
+    /// The file is one line of visible ASCII (0x21 to 0x7E), the secret; write hexadecimal text, as
+    /// [`generate_secret`](crate::generate_secret) returns it. While the secret is rotated there is a
+    /// second line, `accept:` and another secret, which a server accepts too
+    /// ([`Key::accepting`]). Lines end with LF or CRLF, the last one optionally. Nothing else is
+    /// trimmed and nothing is decoded. The key id is empty until [`with_id`](Self::with_id) sets it;
+    /// it is never inferred from the path.
+    ///
+    /// On Unix, nobody but its owner may write the file. Others may not read it, and its group only
+    /// if root owns it, as systemd and Kubernetes (`fsGroup`) provide credentials. Its owner and its
+    /// directory are not checked. On other systems nothing is checked.
+    ///
+    /// A file that changes while it is read is read again. To replace one, write the new file beside
+    /// it and rename it: a file that was written half and left so cannot be recognised.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::KeyFile`] if the file cannot be read, if its secret is refused by
-    /// [`Key::new`], if it is larger than 65,536 bytes, or, on Unix, if its group or others may read
-    /// or write it, by the mode of the opened file.
+    /// Returns [`Error::KeyFile`] if the file cannot be read, is no regular file, breaks one of these
+    /// rules, has more than 65,536 bytes, or has a secret that [`Key::new`] refuses. It never blocks
+    /// on a FIFO or a device.
     ///
     /// ```
     /// # use std::{fs, io::Write};
@@ -42,29 +55,28 @@ impl Key {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        load(path.as_ref(), Readers::OwnerOnly)
+        load(path.as_ref(), Rule::file(Readers::OwnerOnly))
     }
 
-    /// Loads a key from a file whose mode is not checked.
+    /// Like [`from_file`](Self::from_file), for a file that anybody may read.
     ///
     /// For secrets that a platform mounts with mode 0444 or 0644 where only this program can see
-    /// them. Everything else is as at [`from_file`](Self::from_file).
+    /// them. Nobody but its owner may write the file all the same.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`from_file`](Self::from_file), except errors about the file mode.
+    /// Returns the errors of [`from_file`](Self::from_file), except [`KeyFileError::Readable`].
     pub fn from_shared_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        load(path.as_ref(), Readers::Anybody)
+        load(path.as_ref(), Rule::file(Readers::Anybody))
     }
 }
 
-/// Reads the secret of a compatibility protocol from a file, by the rules of
-/// [`Key::from_file`](crate::Key::from_file) except those about its strength.
+/// Reads the secret of a compatibility protocol from a file: its content without a trailing LF or
+/// CRLF, which may be any bytes.
 ///
 /// # Errors
 ///
-/// Returns [`Error::KeyFile`] if the file cannot be read, if it is larger than 65,536 bytes, or, on
-/// Unix, if its group or others may read or write it.
+/// Returns the errors of [`Key::from_file`](crate::Key::from_file), except those about the content.
 ///
 /// ```no_run
 /// use countersign::compat::{self, cookbook};
@@ -78,32 +90,49 @@ pub fn secret_from_file(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Er
     secret(path.as_ref(), Readers::OwnerOnly)
 }
 
-/// Like [`secret_from_file`], for a file whose mode is not checked.
+/// Like [`secret_from_file`], for a file that anybody may read.
 ///
 /// # Errors
 ///
-/// Returns the errors of [`secret_from_file`], except errors about the file mode.
+/// Returns the errors of [`secret_from_file`], except [`KeyFileError::Readable`].
 pub fn secret_from_shared_file(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Error> {
     secret(path.as_ref(), Readers::Anybody)
 }
 
-/// Who may have access to a key file besides its owner.
+/// Who may read a key file besides its owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readers {
     OwnerOnly,
     Anybody,
 }
 
-const MAX_LEN: usize = 65_536;
+const MAX_LEN: u64 = 65_536;
 
-pub(super) fn load(path: &Path, readers: Readers) -> Result<Key, Error> {
-    let secret = secret(path, readers)?;
-    Key::new(&*secret).map_err(|invalid| Error::key_file(path, KeyFileError::Secret(invalid)))
+/// How often a file is read that changes meanwhile.
+const ATTEMPTS: usize = 50;
+
+/// A file that changed less than this ago is read again. Timestamps have the granularity of a kernel
+/// tick, at most 10 ms, so a writer that is still at work can leave them as they were.
+const AT_REST: Duration = Duration::from_millis(20);
+
+pub(super) fn load(path: &Path, rule: Rule) -> Result<Key, Error> {
+    key(path, rule).map_err(|error| Error::key_file(path, error))
 }
 
-/// Reads a key file without its trailing LF or CRLF.
+fn key(path: &Path, rule: Rule) -> Result<Key, KeyFileError> {
+    let file = read(path, rule)?;
+    let content = parse(&file)?;
+    let key = Key::new(content.first)?;
+    match content.accept {
+        Some(other) => Ok(key.accepting(other)?),
+        None => Ok(key),
+    }
+}
+
+/// Reads a file without its trailing LF or CRLF.
 fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut content = read(path, readers).map_err(|error| Error::key_file(path, error))?;
+    let file = read(path, Rule::file(readers));
+    let mut content = file.map_err(|error| Error::key_file(path, error))?;
     let len = match content.as_slice() {
         [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret.len(),
         all => all.len(),
@@ -112,39 +141,112 @@ fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(content)
 }
 
-fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            thread::sleep(AT_REST / 4);
+        }
+        let file = open(path)?;
+        let before = file.metadata()?;
+        regular(&before)?;
+        rule.check(&before)?;
+        if before.len() > MAX_LEN {
+            return Err(KeyFileError::TooLarge);
+        }
+        let content = read_whole(&file)?;
+        let after = file.metadata()?;
+        if state(&before) == state(&after)
+            && content.len() as u64 == after.len()
+            && at_rest(&after)?
+        {
+            return Ok(content);
+        }
     }
-    check_mode(&metadata, readers)?;
+    Err(KeyFileError::Changing)
+}
 
+/// Opens a regular file. A FIFO would make `open` wait for a writer, and a device may do anything
+/// when it is opened, so the file is checked before. It is checked again once it is open, because it
+/// may have been replaced; meanwhile `O_NONBLOCK` keeps a FIFO from waiting.
+fn open(path: &Path) -> io::Result<File> {
+    regular(&fs::metadata(path)?)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, O_NONBLOCK);
+    options.open(path)
+}
+
+/// `<fcntl.h>`: the standard library has no name for it. Where the value is not known, opening a file
+/// that is replaced by a FIFO at this moment waits for a writer.
+#[cfg(unix)]
+const O_NONBLOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
+        0o200
+    } else if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
+        0x4000
+    } else {
+        0o4000
+    }
+} else if cfg!(any(target_os = "solaris", target_os = "illumos")) {
+    0x80
+} else if cfg!(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+)) {
+    0x4
+} else {
+    0
+};
+
+fn regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let kind = if metadata.is_dir() {
+        "it is a directory"
+    } else {
+        "it is no regular file, but a FIFO, a socket or a device"
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, kind))
+}
+
+fn read_whole(file: &File) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     // A buffer that grows leaves copies behind that nothing wipes. This one has room for the largest
     // file and some to spare, in which the end is noticed.
-    let mut buffer = Zeroizing::new(Vec::with_capacity(MAX_LEN + 64));
+    let mut buffer = Zeroizing::new(Vec::with_capacity(65_536 + 64));
     let room = buffer.capacity();
-    file.take(MAX_LEN as u64 + 1).read_to_end(&mut buffer)?;
+    file.take(MAX_LEN + 1).read_to_end(&mut buffer)?;
     debug_assert!(buffer.capacity() == room, "the buffer has grown");
-    if buffer.len() > MAX_LEN {
+    if buffer.len() as u64 > MAX_LEN {
         return Err(KeyFileError::TooLarge);
     }
     Ok(buffer)
 }
 
-/// Checks the opened file, because the path may lead to another one by now.
+/// What changes with a file's content.
 #[cfg(unix)]
-fn check_mode(metadata: &Metadata, readers: Readers) -> Result<(), KeyFileError> {
+fn state(metadata: &Metadata) -> impl PartialEq + use<> {
     use std::os::unix::fs::MetadataExt;
 
-    let mode = metadata.mode() & 0o7777;
-    if readers == Readers::OwnerOnly && mode & 0o066 != 0 {
-        return Err(KeyFileError::Exposed { mode });
-    }
-    Ok(())
+    let file = (metadata.dev(), metadata.ino(), metadata.len());
+    let modified = (metadata.mtime(), metadata.mtime_nsec());
+    (file, modified, (metadata.ctime(), metadata.ctime_nsec()))
 }
 
 #[cfg(not(unix))]
-fn check_mode(_: &Metadata, _: Readers) -> Result<(), KeyFileError> {
-    Ok(())
+fn state(metadata: &Metadata) -> impl PartialEq + use<> {
+    (metadata.len(), metadata.modified().ok())
+}
+
+fn at_rest(metadata: &Metadata) -> io::Result<bool> {
+    // A file from the future says nothing about when it was written.
+    let age = match SystemTime::now().duration_since(metadata.modified()?) {
+        Ok(age) => age,
+        Err(ahead) => ahead.duration(),
+    };
+    Ok(age >= AT_REST)
 }

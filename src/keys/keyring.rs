@@ -4,11 +4,13 @@ use core::fmt;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::vec::Vec;
 
+use super::directory::{self, Loaded};
 use super::file::Readers;
-use super::{KeyLookup, directory};
+use super::{KeyLookup, Reloaded};
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
 use crate::key::{Key, KeyId};
@@ -18,9 +20,8 @@ use crate::key::{Key, KeyId};
 /// A `Keyring` is a handle: its clones are the same ring, and every change takes `&self`. A server
 /// sees a change at its next handshake. Existing sessions are not affected.
 ///
-/// Each id has one secret. **To rotate**, give the new key its own id, such as `worker-7.2026-12`
-/// beside `worker-7.2026-11`: add the new key to every server, move the clients, then remove the
-/// old key. No connection is refused meanwhile. If two ids share a secret, its holder can use
+/// Each id has one secret, and a second one while it is rotated ([`Key::accepting`]), so an id is a
+/// stable name by which an application can authorise. If two ids share a secret, its holder can use
 /// either id.
 ///
 /// [`find`](KeyLookup::find) checks revoked ids first, then keys by their id, then masters. Deriving
@@ -28,14 +29,12 @@ use crate::key::{Key, KeyId};
 /// a stranger who measures the time can tell which ids a master answers for.
 ///
 /// ```
-/// use countersign::{Key, KeyLookup, Keyring, Server, generate_secret};
+/// use countersign::{Key, Keyring, Server, generate_secret};
 ///
 /// let ring = Keyring::new();
 /// let server = Server::new(ring.clone());
-/// ring.insert(Key::new(generate_secret()?)?.with_id("worker-7.2026-11")?);
-/// ring.insert(Key::new(generate_secret()?)?.with_id("worker-7.2026-12")?);
-/// ring.remove("worker-7.2026-11");
-/// assert!(ring.find(b"worker-7.2026-11").is_none());
+/// ring.insert(Key::new(generate_secret()?)?.with_id("worker-7")?);
+/// assert!(ring.contains("worker-7"));
 /// # Ok::<(), countersign::Error>(())
 /// ```
 #[derive(Clone, Default)]
@@ -54,9 +53,8 @@ struct Shared {
 struct Source {
     path: PathBuf,
     readers: Readers,
-    /// Held while the directory is read and until its keys are in place, so that a reload never
-    /// replaces the keys of a later one.
-    reloading: Mutex<()>,
+    /// Counts the loads that began.
+    begun: AtomicU64,
 }
 
 #[derive(Clone, Default)]
@@ -66,6 +64,8 @@ struct Ring {
     /// By id prefix, the longest first.
     masters: Vec<(KeyId, Arc<Key>)>,
     revoked: HashSet<KeyId>,
+    /// Which load the keys came from. A load that began earlier must not replace them.
+    load: u64,
 }
 
 impl Keyring {
@@ -75,17 +75,24 @@ impl Keyring {
         Self::default()
     }
 
-    /// Loads the keys in the files of a directory, each under the name of its file.
+    /// Loads the key files of a directory: `<key id>.key` for each client.
     ///
-    /// The whole file name is the key id, of 1 to 64 bytes. Hidden files, whose names begin with a
-    /// dot, are skipped. Each file is read by the rules of [`Key::from_file`]. If the directory has
-    /// an entry `..data`, as a mounted Kubernetes secret does, the files are read from the directory
-    /// that it links to, so a load never mixes two versions of the secret.
+    /// Nothing else in the directory is read, and neither are hidden files. A key id has 1 to 64
+    /// bytes; ids with a slash cannot be files. Each file is read by the rules of
+    /// [`Key::from_file`], and symbolic links to regular files are followed. An empty directory means
+    /// that nobody is accepted.
+    ///
+    /// The directory is the list of who is accepted. So on Unix nobody but its owner may write it,
+    /// and each file, and each link on the way to it, must belong to root or to the owner of the
+    /// directory. If the directory has a link `..data`, as a mounted Kubernetes secret does, this
+    /// rule is about the directory that it leads to, and the files are read from there, so that a
+    /// load never mixes two versions of the secret. systemd places the files of
+    /// `LoadCredential=keys:/etc/billing/keys` in one directory as `keys_<file name>`: give the
+    /// program the original directory, or one credential for each file.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::KeyFile`] with the path of the directory or file at fault: it cannot be
-    /// read, it is no key file, its name cannot be a key id, or the directory has no key file.
+    /// Returns [`Error::KeyFile`] with the path of the directory or of the first file at fault.
     ///
     /// ```no_run
     /// # use countersign::{Keyring, Server};
@@ -96,44 +103,64 @@ impl Keyring {
         Self::load(path.as_ref(), Readers::OwnerOnly)
     }
 
-    /// Like [`from_dir`](Self::from_dir), for files whose mode is not checked.
+    /// Like [`from_dir`](Self::from_dir), for files that anybody may read.
     ///
     /// For secrets that a platform mounts with mode 0444 or 0644 where only this program can see
-    /// them, as Kubernetes does by default.
+    /// them, as Kubernetes does by default. The rules about writers and owners stay.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`from_dir`](Self::from_dir), except errors about the file mode.
+    /// Returns the errors of [`from_dir`](Self::from_dir), except [`KeyFileError::Readable`](crate::KeyFileError::Readable).
     pub fn from_shared_dir(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::load(path.as_ref(), Readers::Anybody)
     }
 
-    /// Reads the directory of [`from_dir`](Self::from_dir) again.
+    /// Reads the directory of [`from_dir`](Self::from_dir) again, and returns what changed.
     ///
-    /// All keys of the ring are replaced by those in the directory. Masters and revoked ids stay.
-    /// Nothing watches the directory: call this on a timer, on a signal, or when the program learns
-    /// that its keys have changed.
+    /// A key whose file is gone is no longer accepted, whatever else is wrong. A file that is at fault
+    /// keeps the former key of its own id, if there was one, and is reported. Masters and revoked ids
+    /// stay. Nothing watches the directory: call this on a timer, on a signal, or when the program
+    /// learns that its keys have changed.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`from_dir`](Self::from_dir), and [`Error::NoDirectory`] for a ring
-    /// that was not loaded from a directory. The ring is then unchanged.
+    /// Returns [`Error::KeyFile`] if the directory itself cannot be read or is refused, and
+    /// [`Error::NoDirectory`] for a ring that was not loaded from a directory. The ring is then
+    /// unchanged.
     ///
     /// ```no_run
     /// # use countersign::Keyring;
     /// # let ring = Keyring::from_dir("/etc/billing/keys")?;
-    /// if let Err(error) = ring.reload() {
-    ///     eprintln!("the old keys stay: {error}");
+    /// match ring.reload() {
+    ///     Ok(reloaded) => println!("{reloaded}"),
+    ///     Err(error) => eprintln!("all keys stay: {error}"),
     /// }
     /// # Ok::<(), countersign::Error>(())
     /// ```
-    pub fn reload(&self) -> Result<(), Error> {
+    pub fn reload(&self) -> Result<Reloaded, Error> {
         let source = self.shared.source.as_ref();
         let source = source.ok_or(Error::NoDirectory)?;
-        let _alone = (source.reloading.lock()).unwrap_or_else(PoisonError::into_inner);
-        let keys = directory::load(&source.path, source.readers)?;
-        self.change(|ring| ring.keys = by_id(keys));
-        Ok(())
+        let load = source.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        // No lock is held here: a file system may take its time.
+        let loaded = directory::load(&source.path, source.readers)?;
+        Ok(self.change(|ring| ring.install(load, loaded)))
+    }
+
+    /// Returns the ids of all keys that are accepted, in order. Children of masters are not listed.
+    #[must_use]
+    pub fn ids(&self) -> Vec<KeyId> {
+        let ring = self.read();
+        let ids = ring.keys.keys().filter(|id| !ring.revoked.contains(*id));
+        let mut ids: Vec<_> = ids.copied().collect();
+        ids.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        ids
+    }
+
+    /// Returns whether a key with this id is accepted. Children of masters do not count.
+    #[must_use]
+    pub fn contains(&self, id: impl AsRef<[u8]>) -> bool {
+        let (id, ring) = (id.as_ref(), self.read());
+        ring.keys.contains_key(id) && !ring.revoked.contains(id)
     }
 
     /// Adds a key under its own id, and replaces the key that had this id.
@@ -152,9 +179,9 @@ impl Keyring {
     /// Adds a master: for every id that begins with `prefix`, the ring derives the child of
     /// `master` ([`Key::child_secret`]) and stores none.
     ///
-    /// The longest matching prefix wins, so masters rotate as keys do: `worker.2026-12.` beside
-    /// `worker.2026-11.`. The empty prefix matches every id, but the empty id has no child. A master
-    /// replaces the one with the same prefix. The key id of `master` itself is not used.
+    /// The longest matching prefix wins. The empty prefix matches every id, but the empty id has no
+    /// child. A master replaces the one with the same prefix, and rotates as keys do: the children of
+    /// both its secrets are accepted. The key id of `master` itself is not used.
     ///
     /// # Errors
     ///
@@ -214,8 +241,16 @@ impl Keyring {
     }
 
     fn load(path: &Path, readers: Readers) -> Result<Self, Error> {
+        let mut keys = HashMap::new();
+        let loaded = directory::load(path, readers)?;
+        if let Some(error) = loaded.unnamed.into_iter().next() {
+            return Err(error);
+        }
+        for (id, key) in loaded.keys {
+            keys.insert(id, key?);
+        }
         let ring = Ring {
-            keys: by_id(directory::load(path, readers)?),
+            keys,
             ..Ring::default()
         };
         Ok(Self {
@@ -224,7 +259,7 @@ impl Keyring {
                 source: Some(Source {
                     path: path.into(),
                     readers,
-                    reloading: Mutex::new(()),
+                    begun: AtomicU64::new(0),
                 }),
             }),
         })
@@ -253,9 +288,42 @@ impl KeyLookup for Keyring {
         }
         let (_, master) =
             (ring.masters.iter()).find(|(prefix, _)| id.starts_with(prefix.as_bytes()))?;
-        let secret = master.child_secret(id).ok()?;
-        let child = Key::new(secret).and_then(|child| child.with_id(id));
+        let child = KeyId::new(id).and_then(|id| master.child(id));
         child.ok().map(Cow::Owned)
+    }
+}
+
+impl Ring {
+    /// Replaces all keys by those of a load, and reports what changed.
+    fn install(&mut self, load: u64, loaded: Loaded) -> Reloaded {
+        let mut reloaded = Reloaded::default();
+        if load < self.load {
+            return reloaded;
+        }
+        self.load = load;
+        let mut keys = HashMap::new();
+        for (id, key) in loaded.keys {
+            let former = self.keys.remove(id.as_bytes());
+            match (key, former) {
+                (Ok(key), former) => {
+                    match former {
+                        None => reloaded.added.push(id),
+                        Some(former) if former.has_secrets_of(&key) => {}
+                        Some(_) => reloaded.changed.push(id),
+                    }
+                    keys.insert(id, key);
+                }
+                (Err(error), Some(former)) => {
+                    keys.insert(id, former);
+                    reloaded.kept.push((id, error));
+                }
+                (Err(error), None) => reloaded.refused.push(error),
+            }
+        }
+        reloaded.removed.extend(self.keys.keys());
+        reloaded.refused.extend(loaded.unnamed);
+        self.keys = keys;
+        reloaded
     }
 }
 
@@ -269,8 +337,4 @@ impl fmt::Debug for Keyring {
             .field("revoked", &ring.revoked.len())
             .finish()
     }
-}
-
-fn by_id(keys: Vec<Arc<Key>>) -> HashMap<KeyId, Arc<Key>> {
-    keys.into_iter().map(|key| (*key.id(), key)).collect()
 }

@@ -4,8 +4,11 @@ use core::fmt;
 use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::vec::Vec;
 
 use crate::error::Error;
+use crate::handshake::Matched;
 use crate::key::KeyId;
 
 /// What happened to one connection. `Display` makes a log line of it.
@@ -17,7 +20,7 @@ use crate::key::KeyId;
 /// # use countersign::{Error, Event, Outcome};
 /// fn log(event: &Event) {
 ///     match &event.outcome {
-///         Outcome::Accepted(_) => println!("{event}"),
+///         Outcome::Accepted { .. } => println!("{event}"),
 ///         // Port scans and health checks connect and close.
 ///         Outcome::Refused(Error::Closed(_)) => {}
 ///         _ => eprintln!("{event}"),
@@ -33,14 +36,33 @@ pub struct Event {
     pub outcome: Outcome,
     /// The time from the connection to this outcome.
     pub duration: Duration,
+    /// What the server of this listener is.
+    pub server: Arc<Identity>,
+}
+
+/// What a server is, for comparison with what its clients asked for.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The verb: `authenticate` or `protect`.
+    pub verb: &'static str,
+    /// The name of its service.
+    pub service: Vec<u8>,
+    /// Whether it has a channel binding.
+    pub bound: bool,
 }
 
 /// How a connection to a listener ended.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Outcome {
-    /// The client with this key id was authenticated.
-    Accepted(KeyId),
+    /// A client was authenticated.
+    Accepted {
+        /// Its key id.
+        key_id: KeyId,
+        /// Which secret of the key id it used.
+        matched: Matched,
+    },
     /// The handshake failed.
     Refused(Error),
     /// Too many handshakes were pending, and a new connection evicted this one.
@@ -57,14 +79,36 @@ impl fmt::Display for Event {
         if let Some(peer) = self.peer {
             write!(f, "{peer} ")?;
         }
-        self.outcome.fmt(f)
+        self.outcome.fmt(f)?;
+        match self.outcome {
+            Outcome::Refused(_) => write!(f, "; this server: {}", self.server),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let service = self.service.escape_ascii();
+        let binding = if self.bound { "a" } else { "no" };
+        write!(
+            f,
+            "{}, service \"{service}\", {binding} channel binding",
+            self.verb
+        )
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Accepted(key_id) => write!(f, "accepted, key id \"{key_id}\""),
+            Self::Accepted { key_id, matched } => {
+                write!(f, "accepted, key id \"{key_id}\"")?;
+                match matched {
+                    Matched::First => Ok(()),
+                    Matched::Accepted => f.write_str(" by its accept: secret"),
+                }
+            }
             Self::Refused(error) => write!(f, "refused: {error}"),
             Self::Evicted => f.write_str(
                 "evicted: too many handshakes were pending; raise max_pending if the clients are \

@@ -3,8 +3,7 @@
 use core::time::Duration;
 use std::boxed::Box;
 
-use super::{Event, Outcome};
-use std::net::SocketAddr;
+use super::Event;
 
 /// How a [`Listener`](crate::Listener) listens.
 ///
@@ -16,7 +15,7 @@ use std::net::SocketAddr;
 ///     .deadline(Duration::from_secs(5))
 ///     .max_pending(1024)
 ///     .on_event(|event| match &event.outcome {
-///         Outcome::Accepted(key_id) => println!("{key_id} after {:?}", event.duration),
+///         Outcome::Accepted { key_id, .. } => println!("{key_id} after {:?}", event.duration),
 ///         _ => println!("{event}"),
 ///     });
 /// ```
@@ -24,8 +23,10 @@ pub struct ListenerOptions {
     pub(crate) deadline: Duration,
     pub(crate) max_pending: usize,
     pub(crate) max_ready: usize,
-    hook: Box<dyn Fn(&Event) + Send + Sync>,
+    pub(super) hook: Hook,
 }
+
+pub(super) type Hook = Box<dyn Fn(&Event) + Send + Sync>;
 
 impl ListenerOptions {
     /// Starts with the defaults: 10 seconds for each handshake, at most 128 pending handshakes and
@@ -80,14 +81,6 @@ impl ListenerOptions {
             hook: Box::new(hook),
             ..self
         }
-    }
-
-    pub(crate) fn report(&self, peer: Option<SocketAddr>, duration: Duration, outcome: Outcome) {
-        (self.hook)(&Event {
-            peer,
-            outcome,
-            duration,
-        });
     }
 }
 

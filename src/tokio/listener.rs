@@ -3,6 +3,7 @@
 use core::fmt;
 use core::future::poll_fn;
 use core::pin::pin;
+use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,9 @@ use super::{Protected, Server, Socket, Timeout};
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 use crate::keys::KeyLookup;
 use crate::listener::admission::{Admission, Taken, Ticket};
-use crate::listener::{ListenerOptions, Outcome, PAUSE, apart, constructors, is_final, stopped};
+use crate::listener::{
+    ListenerOptions, Outcome, PAUSE, Reporter, apart, constructors, is_final, stopped,
+};
 
 /// [`countersign::Listener`](crate::Listener) over tokio: accepts connections and returns those that
 /// have authenticated.
@@ -115,7 +118,8 @@ impl<T: Send + 'static> Listener<T> {
             }),
             arrived: Notify::new(),
             room: Notify::new(),
-            options,
+            deadline: options.deadline,
+            reporter: Reporter::new::<M>(options, &server.prologue),
         });
         let acceptor = Acceptor {
             shared: Arc::clone(&shared),
@@ -157,7 +161,8 @@ struct Shared<T> {
     arrived: Notify,
     /// There is room for another connection.
     room: Notify,
-    options: ListenerOptions,
+    deadline: Duration,
+    reporter: Reporter,
 }
 
 struct State<T> {
@@ -183,7 +188,10 @@ impl<T> Shared<T> {
         if let Some(task) = &pending.task {
             task.abort();
         }
-        apart(|| (self.options).report(pending.peer, pending.began.elapsed(), outcome));
+        apart(|| {
+            self.reporter
+                .report(pending.peer, pending.began.elapsed(), outcome);
+        });
     }
 
     /// Waits until another stream may become ready.
@@ -228,7 +236,7 @@ where
                 }
                 Err(error) => {
                     let failed = Outcome::Failed(error);
-                    apart(|| shared.options.report(None, began.elapsed(), failed));
+                    apart(|| shared.reporter.report(None, began.elapsed(), failed));
                     sleep(PAUSE).await;
                 }
             }
@@ -301,20 +309,22 @@ impl<T> Handshake<T> {
         K: KeyLookup,
         M: Mode,
     {
-        let options = &self.shared.options;
-        let timeout = Timeout::after(options.deadline.saturating_sub(began.elapsed()));
+        let timeout = Timeout::after(self.shared.deadline.saturating_sub(began.elapsed()));
         let result = server.run(&mut stream, mode, timeout).await;
         if !self.shared.lock().admission.settle(self.ticket) {
             return;
         }
         match result {
             Ok(established) => {
-                let key_id = *M::session(&established).key_id();
-                options.report(peer, began.elapsed(), Outcome::Accepted(key_id));
+                let session = M::session(&established);
+                (self.shared.reporter).accepted(peer, began.elapsed(), session);
                 let stream = yields(stream, established);
                 self.shared.lock().admission.deliver(stream);
             }
-            Err(error) => options.report(peer, began.elapsed(), Outcome::Refused(error)),
+            Err(error) => {
+                let refused = Outcome::Refused(error);
+                self.shared.reporter.report(peer, began.elapsed(), refused);
+            }
         }
     }
 }

@@ -1,0 +1,157 @@
+//! Who may read, write and own key files.
+
+use std::fs::Metadata;
+use std::path::Path;
+
+use super::file::Readers;
+use crate::error::KeyFileError;
+
+/// What a key file must be like. On systems other than Unix nothing is checked.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    pub(super) readers: Readers,
+    /// The owner of the directory of keys, if there is one. A file in it, and each link to it, must
+    /// belong to this user or to root.
+    pub(super) directory: Option<u32>,
+}
+
+impl Rule {
+    /// The rule for a file that is no part of a directory of keys.
+    pub(super) fn file(readers: Readers) -> Self {
+        Self {
+            readers,
+            directory: None,
+        }
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::collections::VecDeque;
+    use std::ffi::OsString;
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::{Component, PathBuf};
+
+    use super::{KeyFileError, Metadata, Path, Readers, Rule};
+
+    const ROOT: u32 = 0;
+    /// As many links as Linux follows in a path.
+    const MAX_LINKS: usize = 40;
+
+    impl Rule {
+        /// Checks an opened file.
+        pub(in super::super) fn check(self, file: &Metadata) -> Result<(), KeyFileError> {
+            check_writers(file)?;
+            self.check_owner(file)?;
+            let (mode, owner) = (file.mode() & 0o7777, file.uid());
+            // A credential of systemd belongs to root, and shows the mask of its access list as the
+            // permissions of its group. So does a file of root with the group that Kubernetes sets.
+            let forbidden = if owner == ROOT { 0o004 } else { 0o044 };
+            if self.readers == Readers::OwnerOnly && mode & forbidden != 0 {
+                return Err(KeyFileError::Readable { mode, owner });
+            }
+            Ok(())
+        }
+
+        /// Checks each link on the way from an entry of the directory to its file.
+        pub(in super::super) fn check_links(self, entry: &Path) -> Result<(), KeyFileError> {
+            let (Some(directory), Some(name)) = (entry.parent(), entry.file_name()) else {
+                return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+            };
+            // `at` is never reached through a link, so that `..` can be taken literally.
+            let mut at = fs::canonicalize(directory)?;
+            let mut rest = VecDeque::from([OsString::from(name)]);
+            let mut links = 0;
+            while let Some(name) = rest.pop_front() {
+                if name == ".." {
+                    at.pop();
+                    continue;
+                }
+                let next = at.join(&name);
+                let metadata = fs::symlink_metadata(&next)?;
+                if !metadata.is_symlink() {
+                    at = next;
+                    continue;
+                }
+                self.check_owner(&metadata)?;
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(io::Error::other("too many links lead to it").into());
+                }
+                let target = fs::read_link(&next)?;
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                for part in target.components().rev() {
+                    if matches!(part, Component::Normal(_) | Component::ParentDir) {
+                        rest.push_front(OsString::from(part.as_os_str()));
+                    }
+                }
+            }
+            Ok(())
+        }
+
+        pub(in super::super) fn check_owner(self, metadata: &Metadata) -> Result<(), KeyFileError> {
+            let owner = metadata.uid();
+            match self.directory {
+                Some(expected) if owner != ROOT && owner != expected => {
+                    Err(KeyFileError::Owner { owner, expected })
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+
+    /// Checks that nobody but the owner may write a file or a directory.
+    pub(in super::super) fn check_writers(metadata: &Metadata) -> Result<(), KeyFileError> {
+        let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+        if mode & 0o022 != 0 {
+            return Err(KeyFileError::Writable { mode, owner });
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn owner(metadata: &Metadata) -> u32 {
+        metadata.uid()
+    }
+}
+
+#[cfg(not(unix))]
+mod other {
+    use super::{KeyFileError, Metadata, Path, Rule};
+
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the twin on Unix checks"
+    )]
+    impl Rule {
+        pub(in super::super) fn check(self, _: &Metadata) -> Result<(), KeyFileError> {
+            Ok(())
+        }
+
+        pub(in super::super) fn check_links(self, _: &Path) -> Result<(), KeyFileError> {
+            Ok(())
+        }
+
+        pub(in super::super) fn check_owner(self, _: &Metadata) -> Result<(), KeyFileError> {
+            Ok(())
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the twin on Unix checks")]
+    pub(in super::super) fn check_writers(_: &Metadata) -> Result<(), KeyFileError> {
+        Ok(())
+    }
+
+    pub(in super::super) fn owner(_: &Metadata) -> u32 {
+        0
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) use other::{check_writers, owner};
+#[cfg(unix)]
+pub(super) use unix::{check_writers, owner};
