@@ -141,28 +141,27 @@ impl Error {
     }
 
     fn kind(&self) -> io::ErrorKind {
+        use handshake::Error::{ClientNotAuthentic, NoRandomness, ServerNotAuthentic, Stream};
+        #[cfg(feature = "multiprocessing")]
+        use multiprocessing::Problem::{Rejected, WrongDigest};
+
         match self {
             Self::Io { source, .. } => source.kind(),
-            Self::Closed(_) | Self::Handshake(handshake::Error::Stream(StreamError::Ended)) => {
+            Self::Closed(_) | Self::Handshake(Stream(StreamError::Ended)) => {
                 io::ErrorKind::UnexpectedEof
             }
             Self::TimedOut(_) => io::ErrorKind::TimedOut,
-            Self::Handshake(handshake::Error::NoRandomness) => io::ErrorKind::Other,
+            Self::Handshake(NoRandomness) => io::ErrorKind::Other,
             Self::Denied(_)
             | Self::Cookbook(cookbook::Problem::WrongDigest)
             | Self::Handshake(
-                handshake::Error::Denied
-                | handshake::Error::ServerNotAuthentic
-                | handshake::Error::ClientNotAuthentic { .. },
+                handshake::Error::Denied | ServerNotAuthentic | ClientNotAuthentic { .. },
             ) => io::ErrorKind::PermissionDenied,
             #[cfg(feature = "multiprocessing")]
-            Self::Multiprocessing(
-                multiprocessing::Problem::Rejected | multiprocessing::Problem::WrongDigest,
-            ) => io::ErrorKind::PermissionDenied,
+            Self::Multiprocessing(Rejected | WrongDigest) => io::ErrorKind::PermissionDenied,
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(_) => io::ErrorKind::InvalidData,
-            Self::Handshake(handshake::Error::Incompatible(_) | handshake::Error::Stream(_))
-            | Self::Cookbook(_) => io::ErrorKind::InvalidData,
+            Self::Handshake(_) | Self::Cookbook(_) => io::ErrorKind::InvalidData,
             Self::InvalidInput(_) | Self::NoDirectory => io::ErrorKind::InvalidInput,
             Self::KeyFile { error, .. } => error.kind(),
         }

@@ -11,6 +11,91 @@ use std::panic::{self, AssertUnwindSafe};
 pub use self::event::{Event, Outcome};
 pub use self::options::ListenerOptions;
 
+/// Defines the constructors of a driver's `Listener`, whose `start` they call.
+macro_rules! constructors {
+    () => {
+        impl<S: Send + 'static> Listener<(S, Session)> {
+            /// Starts to accept connections in mode 0, with the default
+            /// [`ListenerOptions`](crate::ListenerOptions).
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if the thread or the task that accepts cannot be started.
+            pub fn new<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
+            where
+                L: Socket<Stream = S>,
+                K: KeyLookup + Send + Sync + 'static,
+            {
+                Self::with_options(socket, server, ListenerOptions::new())
+            }
+
+            /// Starts to accept connections in mode 0.
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`new`](Self::new).
+            pub fn with_options<L, K>(
+                socket: L,
+                server: Server<K>,
+                options: ListenerOptions,
+            ) -> io::Result<Self>
+            where
+                L: Socket<Stream = S>,
+                K: KeyLookup + Send + Sync + 'static,
+            {
+                let yields = |stream, session| (stream, session);
+                Self::start(socket, server, options, Authenticate, yields)
+            }
+        }
+
+        impl<S: Send + 'static> Listener<Protected<S>> {
+            /// Starts to accept connections in mode 1, with the default
+            /// [`ListenerOptions`](crate::ListenerOptions).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`new`](Self::new).
+            pub fn new_protected<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
+            where
+                L: Socket<Stream = S>,
+                K: KeyLookup + Send + Sync + 'static,
+            {
+                Self::protected_with_options(socket, server, ListenerOptions::new())
+            }
+
+            /// Starts to accept connections in mode 1.
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`new`](Self::new).
+            pub fn protected_with_options<L, K>(
+                socket: L,
+                server: Server<K>,
+                options: ListenerOptions,
+            ) -> io::Result<Self>
+            where
+                L: Socket<Stream = S>,
+                K: KeyLookup + Send + Sync + 'static,
+            {
+                let yields = |stream, (session, records)| Protected::new(stream, session, records);
+                Self::start(socket, server, options, Protect, yields)
+            }
+        }
+
+        /// The numbers of pending handshakes and of streams that wait.
+        impl<T> fmt::Debug for Listener<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let (pending, ready) = self.shared.lock().admission.counts();
+                f.debug_struct("Listener")
+                    .field("pending", &pending)
+                    .field("ready", &ready)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+pub(crate) use constructors;
+
 /// The pause after a failure to accept. If descriptors ran out, some will be free later, and trying
 /// again at once would spin.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ use super::{Protected, Server};
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 use crate::keys::KeyLookup;
 use crate::listener::admission::{Admission, Taken, Ticket};
-use crate::listener::{ListenerOptions, Outcome, PAUSE, apart, is_final, stopped};
+use crate::listener::{ListenerOptions, Outcome, PAUSE, apart, constructors, is_final, stopped};
 
 /// Accepts connections and returns those that have authenticated.
 ///
@@ -58,71 +58,7 @@ pub struct Listener<T> {
     socket: Mutex<Option<Arc<dyn Wake>>>,
 }
 
-impl<S: Send + 'static> Listener<(S, Session)> {
-    /// Starts to accept connections in mode 0, with the default [`ListenerOptions`].
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of starting a thread or of making the socket a blocking one.
-    pub fn new<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        Self::with_options(socket, server, ListenerOptions::new())
-    }
-
-    /// Starts to accept connections in mode 0.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`new`](Self::new).
-    pub fn with_options<L, K>(
-        socket: L,
-        server: Server<K>,
-        options: ListenerOptions,
-    ) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        let yields = |stream, session| (stream, session);
-        Self::start(socket, server, options, Authenticate, yields)
-    }
-}
-
-impl<S: Send + 'static> Listener<Protected<S>> {
-    /// Starts to accept connections in mode 1, with the default [`ListenerOptions`].
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`new`](Self::new).
-    pub fn new_protected<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        Self::protected_with_options(socket, server, ListenerOptions::new())
-    }
-
-    /// Starts to accept connections in mode 1.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`new`](Self::new).
-    pub fn protected_with_options<L, K>(
-        socket: L,
-        server: Server<K>,
-        options: ListenerOptions,
-    ) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        let yields = |stream, (session, records)| Protected::new(stream, session, records);
-        Self::start(socket, server, options, Protect, yields)
-    }
-}
+constructors!();
 
 impl<T> Listener<T> {
     /// Returns the next stream that has authenticated. The next byte read from it is application
@@ -409,14 +345,4 @@ fn wait_for<'g, T>(
 ) -> MutexGuard<'g, T> {
     let waited = condvar.wait_timeout(guard, timeout);
     waited.unwrap_or_else(PoisonError::into_inner).0
-}
-
-impl<T> fmt::Debug for Listener<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (pending, ready) = self.shared.lock().admission.counts();
-        f.debug_struct("Listener")
-            .field("pending", &pending)
-            .field("ready", &ready)
-            .finish_non_exhaustive()
-    }
 }

@@ -16,7 +16,7 @@ use super::{Protected, Server, Socket, Timeout};
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 use crate::keys::KeyLookup;
 use crate::listener::admission::{Admission, Taken, Ticket};
-use crate::listener::{ListenerOptions, Outcome, PAUSE, apart, is_final, stopped};
+use crate::listener::{ListenerOptions, Outcome, PAUSE, apart, constructors, is_final, stopped};
 
 /// [`countersign::Listener`](crate::Listener) over tokio: accepts connections and returns those that
 /// have authenticated.
@@ -53,73 +53,7 @@ pub struct Listener<T> {
     acceptor: AbortHandle,
 }
 
-impl<S: Send + 'static> Listener<(S, Session)> {
-    /// Starts to accept connections in mode 0, with the default
-    /// [`ListenerOptions`](crate::ListenerOptions).
-    ///
-    /// # Errors
-    ///
-    /// Returns an error outside a tokio runtime.
-    pub fn new<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        Self::with_options(socket, server, ListenerOptions::new())
-    }
-
-    /// Starts to accept connections in mode 0.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error outside a tokio runtime.
-    pub fn with_options<L, K>(
-        socket: L,
-        server: Server<K>,
-        options: ListenerOptions,
-    ) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        let yields = |stream, session| (stream, session);
-        Self::start(socket, server, options, Authenticate, yields)
-    }
-}
-
-impl<S: Send + 'static> Listener<Protected<S>> {
-    /// Starts to accept connections in mode 1, with the default
-    /// [`ListenerOptions`](crate::ListenerOptions).
-    ///
-    /// # Errors
-    ///
-    /// Returns an error outside a tokio runtime.
-    pub fn new_protected<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        Self::protected_with_options(socket, server, ListenerOptions::new())
-    }
-
-    /// Starts to accept connections in mode 1.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error outside a tokio runtime.
-    pub fn protected_with_options<L, K>(
-        socket: L,
-        server: Server<K>,
-        options: ListenerOptions,
-    ) -> io::Result<Self>
-    where
-        L: Socket<Stream = S>,
-        K: KeyLookup + Send + Sync + 'static,
-    {
-        let yields = |stream, (session, records)| Protected::new(stream, session, records);
-        Self::start(socket, server, options, Protect, yields)
-    }
-}
+constructors!();
 
 impl<T> Listener<T> {
     /// Returns the next stream that has authenticated. The next byte read from it is application
@@ -389,15 +323,5 @@ impl<T> Drop for Handshake<T> {
     fn drop(&mut self) {
         self.shared.lock().admission.leave(self.ticket);
         self.shared.arrived.notify_waiters();
-    }
-}
-
-impl<T> fmt::Debug for Listener<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (pending, ready) = self.shared.lock().admission.counts();
-        f.debug_struct("Listener")
-            .field("pending", &pending)
-            .field("ready", &ready)
-            .finish_non_exhaustive()
     }
 }
