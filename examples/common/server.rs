@@ -86,7 +86,7 @@ impl Settings {
 fn reload_on_each_line(ring: &Keyring) {
     for _ in io::stdin().lines().map_while(Result::ok) {
         match ring.reload() {
-            Ok(()) => eprintln!("reloaded"),
+            Ok(reloaded) => eprintln!("reloaded: {reloaded}"),
             Err(error) => eprintln!("not reloaded: {error}"),
         }
     }
