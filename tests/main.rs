@@ -8,6 +8,7 @@
 )]
 mod after_the_end;
 mod allocations;
+mod architecture;
 #[cfg(feature = "multiprocessing")]
 mod attack_book;
 mod attacks;
@@ -15,8 +16,10 @@ mod cookbook;
 mod deadline;
 mod endpoints;
 mod errors;
+mod failures;
 mod fuzz;
 mod hostile;
+mod identity;
 mod interop;
 mod keyring;
 mod keys;
@@ -32,6 +35,8 @@ mod properties;
 mod pythons;
 mod records;
 mod secrets;
+mod side;
+mod sockets;
 mod states;
 mod support;
 mod types;
