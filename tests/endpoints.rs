@@ -85,28 +85,6 @@ fn the_last_binding_and_the_last_service_count_in_any_order() {
 }
 
 #[test]
-fn a_closure_is_a_look_up_of_keys() {
-    let server = Server::new(|id: &[u8]| {
-        let worker = id.strip_prefix(b"worker-")?;
-        Some(key(str::from_utf8(worker).ok()?))
-    });
-    let client = |secret: &str, id: &str| key(secret).with_id(id).unwrap();
-    for &driver in Driver::ALL {
-        for (secret, id, accepted) in [
-            ("7", "worker-7", true),
-            ("8", "worker-8", true),
-            ("8", "worker-7", false),
-            ("7", "7", false),
-            ("ours", "", false),
-        ] {
-            let client = client(secret, id);
-            let came = accepts(driver, &server, &client, Prologue::EMPTY);
-            assert_eq!(came, accepted, "{driver:?}: {secret:?} as {id:?}");
-        }
-    }
-}
-
-#[test]
 fn a_server_is_cloned_without_its_look_up_and_the_clones_share_it() {
     /// It has no `Clone`.
     struct Store(Key);
@@ -127,20 +105,6 @@ fn a_server_is_cloned_without_its_look_up_and_the_clones_share_it() {
             };
             assert!(accepts(service));
             assert!(!accepts("archive/1"));
-        }
-    }
-}
-
-#[test]
-fn a_look_up_that_is_shared_serves_both_its_servers() {
-    use std::sync::Arc;
-
-    let keys = Arc::new(key("ours"));
-    let servers = [Server::new(Arc::clone(&keys)), Server::new(keys)];
-    for server in &servers {
-        for &driver in Driver::ALL {
-            assert!(accepts(driver, server, &key("ours"), Prologue::EMPTY));
-            assert!(!accepts(driver, server, &key("theirs"), Prologue::EMPTY));
         }
     }
 }
