@@ -10,11 +10,11 @@ mod protected;
 mod socket;
 
 use std::io::{Read, Write};
-use std::sync::LazyLock;
 
 use rand::TryCryptoRng;
 use rand::rngs::SysRng;
 
+use crate::endpoint::DUMMY;
 use crate::error::{Error, Phase};
 use crate::handshake::server::{self, Dummy};
 use crate::handshake::{
@@ -111,9 +111,6 @@ where
         &mut SysRng,
     )
 }
-
-/// Keyed once, because keying it costs nearly as much as a proof.
-pub(crate) static DUMMY: LazyLock<Dummy> = LazyLock::new(Dummy::new);
 
 fn run_client<S, M, R>(
     stream: &mut S,

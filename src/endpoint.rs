@@ -6,7 +6,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::handshake::server::Dummy;
 use crate::handshake::{Binding, Prologue};
@@ -152,6 +152,9 @@ impl<R, D> Clone for Endpoint<R, D> {
         }
     }
 }
+
+/// For servers without options. Keyed once, because keying it costs nearly as much as a proof.
+pub(crate) static DUMMY: LazyLock<Dummy> = LazyLock::new(Dummy::new);
 
 opaque_debug!([R: fmt::Debug, D] Endpoint<R, D> { role, prologue });
 opaque_debug!(ClientRole { key });

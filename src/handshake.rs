@@ -89,8 +89,8 @@ mod transcript;
 /// The traits of the random number generator that a handshake is given, from [`rand`].
 pub use rand::{TryCryptoRng, TryRng};
 
-pub use self::error::{Error, Incompatible, Refusal};
-pub use self::message::{Challenge, Message, Response, Verdict};
+pub use self::error::{Error, Incompatible, Message, Refusal};
+pub use self::message::{Challenge, Response, Verdict};
 pub use self::mode::{Authenticate, Mode, Protect};
 pub use self::prologue::{Binding, Prologue};
 pub use self::session::Session;

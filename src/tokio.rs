@@ -19,7 +19,7 @@ mod timeout;
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use rand::rngs::SysRng;
 
-use crate::blocking::DUMMY;
+use crate::endpoint::DUMMY;
 use crate::error::{Error, Phase};
 use crate::handshake::server::{self, Dummy};
 use crate::handshake::{

@@ -1,4 +1,6 @@
-//! One deadline over a socket, whatever the peer does and does not.
+//! One deadline for all that is read from a socket and written to it.
+
+mod timeouts;
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,18 +14,18 @@ use std::time::{Duration, Instant};
 use countersign::handshake::Flight;
 use countersign::{Client, Deadline, Error, Phase, Server, Session, Timeouts};
 
+use crate::failures::incompatible;
+use crate::sockets::LONG;
 use crate::support::{key, tcp_pair};
 
-/// Long enough to tell a total time from one that begins anew with each octet.
-const TIME: Duration = Duration::from_millis(600);
+/// Long enough to tell a deadline from a timeout that begins anew with each byte.
+const TIMEOUT: Duration = Duration::from_millis(600);
 /// How much later than its deadline a call may end.
 const LATE: Duration = Duration::from_millis(250);
-/// What happens at once takes no longer.
+/// How long a call may take that has nothing to wait for.
 const AT_ONCE: Duration = Duration::from_millis(250);
-/// A time that is over only where a test would hang.
-const LONG: Duration = Duration::from_secs(20);
 
-/// Runs a check that is generic over the kind of socket with the two ends of each kind.
+/// Calls a check, which is generic over the kind of socket, with two ends of each kind.
 macro_rules! with_each_kind_of_socket {
     ($check:ident) => {
         $check(bounded(tcp_pair()));
@@ -32,7 +34,7 @@ macro_rules! with_each_kind_of_socket {
     };
 }
 
-/// Two sockets that fail where a deadline over them does not, so that no test hangs.
+/// Gives two sockets a timeout of their own, so that no test hangs if a deadline does not end.
 fn bounded<S: Timeouts>((near, far): (S, S)) -> (S, S) {
     for socket in [&near, &far] {
         socket.set_read_timeout(Some(LONG)).unwrap();
@@ -41,14 +43,14 @@ fn bounded<S: Timeouts>((near, far): (S, S)) -> (S, S) {
     (near, far)
 }
 
-/// Calls `call` and expects it to last exactly as long as its deadline.
-fn lasts<T>(time: Duration, call: impl FnOnce() -> T) -> T {
+/// Asserts that `call` lasts exactly as long as its deadline.
+fn lasts<T>(timeout: Duration, call: impl FnOnce() -> T) -> T {
     let began = Instant::now();
     let result = call();
     let elapsed = began.elapsed();
     assert!(
-        (time..=time + LATE).contains(&elapsed),
-        "ended after {elapsed:?} instead of {time:?}"
+        (timeout..=timeout + LATE).contains(&elapsed),
+        "ended after {elapsed:?} instead of {timeout:?}"
     );
     result
 }
@@ -61,38 +63,48 @@ fn is_at_once<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-fn timed_out_awaiting(flight: Flight, outcome: &Result<Session, Error>) {
+fn timed_out_awaiting(message: Flight, outcome: &Result<Session, Error>) {
     assert!(
-        matches!(outcome, Err(Error::TimedOut(Phase::Awaiting(awaited))) if *awaited == flight),
+        matches!(outcome, Err(Error::TimedOut(Phase::Awaiting(awaited))) if *awaited == message),
         "{outcome:?}"
     );
 }
 
-fn timed_out_sending(flight: Flight, outcome: &Result<Session, Error>) {
+fn timed_out_sending(message: Flight, outcome: &Result<Session, Error>) {
     assert!(
-        matches!(outcome, Err(Error::TimedOut(Phase::Sending(sent))) if *sent == flight),
+        matches!(outcome, Err(Error::TimedOut(Phase::Sending(sent))) if *sent == message),
         "{outcome:?}"
     );
 }
 
-/// The client of a test, over a deadline.
-fn client<S: Timeouts>(socket: &S, time: Duration) -> Result<Session, Error>
+/// Runs a client over a deadline.
+fn client<S: Timeouts>(socket: &S, timeout: Duration) -> Result<Session, Error>
 where
     for<'s> &'s S: Read + Write,
 {
-    Client::new(key("ours")).authenticate(&mut Deadline::new(socket, time).unwrap())
+    Client::new(key("ours")).authenticate(&mut Deadline::new(socket, timeout).unwrap())
 }
 
-/// The server of a test, over a deadline.
-fn server<S: Timeouts>(socket: &S, time: Duration) -> Result<Session, Error>
+/// Runs a server over a deadline.
+fn server<S: Timeouts>(socket: &S, timeout: Duration) -> Result<Session, Error>
 where
     for<'s> &'s S: Read + Write,
 {
-    Server::new(key("ours")).authenticate(&mut Deadline::new(socket, time).unwrap())
+    Server::new(key("ours")).authenticate(&mut Deadline::new(socket, timeout).unwrap())
+}
+
+/// A challenge, of which every byte is right.
+fn challenge() -> Vec<u8> {
+    [&b"CSIGN1S\0"[..], &[0x50; 32]].concat()
+}
+
+/// A response that is whole, and has a wrong proof.
+fn response() -> Vec<u8> {
+    [&b"CSIGN1C\0\0"[..], &[0xc0; 64]].concat()
 }
 
 #[test]
-fn the_socket_gets_its_former_timeouts_back() {
+fn a_socket_gets_its_former_timeouts_back() {
     fn check<S: Timeouts + Write>((near, mut far): (S, S))
     where
         for<'s> &'s S: Read + Write,
@@ -112,7 +124,7 @@ fn the_socket_gets_its_former_timeouts_back() {
                 timeouts.0 != former.0 && timeouts.1 != former.1
             };
 
-            // Without any use, after success, after an error of its own and of the peer's.
+            // After no use, after success, after a timeout, and after an error of the handshake.
             drop(Deadline::new(&near, LONG).unwrap());
             assert_eq!(timeouts(), former);
 
@@ -133,10 +145,10 @@ fn the_socket_gets_its_former_timeouts_back() {
             drop(deadline);
             assert_eq!(timeouts(), former);
 
-            // An octet that cannot belong to a challenge.
+            // A byte that begins no challenge.
             far.write_all(b"G").unwrap();
             let error = client(&near, LONG).unwrap_err();
-            assert!(matches!(error, Error::Incompatible(_)), "{error:?}");
+            assert!(incompatible(&error).is_some(), "{error:?}");
             assert_eq!(timeouts(), former);
         }
     }
@@ -145,40 +157,44 @@ fn the_socket_gets_its_former_timeouts_back() {
 }
 
 #[test]
-fn a_silent_peer_is_cut_off_at_the_deadline() {
+fn a_handshake_with_a_silent_peer_ends_at_the_deadline() {
     fn check<S: Timeouts>((near, _far): (S, S))
     where
         for<'s> &'s S: Read + Write,
     {
-        let error = lasts(TIME, || {
-            Deadline::new(&near, TIME).unwrap().read(&mut [0; 16])
+        let error = lasts(TIMEOUT, || {
+            Deadline::new(&near, TIMEOUT).unwrap().read(&mut [0; 16])
         });
         assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
 
-        timed_out_awaiting(Flight::Challenge, &lasts(TIME, || client(&near, TIME)));
-        timed_out_awaiting(Flight::Response, &lasts(TIME, || server(&near, TIME)));
+        timed_out_awaiting(
+            Flight::Challenge,
+            &lasts(TIMEOUT, || client(&near, TIMEOUT)),
+        );
+        timed_out_awaiting(Flight::Response, &lasts(TIMEOUT, || server(&near, TIMEOUT)));
     }
 
     with_each_kind_of_socket!(check);
 }
 
-/// Calls `call` while the peer sends `octets`, one every tenth of a second.
+/// Calls `call` while the peer sends `bytes`, one every tenth of a second. Also returns how many of
+/// them it sent.
 fn while_dripping<S: Write + Send, T>(
     far: &mut S,
-    octets: &[u8],
+    bytes: &[u8],
     call: impl FnOnce() -> T,
 ) -> (T, usize) {
     let (stop, stopped) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let dripping = scope.spawn(move || {
-            for (dripped, octet) in octets.iter().enumerate() {
-                far.write_all(&[*octet]).unwrap();
+            for (dripped, byte) in bytes.iter().enumerate() {
+                far.write_all(&[*byte]).unwrap();
                 match stopped.recv_timeout(Duration::from_millis(100)) {
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                     _ => return dripped + 1,
                 }
             }
-            octets.len()
+            bytes.len()
         });
         let result = call();
         drop(stop);
@@ -186,7 +202,7 @@ fn while_dripping<S: Write + Send, T>(
     })
 }
 
-/// Reads what came with the deadline or after it.
+/// Reads what arrived at the deadline or later.
 fn discard<S: Timeouts>(socket: &S)
 where
     for<'s> &'s S: Read + Write,
@@ -196,30 +212,30 @@ where
 }
 
 #[test]
-fn a_peer_that_drips_is_cut_off_at_the_deadline() {
+fn a_handshake_with_a_slow_peer_ends_at_the_deadline() {
     fn check<S>((near, mut far): (S, S))
     where
         S: Timeouts + Write + Send + Sync,
         for<'s> &'s S: Read + Write,
     {
-        // Each would be a whole flight in the end.
-        let challenge = [&b"CSIGN1S\0"[..], &[0x50; 32]].concat();
-        let response = [&b"CSIGN1C\0\0"[..], &[0xc0; 64]].concat();
+        let (challenge, response) = (challenge(), response());
 
-        // One that stops half-way shows whether the last wait was shorter than the first.
+        // A peer that stops half-way shows whether the last wait was shorter than the first.
         for most in [usize::MAX, 4] {
-            let octets = &challenge[..most.min(challenge.len())];
-            let (outcome, dripped) =
-                while_dripping(&mut far, octets, || lasts(TIME, || client(&near, TIME)));
+            let bytes = &challenge[..most.min(challenge.len())];
+            let (outcome, dripped) = while_dripping(&mut far, bytes, || {
+                lasts(TIMEOUT, || client(&near, TIMEOUT))
+            });
             timed_out_awaiting(Flight::Challenge, &outcome);
-            assert!((3..=9).contains(&dripped), "{dripped} octets");
+            assert!((3..=9).contains(&dripped), "{dripped} bytes");
             discard(&near);
 
-            let octets = &response[..most.min(response.len())];
-            let (outcome, dripped) =
-                while_dripping(&mut far, octets, || lasts(TIME, || server(&near, TIME)));
+            let bytes = &response[..most.min(response.len())];
+            let (outcome, dripped) = while_dripping(&mut far, bytes, || {
+                lasts(TIMEOUT, || server(&near, TIMEOUT))
+            });
             timed_out_awaiting(Flight::Response, &outcome);
-            assert!((3..=9).contains(&dripped), "{dripped} octets");
+            assert!((3..=9).contains(&dripped), "{dripped} bytes");
             discard(&near);
         }
     }
@@ -227,22 +243,22 @@ fn a_peer_that_drips_is_cut_off_at_the_deadline() {
     with_each_kind_of_socket!(check);
 }
 
-/// Writes pieces of this size until that fails.
+/// Writes pieces of this size until a write fails.
 fn fill(stream: &mut impl Write, piece: usize) -> io::Error {
     let piece = vec![0; piece];
     let error = (0..1024 * 1024).find_map(|_| stream.write(&piece).err());
-    error.expect("no buffer is so large")
+    error.expect("a write that fails, as no buffer is so large")
 }
 
 #[test]
-fn a_peer_that_does_not_read_cannot_hold_a_writer_past_the_deadline() {
+fn a_write_to_a_peer_that_does_not_read_ends_at_the_deadline() {
     fn check<S: Timeouts>((near, _far): (S, S))
     where
         for<'s> &'s S: Read + Write,
     {
         // The buffers on the way hold a few MiB at most.
-        let error = lasts(TIME, || {
-            fill(&mut Deadline::new(&near, TIME).unwrap(), 64 * 1024)
+        let error = lasts(TIMEOUT, || {
+            fill(&mut Deadline::new(&near, TIMEOUT).unwrap(), 64 * 1024)
         });
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
@@ -250,26 +266,28 @@ fn a_peer_that_does_not_read_cannot_hold_a_writer_past_the_deadline() {
     with_each_kind_of_socket!(check);
 }
 
-/// Not over TCP: a stack whose buffers are full may find room for a whole flight a moment later,
-/// when it has asked the peer's whether it would take more.
+/// Not over TCP: its buffers may be full now and have room for a whole message a moment later, once
+/// the peer's side has answered a window probe.
 #[cfg(unix)]
 #[test]
-fn a_peer_that_does_not_read_cannot_hold_a_driver_past_the_deadline() {
+fn a_handshake_with_a_peer_that_does_not_read_ends_at_the_deadline() {
     let (near, mut far) = bounded(UnixStream::pair().unwrap());
     for piece in [64 * 1024, 1] {
         let soon = Duration::from_millis(50);
         let error = fill(&mut Deadline::new(&near, soon).unwrap(), piece);
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
-    timed_out_sending(Flight::Challenge, &lasts(TIME, || server(&near, TIME)));
+    timed_out_sending(
+        Flight::Challenge,
+        &lasts(TIMEOUT, || server(&near, TIMEOUT)),
+    );
 
-    let challenge = [&b"CSIGN1S\0"[..], &[0x50; 32]].concat();
-    far.write_all(&challenge).unwrap();
-    timed_out_sending(Flight::Response, &lasts(TIME, || client(&near, TIME)));
+    far.write_all(&challenge()).unwrap();
+    timed_out_sending(Flight::Response, &lasts(TIMEOUT, || client(&near, TIMEOUT)));
 }
 
 #[test]
-fn no_time_at_all_is_over_at_once() {
+fn a_deadline_of_zero_is_over_at_once() {
     fn check<S: Timeouts + Write>((near, mut far): (S, S))
     where
         for<'s> &'s S: Read + Write,
@@ -299,20 +317,20 @@ fn no_time_at_all_is_over_at_once() {
 }
 
 #[test]
-fn a_time_without_end_is_a_time_like_any_other() {
+fn the_longest_timeouts_are_allowed() {
     fn check<S: Timeouts + Send + Sync>((near, far): (S, S))
     where
         for<'s> &'s S: Read + Write,
     {
-        // The second is more than some clocks can name, and less than all of them cannot.
-        for time in [
+        // The second is more than some clocks can represent, and not more than a `Duration` can.
+        for timeout in [
             Duration::MAX,
             Duration::from_secs(u64::MAX / 4),
             Duration::from_secs(u64::from(u32::MAX)),
         ] {
             thread::scope(|scope| {
-                let server = scope.spawn(|| server(&far, time).unwrap());
-                let client = client(&near, time).unwrap();
+                let server = scope.spawn(|| server(&far, timeout).unwrap());
+                let client = client(&near, timeout).unwrap();
                 assert_eq!(client.key_id(), server.join().unwrap().key_id());
             });
         }
@@ -321,8 +339,8 @@ fn a_time_without_end_is_a_time_like_any_other() {
     with_each_kind_of_socket!(check);
 }
 
-/// A socket type of somebody else's. It waits for only a part of the time it is told to, as
-/// where the timer of a kernel is early or another holder of the socket has set a shorter one.
+/// A socket type of another crate. It waits for only a part of its timeout, as a socket does if the
+/// kernel's timer is early or if another holder of the socket has set a shorter timeout.
 struct Hasty {
     socket: TcpStream,
     waits: Cell<u32>,
@@ -365,13 +383,16 @@ impl Write for &Hasty {
 }
 
 #[test]
-fn a_socket_of_another_type_that_wakes_too_early_is_waited_for_again() {
+fn a_socket_whose_timeout_is_early_is_waited_for_again() {
     let (near, far) = bounded(tcp_pair());
     let near = Hasty {
         socket: near,
         waits: Cell::new(0),
     };
-    timed_out_awaiting(Flight::Challenge, &lasts(TIME, || client(&near, TIME)));
+    timed_out_awaiting(
+        Flight::Challenge,
+        &lasts(TIMEOUT, || client(&near, TIMEOUT)),
+    );
     assert!(near.waits.get() > 3, "{} waits", near.waits.get());
 
     thread::scope(|scope| {
@@ -381,7 +402,7 @@ fn a_socket_of_another_type_that_wakes_too_early_is_waited_for_again() {
     });
 }
 
-/// Sockets that can be put out of blocking mode.
+/// Sockets that can be made nonblocking.
 trait SetNonblocking {
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
 }
@@ -400,19 +421,19 @@ impl SetNonblocking for UnixStream {
 }
 
 #[test]
-fn a_socket_that_does_not_block_is_refused_instead_of_spun_on() {
+fn a_nonblocking_socket_is_an_error_and_no_busy_loop() {
     fn check<S: Timeouts + SetNonblocking>((near, _far): (S, S))
     where
         for<'s> &'s S: Read + Write,
     {
         near.set_nonblocking(true).unwrap();
-        for time in [TIME, LONG, Duration::MAX] {
-            let mut deadline = Deadline::new(&near, time).unwrap();
+        for timeout in [TIMEOUT, LONG, Duration::MAX] {
+            let mut deadline = Deadline::new(&near, timeout).unwrap();
             let error = is_at_once(|| deadline.read(&mut [0])).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains("blocking mode"), "{error}");
 
-            let outcome = is_at_once(|| client(&near, time));
+            let outcome = is_at_once(|| client(&near, timeout));
             assert!(
                 matches!(&outcome, Err(Error::Io { phase, source })
                     if *phase == Phase::Awaiting(Flight::Challenge)
@@ -439,8 +460,8 @@ fn a_socket_that_does_not_block_is_refused_instead_of_spun_on() {
     with_each_kind_of_socket!(check);
 }
 
-/// A client that meets nobody who speaks first.
-fn awaited_a_challenge_in_vain(outcome: &Result<Session, Error>) {
+/// The client timed out awaiting a challenge, and its error suggests why.
+fn timed_out_without_a_challenge(outcome: &Result<Session, Error>) {
     timed_out_awaiting(Flight::Challenge, outcome);
     let sentence = outcome.as_ref().unwrap_err().to_string();
     assert!(
@@ -457,9 +478,9 @@ fn two_clients_that_meet_wait_for_a_challenge_until_their_deadlines() {
         for<'s> &'s S: Read + Write,
     {
         thread::scope(|scope| {
-            let other = scope.spawn(|| lasts(TIME, || client(&far, TIME)));
-            awaited_a_challenge_in_vain(&lasts(TIME, || client(&near, TIME)));
-            awaited_a_challenge_in_vain(&other.join().unwrap());
+            let other = scope.spawn(|| lasts(TIMEOUT, || client(&far, TIMEOUT)));
+            timed_out_without_a_challenge(&lasts(TIMEOUT, || client(&near, TIMEOUT)));
+            timed_out_without_a_challenge(&other.join().unwrap());
         });
     }
 
@@ -470,5 +491,5 @@ fn two_clients_that_meet_wait_for_a_challenge_until_their_deadlines() {
 fn a_client_of_a_listener_that_never_accepts_waits_until_its_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    awaited_a_challenge_in_vain(&lasts(TIME, || client(&socket, TIME)));
+    timed_out_without_a_challenge(&lasts(TIMEOUT, || client(&socket, TIMEOUT)));
 }

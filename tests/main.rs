@@ -8,14 +8,17 @@
 )]
 mod after_the_end;
 mod allocations;
+mod architecture;
 #[cfg(feature = "multiprocessing")]
 mod attack_book;
 mod attacks;
 mod cookbook;
 mod deadline;
 mod errors;
+mod failures;
 mod fuzz;
 mod hostile;
+mod identity;
 mod interop;
 mod keyring;
 mod keys;
@@ -31,6 +34,8 @@ mod properties;
 mod pythons;
 mod records;
 mod secrets;
+mod side;
+mod sockets;
 mod support;
 mod types;
 mod vectors;

@@ -1,5 +1,5 @@
-//! The wire of Python's `multiprocessing` with the peers that it was made by: every CPython from
-//! 3.8 on this machine.
+//! The compatibility protocol for Python's `multiprocessing`, with every CPython from 3.8 on this
+//! machine.
 
 use std::env;
 use std::io::{self, ErrorKind};
@@ -24,7 +24,7 @@ const OTHER: &str = "another password";
 const SIZES: [usize; 4] = [0, 1, 16 * 1024, 1 << 20];
 const MAX: usize = 1 << 20;
 
-/// Every CPython that is found; on CI the two kinds of them, or it is a failure.
+/// Every CPython that is found. On CI, both kinds have to be found.
 fn pythons() -> impl Iterator<Item = &'static Python> {
     static FOUND: LazyLock<Vec<Python>> = LazyLock::new(Python::all);
 
@@ -44,7 +44,7 @@ enum Role {
     Listener,
 }
 
-/// Which of our calls are used.
+/// Which of our functions are used.
 #[derive(Clone, Copy, Debug)]
 enum Calls {
     Sha2,
@@ -52,7 +52,7 @@ enum Calls {
     Md5,
 }
 
-/// Authenticates, then sends a message of each size and wants it back, and sends back one of
+/// Authenticates, sends a message of each size and receives it back, and then sends back one of
 /// each size.
 fn our_end(
     driver: Driver,
@@ -66,8 +66,7 @@ fn our_end(
         Driver::Blocking => blocking(role, calls, socket, authkey),
         #[cfg(feature = "tokio")]
         Driver::Tokio => block_on(async {
-            socket.set_nonblocking(true).unwrap();
-            let socket = tokio::net::TcpStream::from_std(socket.try_clone().unwrap()).unwrap();
+            let socket = crate::sockets::over_tokio(socket.try_clone().unwrap());
             let end = over_tokio(role, calls, socket, authkey);
             tokio::time::timeout(TIME, end).await.unwrap()
         }),
@@ -92,7 +91,7 @@ fn blocking(role: Role, calls: Calls, socket: &TcpStream, authkey: &[u8]) -> Res
     for message in messages() {
         connection.send_bytes(&message).unwrap();
         let echo = connection.recv_bytes(MAX).unwrap().unwrap();
-        assert!(echo == message, "{} octets came back", echo.len());
+        assert!(echo == message, "{} bytes came back", echo.len());
     }
     for size in SIZES {
         let message = connection.recv_bytes(MAX).unwrap().unwrap();
@@ -132,7 +131,7 @@ async fn over_tokio(
     for message in messages() {
         connection.send_bytes(&message).await.unwrap();
         let echo = connection.recv_bytes(MAX).await.unwrap().unwrap();
-        assert!(echo == message, "{} octets came back", echo.len());
+        assert!(echo == message, "{} bytes came back", echo.len());
     }
     for size in SIZES {
         let message = connection.recv_bytes(MAX).await.unwrap().unwrap();
@@ -150,7 +149,7 @@ fn messages() -> impl Iterator<Item = Vec<u8>> {
         .map(move |len| pattern.repeat(len / 250 + 1)[..len].to_vec())
 }
 
-/// Waits for the peer to connect, as long as it runs.
+/// Waits for the peer to connect, while it runs.
 fn accept(listener: &TcpListener, peer: &mut Peer) -> TcpStream {
     let began = Instant::now();
     listener.set_nonblocking(true).unwrap();
@@ -164,14 +163,14 @@ fn accept(listener: &TcpListener, peer: &mut Peer) -> TcpStream {
         }
         assert!(
             began.elapsed() < TIME && !peer.has_ended(),
-            "nobody connects"
+            "the peer does not connect"
         );
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Our end in this role with each driver and each of these authkeys in turn, and theirs in the
-/// other. Gives how our end ended, and what the peer said of it.
+/// Runs our end in this role, with each driver and each of these authkeys in turn, and the peer in
+/// the other role. Returns the outcome of our end, and what the peer said of it.
 fn meet(
     python: &Python,
     role: Role,
@@ -220,8 +219,8 @@ fn meet(
         .collect()
 }
 
-/// The two meet with one authkey, and with two they part as both ends of this wire do.
-fn with_one_authkey_and_with_two(python: &Python, role: Role, calls: Calls) {
+/// Asserts that two ends accept each other with one authkey, and refuse each other with two.
+fn assert_one_authkey_is_needed(python: &Python, role: Role, calls: Calls) {
     for (driver, authkey, outcome, said) in meet(python, role, calls, &[AUTHKEY, OTHER]) {
         let case = format!("{driver:?}, {role:?}, {calls:?} with {python}, which said {said:?}");
         if authkey == AUTHKEY {
@@ -246,21 +245,21 @@ fn assert_problem(outcome: &Result<(), Error>, expected: Problem, case: &str) {
 }
 
 #[test]
-fn our_client_meets_listeners_of_cpython_since_3_12() {
+fn our_client_accepts_and_refuses_listeners_of_cpython_since_3_12() {
     for python in pythons().filter(|python| python.knows_sha256()) {
-        with_one_authkey_and_with_two(python, Role::Client, Calls::Sha2);
+        assert_one_authkey_is_needed(python, Role::Client, Calls::Sha2);
     }
 }
 
 #[test]
-fn our_listener_meets_clients_of_cpython_since_3_12() {
+fn our_listener_accepts_and_refuses_clients_of_cpython_since_3_12() {
     for python in pythons().filter(|python| python.knows_sha256()) {
-        with_one_authkey_and_with_two(python, Role::Listener, Calls::Sha2);
+        assert_one_authkey_is_needed(python, Role::Listener, Calls::Sha2);
     }
 }
 
 #[test]
-fn cpython_up_to_3_11_is_refused_by_name_in_either_role() {
+fn cpython_up_to_3_11_is_refused_as_md5_only_in_either_role() {
     for python in pythons().filter(|python| !python.knows_sha256()) {
         for role in [Role::Client, Role::Listener] {
             for (driver, _, outcome, said) in meet(python, role, Calls::Sha2, &[AUTHKEY]) {
@@ -274,23 +273,23 @@ fn cpython_up_to_3_11_is_refused_by_name_in_either_role() {
 
 #[cfg(feature = "multiprocessing-md5")]
 #[test]
-fn the_md5_calls_of_our_client_meet_listeners_of_every_cpython() {
+fn our_md5_client_accepts_and_refuses_listeners_of_every_cpython() {
     for python in pythons() {
-        with_one_authkey_and_with_two(python, Role::Client, Calls::Md5);
+        assert_one_authkey_is_needed(python, Role::Client, Calls::Md5);
     }
 }
 
 #[cfg(feature = "multiprocessing-md5")]
 #[test]
-fn the_md5_calls_of_our_listener_meet_clients_of_every_cpython() {
+fn our_md5_listener_accepts_and_refuses_clients_of_every_cpython() {
     for python in pythons() {
-        with_one_authkey_and_with_two(python, Role::Listener, Calls::Md5);
+        assert_one_authkey_is_needed(python, Role::Listener, Calls::Md5);
     }
 }
 
 #[test]
 fn our_client_is_served_by_a_manager() {
-    // (None, 'number_of_objects', (), {}) as pickle has it in protocol 0.
+    // (None, 'number_of_objects', (), {}) in protocol 0 of pickle.
     const REQUEST: &[u8] = b"(NS'number_of_objects'\n)}t.";
     // ('#RETURN', 0), behind a header that differs from version to version.
     const REPLY: &[u8] = b"\x8c\x07#RETURN\x94K\0\x86\x94.";
@@ -313,11 +312,11 @@ fn our_client_is_served_by_a_manager() {
     }
 }
 
-fn request(socket: &TcpStream, authkey: &[u8], octets: &[u8]) -> io::Result<Vec<u8>> {
+fn request(socket: &TcpStream, authkey: &[u8], bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = Deadline::new(socket, TIME)?;
     let knows = multiprocessing::client_authenticate(&mut stream, authkey)?;
     let mut connection = Connection::new(stream, knows);
-    connection.send_bytes(octets)?;
+    connection.send_bytes(bytes)?;
     let reply = connection.recv_bytes(1024)?;
     reply.ok_or_else(|| ErrorKind::UnexpectedEof.into())
 }

@@ -1,7 +1,6 @@
-//! The handshake inside TLS: bound to one connection it ends there, and unbound it does not.
+//! The handshake inside TLS, with and without a channel binding.
 //!
-//! Nobody verifies a certificate here, so that the binding alone stands between the two ends and
-//! a man in the middle.
+//! No end verifies a certificate here, so only the binding can stop a man in the middle.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,19 +15,19 @@ use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned,
 };
 
+use crate::failures::{is_denied, refusal};
+use crate::identity::exported;
+use crate::sockets::LONG;
 use crate::support::{Driver, key, tcp_pair};
 
 #[path = "../examples/integrations/tls.rs"]
 mod tls;
 
-/// A time that is over only where a test would hang.
-const LONG: Duration = Duration::from_secs(20);
-
-/// What an end ties its handshake to.
+/// What an end binds its handshake to.
 #[derive(Clone, Debug)]
 enum Bound {
     ToNothing,
-    /// The TLS connection that it sees.
+    /// Its own TLS connection.
     ToThis,
     To(Binding),
 }
@@ -50,15 +49,15 @@ fn binding<Side>(connection: &ConnectionCommon<Side>) -> Binding {
     Binding::tls_exporter(&exported.unwrap())
 }
 
-/// Who listens at the address that the client knows.
+/// Who listens at the address that the client connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     TheServer,
-    /// Somebody who ends TLS on either side and passes everything on.
+    /// A man in the middle, who terminates TLS on both sides and passes everything on.
     TheMiddle,
 }
 
-/// How a meeting ended at one end.
+/// The outcome at one end.
 struct End {
     outcome: Result<Session, Error>,
     /// What its TLS connection exports.
@@ -73,33 +72,22 @@ struct Ends {
 impl Ends {
     #[track_caller]
     fn assert_accepted(&self) {
-        let exported = [&self.client, &self.server].map(|end| {
-            let mut output = [0; 32];
-            let session = end.outcome.as_ref().unwrap();
-            session.export("test", b"", &mut output).unwrap();
-            output
-        });
-        assert_eq!(exported[0], exported[1]);
+        let [client, server] =
+            [&self.client, &self.server].map(|end| exported(end.outcome.as_ref().unwrap()));
+        assert_eq!(client, server);
     }
 
     #[track_caller]
     fn assert_denied(&self) {
-        let client = &self.client.outcome;
-        assert!(matches!(client, Err(Error::Denied)), "{client:?}");
-        let server = &self.server.outcome;
-        let wrong_proof = matches!(
-            server,
-            Err(Error::ClientNotAuthentic {
-                refusal: Refusal::WrongProof,
-                ..
-            })
-        );
-        assert!(wrong_proof, "{server:?}");
+        let client = self.client.outcome.as_ref().unwrap_err();
+        assert!(is_denied(client), "{client:?}");
+        let server = self.server.outcome.as_ref().unwrap_err();
+        assert_eq!(refusal(server), Some(Refusal::WrongProof), "{server:?}");
     }
 }
 
-/// One client and one server that hold the same key, on a new connection. Where they accept each
-/// other, they exchange a word each.
+/// Runs a client and a server with the same key on a new connection. If they accept each other,
+/// they exchange a word each.
 fn meet(driver: Driver, client: Bound, at: At, server: Bound) -> Ends {
     match driver {
         Driver::Blocking => blocking::meet(client, at, server),
@@ -123,7 +111,7 @@ fn name() -> ServerName<'static> {
     ServerName::try_from("localhost").unwrap()
 }
 
-/// What the ends say to each other afterwards.
+/// What the ends send each other after the handshake.
 const PING: [u8; 4] = *b"ping";
 const PONG: [u8; 4] = *b"pong";
 
@@ -217,7 +205,7 @@ mod blocking {
         }
     }
 
-    /// By turns, the server first, until one end is gone.
+    /// Passes data on in turns, the server's first, until one end closes.
     fn pass_everything_on(client: &TcpStream, server: &TcpStream) {
         let (server_config, client_config) = configurations();
         let mut client = accept(Deadline::new(client, LONG).unwrap(), server_config);
@@ -321,7 +309,7 @@ mod in_tokio {
         let mut client = acceptor.accept(client).await.unwrap();
         let connector = TlsConnector::from(client_config);
         let mut server = connector.connect(name(), server).await.unwrap();
-        // It ends in one way or another once one end is gone.
+        // How it ends does not matter: one end has closed.
         let _ = copy_bidirectional(&mut client, &mut server).await;
     }
 }
@@ -334,7 +322,7 @@ fn two_ends_of_one_tls_connection_accept_each_other() {
 }
 
 #[test]
-fn whoever_ends_tls_in_between_is_refused_and_without_a_binding_is_not() {
+fn a_man_in_the_middle_of_tls_is_refused_with_a_binding_and_not_without() {
     for &driver in Driver::ALL {
         meet(driver, Bound::ToThis, At::TheMiddle, Bound::ToThis).assert_denied();
         meet(driver, Bound::ToNothing, At::TheMiddle, Bound::ToNothing).assert_accepted();
@@ -342,7 +330,7 @@ fn whoever_ends_tls_in_between_is_refused_and_without_a_binding_is_not() {
 }
 
 #[test]
-fn one_end_that_is_bound_and_one_that_is_not_deny_each_other() {
+fn an_end_with_a_binding_and_one_without_refuse_each_other() {
     for &driver in Driver::ALL {
         for at in [At::TheServer, At::TheMiddle] {
             meet(driver, Bound::ToThis, at, Bound::ToNothing).assert_denied();
@@ -352,7 +340,7 @@ fn one_end_that_is_bound_and_one_that_is_not_deny_each_other() {
 }
 
 #[test]
-fn the_binding_of_one_connection_is_worth_nothing_on_the_next() {
+fn the_binding_of_one_connection_is_refused_on_the_next() {
     for &driver in Driver::ALL {
         let first = meet(driver, Bound::ToThis, At::TheServer, Bound::ToThis);
         first.assert_accepted();
@@ -360,42 +348,42 @@ fn the_binding_of_one_connection_is_worth_nothing_on_the_next() {
         let servers = Bound::To(first.server.binding);
         meet(driver, clients.clone(), At::TheServer, Bound::ToThis).assert_denied();
         meet(driver, Bound::ToThis, At::TheServer, servers.clone()).assert_denied();
-        // It is the same at both ends, so that nothing but the connection made the difference.
+        // Both ends with the former binding accept each other, so only the connection differed.
         meet(driver, clients, At::TheServer, servers).assert_accepted();
     }
 }
 
 #[test]
-fn a_deadline_under_tls_bounds_the_handshake_inside_it() {
-    let time = Duration::from_millis(300);
+fn a_deadline_below_tls_ends_the_handshake_inside_it() {
+    let timeout = Duration::from_millis(300);
     let (server_config, client_config) = configurations();
     let (near, far) = tcp_pair();
     thread::scope(|scope| {
-        // It speaks TLS, and then nothing more.
+        // This peer finishes the handshake of TLS, and then is silent.
         let silent = scope.spawn(|| {
             let stream = blocking::connect(Deadline::new(&far, LONG).unwrap(), client_config);
             drop(stream);
         });
         let began = Instant::now();
-        let mut stream = blocking::accept(Deadline::new(&near, time).unwrap(), server_config);
+        let mut stream = blocking::accept(Deadline::new(&near, timeout).unwrap(), server_config);
         let error = Server::new(ours()).authenticate(&mut stream).unwrap_err();
-        assert!(began.elapsed() >= time);
+        assert!(began.elapsed() >= timeout);
         let timed_out = matches!(error, Error::TimedOut(Phase::Awaiting(Flight::Response)));
         assert!(timed_out, "{error:?}");
         silent.join().unwrap();
     });
 
-    // Somebody who does not even speak TLS.
+    // This peer does not even begin TLS.
     let (near, _far) = tcp_pair();
-    let mut deadline = Deadline::new(&near, time).unwrap();
+    let mut deadline = Deadline::new(&near, timeout).unwrap();
     let mut connection = ServerConnection::new(configurations().0).unwrap();
     let error = connection.complete_io(&mut deadline).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
 }
 
 #[test]
-fn a_peer_that_ends_tls_has_closed_with_and_without_a_word() {
-    for says_so in [true, false] {
+fn a_peer_that_ends_tls_with_or_without_close_notify_has_closed() {
+    for with_close_notify in [true, false] {
         let (server_config, client_config) = configurations();
         let (near, far) = tcp_pair();
         let error = thread::scope(|scope| {
@@ -403,7 +391,7 @@ fn a_peer_that_ends_tls_has_closed_with_and_without_a_word() {
                 let mut stream =
                     blocking::connect(Deadline::new(&far, LONG).unwrap(), client_config);
                 stream.read_exact(&mut [0; 40]).unwrap();
-                if says_so {
+                if with_close_notify {
                     stream.conn.send_close_notify();
                     stream.flush().unwrap();
                 }

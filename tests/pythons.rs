@@ -1,5 +1,5 @@
-//! Every CPython on this machine, found by asking: those on the path, and those of pyenv, which
-//! puts one of them there.
+//! Every CPython on this machine: those on the path, and those of pyenv, of which only one is on
+//! the path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -17,13 +17,13 @@ pub struct Python {
 }
 
 impl Python {
-    /// All of 3.8 and later, the oldest first.
+    /// Finds all of 3.8 and later, the oldest first.
     pub fn all() -> Vec<Self> {
         let candidates: BTreeSet<_> = candidates()
             .iter()
             .filter_map(|path| path.canonicalize().ok())
             .collect();
-        // Two paths may still run the same one: of the two in a virtual environment, say.
+        // Two paths may still lead to the same CPython, for example in a virtual environment.
         let pythons: BTreeMap<_, _> = candidates
             .iter()
             .filter_map(|path| Self::ask(path))
@@ -82,7 +82,7 @@ fn candidates() -> Vec<PathBuf> {
     let pyenv = pyenv.unwrap_or_default();
     let versions = fs::read_dir(pyenv.join("versions")).into_iter().flatten();
     let versions = versions.flatten().map(|version| version.path().join("bin"));
-    // What its shims would run is among the versions.
+    // The shims only run one of the versions.
     let shims = pyenv.join("shims");
     env::split_paths(&path)
         .filter(|directory| *directory != shims)

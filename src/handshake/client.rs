@@ -5,10 +5,8 @@ use core::fmt;
 
 use rand::TryCryptoRng;
 
-use super::error::Error;
-use super::message::{
-    CHALLENGE_LEN, Challenge, Message, NONCE_LEN, Response, VERDICT_LEN, Verdict,
-};
+use super::error::{Error, Message};
+use super::message::{CHALLENGE_LEN, Challenge, NONCE_LEN, Response, VERDICT_LEN, Verdict};
 use super::mode::Mode;
 use super::prologue::Prologue;
 use super::session::{Role, Session};

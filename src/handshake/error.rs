@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use super::message::Message;
-use super::mode;
 use crate::buffer::StreamError;
 use crate::key::KeyId;
 use crate::random::NoRandomness;
@@ -38,6 +36,31 @@ pub enum Error {
     NoRandomness,
     /// The stream ended early, or it contradicts itself.
     Stream(StreamError),
+}
+
+/// The name of a message of a handshake, for errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Message(&'static str);
+
+impl Message {
+    /// F1, server to client: 40 bytes.
+    pub const CHALLENGE: Self = Self("the server's challenge (F1)");
+    /// F2, client to server: 73 bytes and the key id's 0 to 64.
+    pub const RESPONSE: Self = Self("the client's response (F2)");
+    /// F3, server to client: 33 bytes.
+    pub const VERDICT: Self = Self("the server's verdict (F3)");
+
+    /// Names a message of another protocol that uses the same drivers.
+    #[cfg(feature = "std")]
+    pub(crate) const fn named(name: &'static str) -> Self {
+        Self(name)
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
 }
 
 /// How the peer's program differs from this one.
@@ -163,13 +186,11 @@ impl fmt::Display for Incompatible {
                 theirs.escape_ascii()
             ),
             Self::Mode { ours, theirs } => {
-                let name = |mode| mode::name(mode).unwrap_or("unknown");
+                let (their_verb, our_verb) = (verb(theirs), verb(ours));
                 write!(
                     f,
-                    "the peer is in mode {theirs} ({}) and this end in mode {ours} ({}); use the \
-                     same verb at both ends",
-                    name(theirs),
-                    name(ours)
+                    "the peer is in mode {theirs} ({their_verb}) and this end in mode {ours} \
+                     ({our_verb}); use the same verb at both ends"
                 )
             }
             Self::KeyIdLength(len) => write!(
@@ -178,5 +199,14 @@ impl fmt::Display for Incompatible {
                 KeyId::MAX_LEN
             ),
         }
+    }
+}
+
+/// The verb of the drivers that uses a mode.
+fn verb(mode: u8) -> &'static str {
+    match mode {
+        0 => "authenticate",
+        1 => "protect",
+        _ => "unknown",
     }
 }

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use super::error::Incompatible;
+use super::error::{Incompatible, Message};
 use crate::buffer::{Buffer, StreamError, join};
 use crate::key::KeyId;
 use crate::mac::TAG_LEN;
@@ -29,31 +29,6 @@ const NAME: [u8; 5] = *b"CSIGN";
 const VERSION: u8 = b'1';
 const SERVER: u8 = b'S';
 const CLIENT: u8 = b'C';
-
-/// The name of a message of a handshake, for errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Message(&'static str);
-
-impl Message {
-    /// F1, server to client: 40 bytes.
-    pub const CHALLENGE: Self = Self("the server's challenge (F1)");
-    /// F2, client to server: 73 bytes and the key id's 0 to 64.
-    pub const RESPONSE: Self = Self("the client's response (F2)");
-    /// F3, server to client: 33 bytes.
-    pub const VERDICT: Self = Self("the server's verdict (F3)");
-
-    /// Names a message of another protocol that uses the same drivers.
-    #[cfg(feature = "std")]
-    pub(crate) const fn named(name: &'static str) -> Self {
-        Self(name)
-    }
-}
-
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
 
 /// F1, to be sent to the client: 40 bytes.
 #[derive(Clone)]

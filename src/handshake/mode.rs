@@ -62,12 +62,3 @@ impl Mode for Protect {
         session
     }
 }
-
-/// Returns the name of a mode's number, for errors.
-pub(super) fn name(number: u8) -> Option<&'static str> {
-    match number {
-        Authenticate::NUMBER => Some("authenticate"),
-        Protect::NUMBER => Some("protect"),
-        _ => None,
-    }
-}

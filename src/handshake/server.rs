@@ -5,8 +5,8 @@ use core::fmt;
 
 use rand::TryCryptoRng;
 
-use super::error::{Error, Refusal};
-use super::message::{Challenge, Message, Response, Verdict};
+use super::error::{Error, Message, Refusal};
+use super::message::{Challenge, Response, Verdict};
 use super::mode::Mode;
 use super::prologue::Prologue;
 use super::session::{Role, Session};

@@ -65,6 +65,7 @@ impl<P, T> Admission<P, T> {
     }
 
     /// Returns a handshake that is still pending.
+    #[cfg(feature = "tokio")]
     pub(crate) fn pending_mut(&mut self, ticket: Ticket) -> Option<&mut P> {
         let at = self.position(ticket)?;
         self.pending.get_mut(at).map(|(_, handshake)| handshake)
@@ -200,6 +201,7 @@ mod tests {
         assert_eq!(admission.take(), Taken::Stream("done"));
     }
 
+    #[cfg(feature = "tokio")]
     #[test]
     fn a_pending_handshake_can_be_changed_until_it_is_evicted() {
         let mut admission = Names::new(1, 1);

@@ -62,7 +62,7 @@ class AuthenticationError(Exception):
 
 
 class Denied(AuthenticationError):
-    """The server says no: an unauthenticated hint, which may be forged."""
+    """The server refused: an unauthenticated hint, which may be forged."""
 
 
 class ServerNotAuthentic(AuthenticationError):
@@ -89,7 +89,7 @@ class Malformed(AuthenticationError):
 
 
 class Closed(AuthenticationError):
-    """The stream ended before the flight was complete."""
+    """The stream ended before the message was complete."""
 
 
 class TimedOut(AuthenticationError):
@@ -118,11 +118,11 @@ def expand(prk, info, length):
     return output[:length]
 
 
-def lv(octets):
-    """One octet of length, then the octets."""
-    if len(octets) > 255:
-        raise ValueError("at most 255 octets are possible here")
-    return bytes([len(octets)]) + octets
+def lv(data):
+    """One byte of length, then the bytes."""
+    if len(data) > 255:
+        raise ValueError("at most 255 bytes are possible here")
+    return bytes([len(data)]) + data
 
 
 # Keys
@@ -133,14 +133,14 @@ class Key:
     def __init__(self, secret, key_id=b""):
         # bytes(int) would quietly make a secret of zeros.
         if not isinstance(secret, (bytes, bytearray)):
-            raise TypeError("the secret must be octets")
+            raise TypeError("the secret must be bytes")
         if len(secret) < MIN_SECRET:
-            raise ValueError("the secret has fewer than %d octets"
+            raise ValueError("the secret has fewer than %d bytes"
                              % MIN_SECRET)
         if len(set(secret)) == 1:
-            raise ValueError("all octets of the secret are equal")
+            raise ValueError("all bytes of the secret are equal")
         if len(key_id) > MAX_KEY_ID:
-            raise ValueError("the key id has more than %d octets"
+            raise ValueError("the key id has more than %d bytes"
                              % MAX_KEY_ID)
         self.key_id = bytes(key_id)
         # The secret is the message here, never the key: as HMAC keys,
@@ -155,7 +155,7 @@ class Key:
 
     @classmethod
     def from_file(cls, path, key_id=b""):
-        """The file's octets, less one final LF or CRLF, are the secret."""
+        """The secret is the file without its trailing LF or CRLF."""
         with open(path, "rb") as file:
             secret = file.read()
         if secret.endswith(b"\r\n"):
@@ -167,7 +167,7 @@ class Key:
     def child_secret(self, key_id):
         """The secret of the one client that has this key id."""
         if not 1 <= len(key_id) <= MAX_KEY_ID:
-            raise ValueError("a child's id has 1 to %d octets" % MAX_KEY_ID)
+            raise ValueError("a child's id has 1 to %d bytes" % MAX_KEY_ID)
         info = b"countersign/1 child" + lv(key_id)
         return expand(self.prk, info, 32).hex().encode("ascii")
 
@@ -176,20 +176,20 @@ class Key:
         return expand(self.prk, b"countersign/1 fingerprint", 32)[:4].hex()
 
 
-# Proves nothing and is known to nobody: it only makes an unknown key id cost
-# the same work as a known one.
+# A key that nobody holds.  It makes an unknown key id cost the same work as a
+# known one.
 _DUMMY = Key(secrets.token_bytes(32))
 
 
-# Flights, as pure functions
+# Messages, as pure functions
 
 def prologue(service, binding):
-    """What both ends must agree on without sending it."""
+    """What both ends have to agree on and do not send."""
     return lv(service) + lv(binding)
 
 
 def header(role, mode):
-    """The eight octets that begin the first two flights."""
+    """The eight bytes that begin the first two messages."""
     if mode not in (HANDSHAKE_ONLY, RECORDS):
         raise ValueError("the mode is 0 or 1")
     return NAME + VERSION + role + bytes([mode])
@@ -231,11 +231,11 @@ class Session:
     def export(self, label, context, length):
         """Key material for the application's own use."""
         if not 1 <= len(label) <= 255:
-            raise ValueError("a label has 1 to 255 octets")
+            raise ValueError("a label has 1 to 255 bytes")
         if len(context) > 65535:
-            raise ValueError("a context has at most 65535 octets")
+            raise ValueError("a context has at most 65535 bytes")
         if not 1 <= length <= MAX_EXPORT:
-            raise ValueError("1 to %d octets can be exported" % MAX_EXPORT)
+            raise ValueError("1 to %d bytes can be exported" % MAX_EXPORT)
         info = (b"countersign/1 export" + lv(label)
                 + struct.pack(">H", len(context)) + context
                 + struct.pack(">H", length))
@@ -252,7 +252,7 @@ class Session:
 # The handshake on a socket
 
 class _Wire:
-    """Reads and writes flights under one deadline for all of them."""
+    """Reads and writes messages under one deadline for all of them."""
 
     def __init__(self, sock, deadline):
         self._sock = sock
@@ -263,8 +263,8 @@ class _Wire:
         return self
 
     def __exit__(self, *_):
-        # The deadline is the handshake's; the application has its own ideas.
-        # A socket that is broken by now need not hide the true error.
+        # The deadline covers the handshake only.  If the socket is broken by
+        # now, the original error is the one to report.
         try:
             self._sock.settimeout(self._timeout)
         except OSError:
@@ -283,40 +283,40 @@ class _Wire:
         except ConnectionError:
             raise Closed("the connection broke") from None
 
-    def read(self, length, check=lambda octets: None):
-        """Exactly this many octets: the next one is the application's.
+    def read(self, length, check=lambda data: None):
+        """Read exactly this many bytes. The next is application data.
 
-        ``check`` sees the octets so far after every read, so that a peer that
-        cannot be right is not waited for.
+        ``check`` sees the bytes so far after every read, so that a
+        peer that cannot be right is refused at once.
         """
-        octets = b""
-        while len(octets) < length:
-            more = self._attempt(self._sock.recv, length - len(octets))
+        data = b""
+        while len(data) < length:
+            more = self._attempt(self._sock.recv, length - len(data))
             if not more:
                 raise Closed("the peer closed the connection")
-            octets += more
-            check(octets)
-        return octets
+            data += more
+            check(data)
+        return data
 
-    def write(self, flight):
-        self._attempt(self._sock.sendall, flight)
+    def write(self, message):
+        self._attempt(self._sock.sendall, message)
 
 
-def _check_header(octets, expected):
-    for position, (got, wanted) in enumerate(zip(octets, expected)):
+def _check_header(data, expected):
+    for position, (got, wanted) in enumerate(zip(data, expected)):
         if got != wanted:
             raise Incompatible({5: "version", 6: "role", 7: "mode"}
                                .get(position, "protocol"))
 
 
-def _check_f2(octets, expected):
-    _check_header(octets, expected)
-    if len(octets) > F2_ID_LEN_AT and octets[F2_ID_LEN_AT] > MAX_KEY_ID:
+def _check_f2(data, expected):
+    _check_header(data, expected)
+    if len(data) > F2_ID_LEN_AT and data[F2_ID_LEN_AT] > MAX_KEY_ID:
         raise Malformed("the key id is too long")
 
 
-def _check_f3(octets):
-    if octets[:1] not in (ACCEPTED, DENIED):
+def _check_f3(data):
+    if data[:1] not in (ACCEPTED, DENIED):
         raise Malformed("the verdict is neither yes nor no")
 
 
@@ -339,7 +339,7 @@ def server_authenticate(sock, keys, service=b"", binding=b"", mode=0,
         f1 = make_f1(mode, secrets.token_bytes(NONCE_LEN))
         wire.write(f1)
 
-        f2 = wire.read(F2_LEN, lambda octets: _check_f2(octets, expected))
+        f2 = wire.read(F2_LEN, lambda data: _check_f2(data, expected))
         key_id_len = f2[F2_ID_LEN_AT]
         f2 += wire.read(key_id_len)
         id_at = F2_ID_LEN_AT + 1
@@ -349,7 +349,7 @@ def server_authenticate(sock, keys, service=b"", binding=b"", mode=0,
         proof = client_proof(key or _DUMMY, agreed, f1, f2[:-TAG_LEN])
         right = hmac.compare_digest(proof, f2[-TAG_LEN:])
         if key is None or not right:
-            # The client is refused whether or not it hears of it.
+            # The client is refused even if it cannot be told.
             try:
                 wire.write(F3_DENIED)
             except (AuthenticationError, OSError):
@@ -368,13 +368,13 @@ def client_authenticate(sock, key, service=b"", binding=b"", mode=0,
     expected = header(SERVER, mode)
 
     with _Wire(sock, deadline) as wire:
-        f1 = wire.read(F1_LEN, lambda octets: _check_header(octets, expected))
+        f1 = wire.read(F1_LEN, lambda data: _check_header(data, expected))
 
         f2 = make_f2_untagged(mode, key.key_id, secrets.token_bytes(NONCE_LEN))
         f2 += client_proof(key, agreed, f1, f2)
         wire.write(f2)
 
-        # Only a whole flight is a verdict, even where the rest is ignored.
+        # A verdict counts only if it is complete, even if its rest is ignored.
         f3 = wire.read(F3_LEN, _check_f3)
     if f3[:1] == DENIED:
         raise Denied("the server denied access")
@@ -401,7 +401,7 @@ class Sealer:
     def seal(self, payload):
         """A data record; an empty one would be taken for the close."""
         if not 1 <= len(payload) <= MAX_PAYLOAD:
-            raise ValueError("a payload has 1 to %d octets" % MAX_PAYLOAD)
+            raise ValueError("a payload has 1 to %d bytes" % MAX_PAYLOAD)
         return self._record(payload)
 
     def close(self):
@@ -430,9 +430,9 @@ class Opener:
         self.closed = False
         self.failed = False
 
-    def remaining(self, length_octets):
-        """How many octets follow the first two of a record."""
-        length = struct.unpack(">H", length_octets)[0]
+    def remaining(self, length_bytes):
+        """How many bytes follow the first two of a record."""
+        length = struct.unpack(">H", length_bytes)[0]
         if length > MAX_PAYLOAD:
             self._fail("the record is too long")
         return length + RECORD_TAG_LEN
@@ -494,7 +494,7 @@ def compute(name, expect, secret, client_secret=None, key_id=b"", service=b"",
             server_payloads=(), children=()):
     """All fields of a vector, in order, as pairs of strings.
 
-    Of ``expect`` only UNKNOWN is believed, the rest is worked out.  The
+    Of ``expect`` only UNKNOWN is an input, the other values are computed.  The
     client's values are None where they are the server's.
     """
     ours = Key(secret, key_id)
@@ -507,7 +507,7 @@ def compute(name, expect, secret, client_secret=None, key_id=b"", service=b"",
     f1 = make_f1(mode, server_nonce)
     f2_untagged = make_f2_untagged(mode, key_id, client_nonce)
     if (len(f1), len(f2_untagged)) != (F1_LEN, F2_LEN - 32 + len(key_id)):
-        raise ValueError("a nonce has 32 octets")
+        raise ValueError("a nonce has 32 bytes")
     tc = client_proof(theirs, agreed, f1, f2_untagged)
     f2 = f2_untagged + tc
     if expect != UNKNOWN:
@@ -518,12 +518,12 @@ def compute(name, expect, secret, client_secret=None, key_id=b"", service=b"",
 
     fields = [("name", name), ("expect", expect)]
 
-    def add(field, octets):
-        fields.append((field, octets.hex()))
+    def add(field, data):
+        fields.append((field, data.hex()))
 
-    def add_client(field, octets, server_octets):
-        if octets is not None and octets != server_octets:
-            add(field, octets)
+    def add_client(field, data, server_data):
+        if data is not None and data != server_data:
+            add(field, data)
 
     add("secret", secret)
     add_client("client-secret", client_secret, secret)
@@ -575,7 +575,7 @@ def compute(name, expect, secret, client_secret=None, key_id=b"", service=b"",
 
 
 def fixed(label, length=32):
-    """Octets that look random and are always the same."""
+    """Bytes that look random and are always the same."""
     return expand(hashlib.sha256(label.encode("ascii")).digest(), b"", length)
 
 
@@ -694,13 +694,13 @@ def inputs_of(fields):
     """The arguments of ``compute`` that the fields of a vector give."""
     arguments = dict(exports=[], children=[], client_payloads=[],
                      server_payloads=[])
-    octet_fields = ("secret", "client-secret", "key-id", "service",
-                    "client-service", "binding", "client-binding",
-                    "server-nonce", "client-nonce")
+    byte_fields = ("secret", "client-secret", "key-id", "service",
+                   "client-service", "binding", "client-binding",
+                   "server-nonce", "client-nonce")
     for field, value in fields:
         if field in ("name", "expect"):
             arguments[field] = value
-        elif field in octet_fields:
+        elif field in byte_fields:
             arguments[field.replace("-", "_")] = bytes.fromhex(value)
         elif field == "mode":
             arguments["mode"] = int(value, 16)
@@ -728,7 +728,7 @@ def differences(fields):
     found = []
     for given, wanted in zip_longest(fields, computed, fillvalue=("", "")):
         if given[0] != wanted[0]:
-            # From here on the two lists are out of step.
+            # From here on the two lists do not match.
             found.append("field %s where %s belongs" % (
                 given[0] or "(end)", wanted[0] or "(end)"))
             break
@@ -739,7 +739,7 @@ def differences(fields):
 
 
 def check_file(path):
-    """Recompute a vector file; true if there is nothing to complain of."""
+    """Recompute a vector file; true if nothing differs."""
     with open(path, encoding="ascii") as file:
         vectors = parse_vectors(file.read())
     failed = 0
@@ -759,11 +759,11 @@ def check_file(path):
 DEADLINE = 5.0
 
 
-def printable(octets):
+def printable(data):
     """Key ids come from strangers: only plain ASCII reaches a terminal."""
     return "".join(
-        chr(octet) if 0x20 < octet < 0x7f and octet != 0x5c
-        else "\\x%02x" % octet for octet in octets)
+        chr(byte) if 0x20 < byte < 0x7f and byte != 0x5c
+        else "\\x%02x" % byte for byte in data)
 
 
 def address(text):
@@ -788,10 +788,10 @@ def listen(where):
 def echo(connection):
     """Send everything back until the peer has no more."""
     while True:
-        octets = connection.recv(65536)
-        if not octets:
+        data = connection.recv(65536)
+        if not data:
             return
-        connection.sendall(octets)
+        connection.sendall(data)
 
 
 def say(text):
@@ -832,10 +832,10 @@ def command_connect(options):
         connection.shutdown(socket.SHUT_WR)
         answer = b""
         while True:
-            octets = connection.recv(65536)
-            if not octets:
+            data = connection.recv(65536)
+            if not data:
                 break
-            answer += octets
+            answer += data
     sys.stdout.buffer.write(answer + b"\n")
     sys.stdout.buffer.flush()
     if answer != message:

@@ -5,10 +5,10 @@
     mp_peer.py connect --connect HOST:PORT --authkey KEY [the same]
     mp_peer.py manage --authkey KEY
 
-The first two serve or make one connection after the other, and say of each on
-a line of standard error what became of it.  On each they send a message of
-each size back, then send one of each size themselves and want it back.  The
-third is a manager, and serves until it is killed or told to shut down.
+The first two serve or make one connection after the other, and print one line
+to standard error for each, with its outcome.  On each connection they send a
+message of each size back, then send one of each size themselves and expect it
+back.  The third is a manager, and serves until it is killed or shut down.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def exchange(connection, options):
         message = (PATTERN * (size // len(PATTERN) + 1))[:size]
         connection.send_bytes(message)
         if connection.recv_bytes() != message:
-            return "a message of %d octets came back wrong" % size
+            return "a message of %d bytes came back wrong" % size
     return "accepted"
 
 

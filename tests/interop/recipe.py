@@ -2,7 +2,7 @@
 """The well known recipe: authenticating clients simply, with hmac.
 
 After "Authenticating Clients Simply" in the Python Cookbook, with SHA-256.
-The server sends 32 random octets, the client sends back their HMAC under the
+The server sends 32 random bytes, the client sends back their HMAC under the
 shared secret, and that is all: there is no framing, and only the client is
 authenticated.
 
@@ -78,10 +78,10 @@ def serve_one(connection, secret):
     say("accepted")
     try:
         while True:
-            octets = connection.recv(65536)
-            if not octets:
+            data = connection.recv(65536)
+            if not data:
                 break
-            connection.sendall(octets)
+            connection.sendall(data)
     except OSError:
         pass  # it was accepted all the same
     return True
@@ -94,7 +94,7 @@ def command_serve(options):
         for _ in range(options.connections):
             connection = listener.accept()[0]
             with connection:
-                # The recipe would wait for ever.
+                # The recipe itself has no timeout.
                 connection.settimeout(5.0)
                 refused += not serve_one(connection, secret)
     return 1 if refused else 0
@@ -108,10 +108,10 @@ def command_connect(options):
         connection.sendall(message)
         connection.shutdown(socket.SHUT_WR)
         while True:
-            octets = connection.recv(65536)
-            if not octets:
+            data = connection.recv(65536)
+            if not data:
                 break
-            answer += octets
+            answer += data
     # A close is the only sign of a refusal.
     if answer != message:
         say("The server closed the connection.")

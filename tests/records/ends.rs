@@ -1,191 +1,32 @@
-//! What the tests of records put under test, the core at the other end of its line, and the line
-//! between the two.
+//! The ends under test, and the core at the other end of their line.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::net::TcpStream;
 #[cfg(feature = "tokio")]
 use std::{
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll, Waker},
 };
 
-use countersign::handshake::{Mode, Prologue, client, server};
-use countersign::record::{self, Opened, Opener, Sealer};
+use countersign::handshake::Mode;
+use countersign::record::{self, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
+#[cfg(feature = "tokio")]
+use countersign::tokio as over_tokio;
 use countersign::{Client, Protected, ReadHalf, Server, Session, WriteHalf};
-use rand::rngs::SysRng;
 #[cfg(feature = "tokio")]
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Act, Draws, End, Pair, Peer, Says, Wire, deliver, key, transcript};
-
-/// Which end is under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Client,
-    Server,
-}
-
-pub const SIDES: [Side; 2] = [Side::Client, Side::Server];
-
-/// A wire of which the test keeps hold while an end under test has it too.
-#[derive(Clone)]
-pub(super) struct Line(Arc<Mutex<Wire>>);
-
-impl Line {
-    pub fn to(peer: impl Peer + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Wire::to(peer))))
-    }
-
-    pub fn wire(&self) -> MutexGuard<'_, Wire> {
-        self.0.lock().unwrap()
-    }
-}
-
-impl Read for &Line {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.wire().do_read(buf)
-    }
-}
-
-impl Write for &Line {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.wire().do_write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.wire().do_flush()
-    }
-}
-
-impl Read for Line {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-}
-
-impl Write for Line {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self).flush()
-    }
-}
-
-/// What a stream of tokio makes of an answer of the wire. Nobody is woken: the tests try again.
+use super::line::{Far, Line};
 #[cfg(feature = "tokio")]
-fn polled<T>(answer: io::Result<T>) -> Poll<io::Result<T>> {
-    match answer {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
-        answer => Poll::Ready(answer),
-    }
-}
-
+use crate::listener::running::runtime;
+use crate::side::Side;
 #[cfg(feature = "tokio")]
-impl AsyncRead for Line {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = self.wire().do_read(buf.initialize_unfilled());
-        polled(read.map(|n| buf.advance(n)))
-    }
-}
+use crate::sockets::LONG;
+use crate::support::{Act, Draws, End, Pair, Says, key};
 
-#[cfg(feature = "tokio")]
-impl AsyncWrite for Line {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        polled(self.wire().do_write(buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        polled(self.wire().do_flush())
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// The core at the far end of a line. It goes through the handshake and is silent then.
-struct Far {
-    stage: Option<Stage>,
-    session: Sender<Session>,
-}
-
-/// What the far end awaits.
-enum Stage {
-    /// A reader, for the challenge to be sent to.
-    Reader,
-    Challenge(client::AwaitChallenge<'static>),
-    Response(server::AwaitResponse<'static>),
-    Verdict(client::AwaitVerdict<'static>),
-}
-
-impl Far {
-    fn opposite(side: Side) -> (Self, Receiver<Session>) {
-        let stage = match side {
-            Side::Client => Stage::Reader,
-            Side::Server => Stage::Challenge(
-                client::start(
-                    transcript(),
-                    &Prologue::EMPTY,
-                    Mode::Protect,
-                    Box::leak(Box::new(key("ours"))),
-                    &mut SysRng,
-                )
-                .unwrap(),
-            ),
-        };
-        let (sender, receiver) = channel();
-        let far = Self {
-            stage: Some(stage),
-            session: sender,
-        };
-        (far, receiver)
-    }
-}
-
-impl Peer for Far {
-    fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
-        let Some(awaited) = self.stage.take() else {
-            return Vec::new();
-        };
-        let written: Vec<u8> = written.drain(..).collect();
-        match awaited {
-            Stage::Reader => {
-                let config: &'static _ = Box::leak(Box::new(server::Config::new(Prologue::EMPTY)));
-                let (f1, next) = (config.start(transcript(), Mode::Protect, &mut SysRng)).unwrap();
-                self.stage = Some(Stage::Response(next));
-                f1.as_ref().to_vec()
-            }
-            Stage::Challenge(state) => {
-                let (f2, next) = deliver(state, written).unwrap();
-                let f2 = f2.as_ref().to_vec();
-                self.stage = Some(Stage::Verdict(next));
-                f2
-            }
-            Stage::Response(state) => {
-                let (f3, outcome) = deliver(state, written).unwrap().verify(Some(&key("ours")));
-                self.session.send(outcome.unwrap()).unwrap();
-                f3.as_ref().to_vec()
-            }
-            Stage::Verdict(state) => {
-                let session = deliver(state, written).unwrap();
-                self.session.send(session).unwrap();
-                Vec::new()
-            }
-        }
-    }
-}
+/// The largest record on the wire.
+pub const RECORD_MAX: usize = PAYLOAD_MAX + OVERHEAD;
 
 /// What is under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,22 +50,31 @@ impl Via {
         Self::TokioHalves,
     ];
 
-    /// The streams, and the core that is under all of them.
+    /// The streams, and the core below them.
     pub fn all() -> impl Iterator<Item = Self> {
         [Self::Core]
             .into_iter()
             .chain(Self::STREAMS.iter().copied())
     }
 
-    /// Whether a stream below can report more octets than there was room for; tokio's buffers
-    /// keep it from doing so.
+    pub fn is_halves(self) -> bool {
+        match self {
+            Self::BlockingHalves => true,
+            #[cfg(feature = "tokio")]
+            Self::TokioHalves => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a read of the stream below can report more bytes than there was room for. Over
+    /// tokio, the type of the buffer rules it out.
     pub fn lets_reads_lie(self) -> bool {
         matches!(self, Self::Blocking | Self::BlockingHalves)
     }
 }
 
-/// What each of them can be made to do, without waiting for anything.
-pub(super) trait Stream {
+/// What an end under test can be made to do.
+pub(super) trait Stream: Send {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
     fn write(&mut self, buf: &[u8]) -> io::Result<usize>;
     fn flush(&mut self) -> io::Result<()>;
@@ -237,6 +87,24 @@ pub(super) trait Stream {
         }
         Ok(())
     }
+
+    /// Reads into buffers of `room` bytes, until the end or a failure.
+    fn read_to_end(&mut self, room: usize) -> (Vec<u8>, io::Result<()>) {
+        let mut received = Vec::new();
+        let mut buf = vec![0; room];
+        loop {
+            match self.read(&mut buf) {
+                Ok(0) => return (received, Ok(())),
+                Ok(n) => received.extend(&buf[..n]),
+                Err(error) => return (received, Err(error)),
+            }
+        }
+    }
+}
+
+/// A stream that is protected, in one piece or in halves.
+pub(super) trait IntoStream {
+    fn into_stream(self, via: Via) -> Box<dyn Stream>;
 }
 
 struct Whole<P>(P);
@@ -244,45 +112,79 @@ struct Whole<P>(P);
 struct Halves<R, W>(R, W);
 
 macro_rules! stream {
-    ($stream:ty, $reader:tt, $writer:tt, $answer:path) => {
+    ($stream:ty, $reader:tt, $writer:tt, $outcome:path) => {
         impl Stream for $stream {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                $answer(self.$reader.read(buf))
+                $outcome(self.$reader.read(buf))
             }
 
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-                $answer(self.$writer.write(buf))
+                $outcome(self.$writer.write(buf))
             }
 
             fn flush(&mut self) -> io::Result<()> {
-                $answer(self.$writer.flush())
+                $outcome(self.$writer.flush())
             }
 
             fn close(&mut self) -> io::Result<()> {
-                $answer(self.$writer.close())
+                $outcome(self.$writer.close())
             }
         }
     };
 }
 
-stream!(Whole<Protected<Line>>, 0, 0, std::convert::identity);
-stream!(
-    Halves<ReadHalf<Line>, WriteHalf<Line>>,
-    0,
-    1,
+macro_rules! whole_and_halves {
+    ($whole:ty, $reader:ty, $writer:ty, $outcome:path) => {
+        stream!(Whole<$whole>, 0, 0, $outcome);
+        stream!(Halves<$reader, $writer>, 0, 1, $outcome);
+
+        impl IntoStream for $whole {
+            fn into_stream(self, via: Via) -> Box<dyn Stream> {
+                if via.is_halves() {
+                    let (reader, writer) = self.split();
+                    Box::new(Halves(reader, writer))
+                } else {
+                    Box::new(Whole(self))
+                }
+            }
+        }
+    };
+}
+
+whole_and_halves!(
+    Protected<Line>,
+    ReadHalf<Line>,
+    WriteHalf<Line>,
+    std::convert::identity
+);
+whole_and_halves!(
+    Protected<TcpStream>,
+    ReadHalf<TcpStream>,
+    WriteHalf<TcpStream>,
     std::convert::identity
 );
 #[cfg(feature = "tokio")]
-stream!(Whole<countersign::tokio::Protected<Line>>, 0, 0, at_once);
-#[cfg(feature = "tokio")]
-stream!(
-    Halves<countersign::tokio::ReadHalf<Line>, countersign::tokio::WriteHalf<Line>>,
-    0,
-    1,
+whole_and_halves!(
+    over_tokio::Protected<Line>,
+    over_tokio::ReadHalf<Line>,
+    over_tokio::WriteHalf<Line>,
     at_once
 );
+#[cfg(feature = "tokio")]
+whole_and_halves!(
+    over_tokio::Protected<tokio::net::TcpStream>,
+    over_tokio::ReadHalf<tokio::net::TcpStream>,
+    over_tokio::WriteHalf<tokio::net::TcpStream>,
+    blocking
+);
 
-/// What a future gives when it is polled once and then dropped.
+/// Waits for a future, but fails after `LONG`.
+#[cfg(feature = "tokio")]
+fn blocking<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    runtime().block_on(async { tokio::time::timeout(LONG, future).await? })
+}
+
+/// Polls a future once, and drops it. Fails with `WouldBlock` if it is pending.
 #[cfg(feature = "tokio")]
 fn at_once<T, E: Into<io::Error>>(future: impl Future<Output = Result<T, E>>) -> io::Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -296,7 +198,7 @@ struct Bare {
     sealer: Sealer,
     opener: Opener,
     line: Line,
-    /// What has come of a record.
+    /// The part of a record that was read.
     record: Vec<u8>,
     payload: VecDeque<u8>,
     closed: bool,
@@ -320,7 +222,7 @@ impl Bare {
 impl Stream for Bare {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.payload.is_empty() && !self.closed {
-            // The core sees no stream, and so not its end.
+            // The core does not see the end of the stream, so this reports it.
             if self.truncated {
                 return Err(record::Error::Truncated.into());
             }
@@ -364,14 +266,14 @@ impl Stream for Bare {
     }
 }
 
-/// A record of this payload.
+/// Seals a record with this payload.
 pub fn sealed(sealer: &mut Sealer, payload: &[u8]) -> Vec<u8> {
     let mut record = [&[0; 2][..], payload, &[0; 16]].concat();
     sealer.seal(&mut record).unwrap();
     record
 }
 
-/// What is in a record, which is not the close.
+/// Opens a record, which must not be the close.
 pub fn opened(opener: &mut Opener, record: &[u8]) -> Vec<u8> {
     match opener.open(record) {
         Ok(Opened::Data(payload)) => payload.to_vec(),
@@ -379,15 +281,15 @@ pub fn opened(opener: &mut Opener, record: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Cuts a stream of octets where one record ends and the next begins.
-pub fn records(mut octets: &[u8]) -> Vec<Vec<u8>> {
+/// Splits bytes into records.
+pub fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
-    while let Some(header) = octets.first_chunk() {
-        let (record, rest) = octets.split_at(Opener::len_of(*header).unwrap());
+    while let Some(header) = bytes.first_chunk() {
+        let (record, rest) = bytes.split_at(Opener::len_of(*header).unwrap());
         records.push(record.to_vec());
-        octets = rest;
+        bytes = rest;
     }
-    assert!(octets.is_empty(), "a part of a record");
+    assert!(bytes.is_empty(), "a part of a record");
     records
 }
 
@@ -396,7 +298,7 @@ pub fn sessions(mode: Mode) -> (Session, Session) {
     sessions_of(mode, Draws::from(0xc0))
 }
 
-/// Those of one in which the client draws this nonce.
+/// The two sessions of a handshake between two cores, with this nonce of the client.
 pub fn sessions_of(mode: Mode, client_draws: Draws) -> (Session, Session) {
     let mut pair = Pair::of(&key("ours"));
     (pair.client_mode, pair.server_mode) = (mode, mode);
@@ -411,7 +313,7 @@ pub fn sessions_of(mode: Mode, client_draws: Draws) -> (Session, Session) {
 /// An end under test after its handshake, and the core at the other end of its line.
 pub(super) struct Ends {
     pub near: Box<dyn Stream>,
-    pub(super) line: Line,
+    pub line: Line,
     /// How much the near end had written when the handshake was over.
     start: usize,
     pub sealer: Sealer,
@@ -433,36 +335,24 @@ impl Ends {
                     Side::Client => client.protect(line.clone()),
                     Side::Server => server.protect(line.clone()),
                 };
-                let near = near.unwrap();
-                if via == Via::Blocking {
-                    Box::new(Whole(near))
-                } else {
-                    let (reader, writer) = near.split();
-                    Box::new(Halves(reader, writer))
-                }
+                near.unwrap().into_stream(via)
             }
             #[cfg(feature = "tokio")]
             Via::Tokio | Via::TokioHalves => {
                 let near = match side {
                     Side::Client => {
-                        let client = countersign::tokio::Client::from(client);
+                        let client = over_tokio::Client::from(client);
                         at_once(client.protect(line.clone()))
                     }
                     Side::Server => {
-                        let server = countersign::tokio::Server::from(server);
+                        let server = over_tokio::Server::from(server);
                         at_once(server.protect(line.clone()))
                     }
                 };
-                let near = near.unwrap();
-                if via == Via::Tokio {
-                    Box::new(Whole(near))
-                } else {
-                    let (reader, writer) = near.split();
-                    Box::new(Halves(reader, writer))
-                }
+                near.unwrap().into_stream(via)
             }
         };
-        // The far end takes the last flight, where that is the near end's.
+        // Lets the far end read the last message, if the near end sent it.
         assert_eq!(line.wire().rest(), b"");
         let (sealer, opener) = session.try_recv().unwrap().records().unwrap();
         Self::after_handshake(near, line, (sealer, opener))
@@ -504,19 +394,19 @@ impl Ends {
         records(&self.line.wire().written[self.start..])
     }
 
-    /// What the far end takes from the first record that the near end has written, of those that
-    /// it did not open yet.
+    /// Opens the record of this number that the near end has written. The far end has to open them
+    /// in order.
     pub fn opened(&mut self, record: usize) -> Vec<u8> {
         let record = &self.written()[record];
         opened(&mut self.opener, record)
     }
 
-    /// Has the far end send these octets, of which a read gets `piece` at most; after them each
-    /// read does `then`.
-    pub fn say(&self, octets: &[u8], piece: usize, then: Act) {
+    /// Has the far end send these bytes. A read gets at most `piece` of them, and after them does
+    /// `then`.
+    pub fn say(&self, bytes: &[u8], piece: usize, then: Act) {
         let mut wire = self.line.wire();
-        wire.say(octets);
-        let end = wire.read + octets.len();
+        wire.say(bytes);
+        let end = wire.read + bytes.len();
         wire.on_read = Box::new(move |read| {
             if read < end {
                 Act::Move(piece.min(end - read))
@@ -525,22 +415,9 @@ impl Ends {
             }
         });
     }
-
-    /// Reads into buffers of `room` octets, up to the end or to a failure.
-    pub fn read_to_end(&mut self, room: usize) -> (Vec<u8>, Result<(), io::Error>) {
-        let mut received = Vec::new();
-        let mut buf = vec![0; room];
-        loop {
-            match self.near.read(&mut buf) {
-                Ok(0) => return (received, Ok(())),
-                Ok(n) => received.extend(&buf[..n]),
-                Err(error) => return (received, Err(error)),
-            }
-        }
-    }
 }
 
-/// What a stream of the kind under test fails with.
+/// The error of a record that an outcome contains, which has to have the right kind and text.
 #[track_caller]
 pub fn failed<T>(outcome: io::Result<T>) -> record::Error {
     let error = outcome.err().expect("this fails");
@@ -554,4 +431,13 @@ pub fn failed<T>(outcome: io::Result<T>) -> record::Error {
     assert_eq!(error.kind(), kind);
     assert_eq!(error.to_string(), below.to_string());
     below
+}
+
+/// A payload in which neighbouring bytes differ.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..251).cycle().take(len).collect()
+}
+
+pub fn lens(records: &[Vec<u8>]) -> Vec<usize> {
+    records.iter().map(Vec::len).collect()
 }

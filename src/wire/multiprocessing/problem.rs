@@ -2,8 +2,12 @@
 
 use core::fmt;
 
-use super::states::{CHALLENGE_MIN, MESSAGE_MAX};
 use crate::buffer::StreamError;
+
+/// The longest message of the handshake, in bytes.
+pub(super) const MESSAGE_MAX: usize = 256;
+/// The shortest challenge behind its prefix, in bytes.
+pub(super) const CHALLENGE_MIN: usize = 20;
 
 /// What is wrong with what a peer of Python's `multiprocessing` sent.
 #[non_exhaustive]

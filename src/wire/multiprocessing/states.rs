@@ -2,7 +2,7 @@
 
 use rand::rngs::SysRng;
 
-use super::problem::Problem;
+use super::problem::{CHALLENGE_MIN, MESSAGE_MAX, Problem};
 use crate::buffer::{Buffer, StreamError};
 use crate::handshake::Message;
 use crate::invalid_input::InvalidInput;
@@ -19,8 +19,6 @@ pub(crate) const DIGEST: Message = Message::named("the digest of a challenge");
 /// Whether the digest was right.
 pub(crate) const WELCOME: Message = Message::named("a welcome");
 
-pub(super) const MESSAGE_MAX: usize = 256;
-pub(super) const CHALLENGE_MIN: usize = 20;
 const CHALLENGE_PREFIX: &[u8] = b"#CHALLENGE#";
 const WELCOME_TEXT: &[u8] = b"#WELCOME#";
 const FAILURE_TEXT: &[u8] = b"#FAILURE#";

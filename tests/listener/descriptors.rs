@@ -1,0 +1,100 @@
+//! A listener in a process that may open few files.
+
+use std::fs::File;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{any, env, thread};
+
+use super::clients::log_in;
+use super::events::Seen;
+use super::running::{assert_connected, options, ring, worker};
+use crate::sockets::LONG;
+use crate::support::Driver;
+
+const CHILD: &str = "COUNTERSIGN_TEST_WITH_FEW_DESCRIPTORS";
+const FEW: usize = 64;
+
+/// Runs itself again in a process that may open few files.
+#[test]
+fn a_listener_out_of_descriptors_reports_it_and_recovers() {
+    if env::var_os(CHILD).is_some() {
+        for &driver in Driver::ALL {
+            starve(driver);
+        }
+        return;
+    }
+
+    // The test harness wants the path without the name of the crate.
+    let test = a_listener_out_of_descriptors_reports_it_and_recovers;
+    let (_, name) = any::type_name_of_val(&test).split_once("::").unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("ulimit -n {FEW} && exec \"$0\" \"$@\"")])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > 2 * LONG {
+            child.kill().unwrap();
+            break;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{stdout}\n{stderr}"
+    );
+}
+
+fn starve(driver: Driver) {
+    // A hook that panics must not end the listener either.
+    let running = driver.listen_hooked(options(), ring(), |outcome| {
+        assert_ne!(outcome, "failed", "as this test wants it");
+    });
+    let client = log_in(running.address, &worker(1)).unwrap();
+    let before = running.accept_from(&client);
+
+    // The last descriptor is for a client. A listener may hold one in reserve, too.
+    let mut files: Vec<File> = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        files.push(file);
+        assert!(files.len() < FEW, "there are more than {FEW} descriptors");
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        files.pop().unwrap();
+        waiting.push(TcpStream::connect(running.address).unwrap());
+    }
+    let failed = |seen: &[Seen]| -> Vec<Instant> {
+        let failed = seen.iter().filter(|seen| seen.outcome == "failed");
+        failed.map(|seen| seen.at).collect()
+    };
+    let seen = running.events.once(|seen| failed(seen).len() >= 4);
+    // The listener pauses after each failure.
+    let times = failed(&seen);
+    assert!(
+        times[3] - times[0] >= Duration::from_millis(120),
+        "{seen:#?}"
+    );
+    assert_connected(&client, &before);
+
+    drop((files, waiting));
+    for nth in 2..5 {
+        let client = log_in(running.address, &worker(nth)).unwrap();
+        let _pair = running.accept_from(&client);
+    }
+    let failed_before = running.events.count("failed");
+    running.assert_nothing_is_ready();
+    assert_eq!(running.events.count("failed"), failed_before);
+    running.shutdown();
+    assert!(running.accept().is_err());
+}

@@ -1,0 +1,103 @@
+//! The lengths of a record, and which session has records.
+
+use std::io::ErrorKind;
+
+use countersign::handshake::Mode;
+use countersign::record::{self, PAYLOAD_MAX};
+
+use super::ends::{Ends, RECORD_MAX, Via, failed, opened, pattern, sealed, sessions};
+use crate::side::Side;
+use crate::support::Act;
+
+#[test]
+fn a_payload_may_have_1_to_16384_bytes_and_a_longer_one_is_refused_at_its_header() {
+    for via in Via::all() {
+        for side in Side::BOTH {
+            let mut ends = Ends::new(via, side);
+            for len in [1, PAYLOAD_MAX] {
+                let payload = pattern(len);
+                let record = sealed(&mut ends.sealer, &payload);
+                ends.say(&record, usize::MAX, Act::Fail(ErrorKind::WouldBlock));
+                let (received, waiting) = ends.near.read_to_end(100_000);
+                assert!(received == payload, "{via:?}, {side:?}, {len}");
+                assert_eq!(waiting.unwrap_err().kind(), ErrorKind::WouldBlock);
+            }
+        }
+        for len in [16_385_u16, 65_535] {
+            let mut ends = Ends::new(via, Side::Client);
+            // A stream that tried to read more would fail with `WouldBlock`.
+            let header = len.to_be_bytes();
+            ends.say(&header, usize::MAX, Act::Fail(ErrorKind::WouldBlock));
+            for _ in 0..2 {
+                let refused = failed(ends.near.read(&mut [0; 100]));
+                let len = usize::from(len);
+                assert_eq!(refused, record::Error::TooLong { len }, "{via:?}");
+            }
+            assert_eq!(ends.line.wire().offered.len(), 1, "{via:?}");
+            if via != Via::Core {
+                assert_eq!(failed(ends.near.write(b"x")), record::Error::BadTag);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_core_refuses_a_buffer_of_the_wrong_length() {
+    let (mut client, mut server) = sessions(Mode::Protect);
+    let (mut sealer, mut clients_opener) = client.records().unwrap();
+    let (mut servers_sealer, mut opener) = server.records().unwrap();
+
+    // These seal nothing and use no sequence number.
+    for len in [0, 1, 17, 18, RECORD_MAX + 1] {
+        let mut record = vec![7; len];
+        let refused = sealer.seal(&mut record);
+        assert_eq!(refused, Err(record::Error::Length { len }));
+        assert_eq!(record, vec![7; len]);
+    }
+    let good = sealed(&mut sealer, b"good");
+    assert_eq!(opened(&mut opener, &good), b"good");
+
+    for wrong in [
+        &[][..],
+        &[0],
+        &[0; 17],
+        &[0; 19],
+        &good[1..],
+        &good[..good.len() - 1],
+    ] {
+        let (_, mut server) = sessions(Mode::Protect);
+        let (_, mut opener) = server.records().unwrap();
+        let len = wrong.len();
+        let refused = opener.open(wrong);
+        assert!(
+            matches!(refused, Err(record::Error::Length { len: l }) if l == len)
+                || refused == Err(record::Error::TooLong { len: 0x0467 }),
+            "{refused:?}",
+        );
+        assert_eq!(opener.open(wrong), Err(record::Error::BadTag));
+    }
+
+    // A good record after a bad one.
+    let (bad, good) = (
+        sealed(&mut servers_sealer, b"bad"),
+        sealed(&mut servers_sealer, b"good"),
+    );
+    let mut altered = bad.clone();
+    altered[2] ^= 1;
+    for record in [&altered, &bad, &good, &bad] {
+        assert_eq!(clients_opener.open(record), Err(record::Error::BadTag));
+    }
+}
+
+#[test]
+fn a_session_yields_records_once_and_only_in_mode_1() {
+    let (client, server) = sessions(Mode::Protect);
+    for mut session in [client, server] {
+        assert!(session.records().is_some());
+        assert!(session.records().is_none());
+    }
+    let (client, server) = sessions(Mode::Authenticate);
+    for mut session in [client, server] {
+        assert!(session.records().is_none());
+    }
+}

@@ -1,0 +1,178 @@
+//! The line between an end under test and the core.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+#[cfg(feature = "tokio")]
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use countersign::Session;
+use countersign::handshake::{Mode, Prologue, client, server};
+use rand::rngs::SysRng;
+#[cfg(feature = "tokio")]
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::side::Side;
+use crate::support::{Peer, Wire, deliver, key, transcript};
+
+/// A wire that the test and the end under test share.
+#[derive(Clone)]
+pub(super) struct Line(Arc<Mutex<Wire>>);
+
+impl Line {
+    pub fn to(peer: impl Peer + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Wire::to(peer))))
+    }
+
+    pub fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Read for &Line {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.wire().do_read(buf)
+    }
+}
+
+impl Write for &Line {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.wire().do_write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.wire().do_flush()
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+/// Turns an outcome of the wire into one of a poll. It wakes no task: the tests poll again.
+#[cfg(feature = "tokio")]
+fn polled<T>(outcome: io::Result<T>) -> Poll<io::Result<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        outcome => Poll::Ready(outcome),
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncRead for Line {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = self.wire().do_read(buf.initialize_unfilled());
+        polled(read.map(|n| buf.advance(n)))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncWrite for Line {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        polled(self.wire().do_write(buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        polled(self.wire().do_flush())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The core at the far end of a line. It runs the handshake, and then is silent.
+pub(super) struct Far {
+    stage: Option<Stage>,
+    session: Sender<Session>,
+}
+
+/// What the far end waits for.
+enum Stage {
+    /// A read, to which it sends the challenge.
+    Reader,
+    Challenge(client::AwaitChallenge<'static>),
+    Response(server::AwaitResponse<'static>),
+    Verdict(client::AwaitVerdict<'static>),
+}
+
+impl Far {
+    pub fn opposite(side: Side) -> (Self, Receiver<Session>) {
+        let stage = match side {
+            Side::Client => Stage::Reader,
+            Side::Server => Stage::Challenge(
+                client::start(
+                    transcript(),
+                    &Prologue::EMPTY,
+                    Mode::Protect,
+                    Box::leak(Box::new(key("ours"))),
+                    &mut SysRng,
+                )
+                .unwrap(),
+            ),
+        };
+        let (sender, receiver) = channel();
+        let far = Self {
+            stage: Some(stage),
+            session: sender,
+        };
+        (far, receiver)
+    }
+}
+
+impl Peer for Far {
+    fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
+        let Some(awaited) = self.stage.take() else {
+            return Vec::new();
+        };
+        let written: Vec<u8> = written.drain(..).collect();
+        match awaited {
+            Stage::Reader => {
+                let config: &'static _ = Box::leak(Box::new(server::Config::new(Prologue::EMPTY)));
+                let (f1, next) = (config.start(transcript(), Mode::Protect, &mut SysRng)).unwrap();
+                self.stage = Some(Stage::Response(next));
+                f1.as_ref().to_vec()
+            }
+            Stage::Challenge(state) => {
+                let (f2, next) = deliver(state, written).unwrap();
+                let f2 = f2.as_ref().to_vec();
+                self.stage = Some(Stage::Verdict(next));
+                f2
+            }
+            Stage::Response(state) => {
+                let (f3, outcome) = deliver(state, written).unwrap().verify(Some(&key("ours")));
+                self.session.send(outcome.unwrap()).unwrap();
+                f3.as_ref().to_vec()
+            }
+            Stage::Verdict(state) => {
+                let session = deliver(state, written).unwrap();
+                self.session.send(session).unwrap();
+                Vec::new()
+            }
+        }
+    }
+}

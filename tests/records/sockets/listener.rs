@@ -1,0 +1,139 @@
+//! Listeners that hand over protected streams.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use countersign::{Client, KeyId, Outcome, ProtectedListener, Server, Timeouts};
+
+use crate::failures::incompatible;
+use crate::identity::key_of;
+use crate::listener::clients::authenticate;
+#[cfg(feature = "tokio")]
+use crate::listener::running::runtime;
+use crate::listener::running::{Accepts, options};
+use crate::records::ends::{IntoStream, Stream, Via};
+use crate::sockets::LONG;
+#[cfg(feature = "tokio")]
+use crate::sockets::listener_over_tokio;
+use crate::support::Driver;
+
+type Accepted = (KeyId, Box<dyn Stream>);
+
+impl Accepts<Accepted> for ProtectedListener {
+    fn accept(&self) -> io::Result<Accepted> {
+        let stream = self.accept()?;
+        let key_id = *stream.session().key_id();
+        Ok((key_id, stream.into_stream(Via::Blocking)))
+    }
+
+    fn shutdown(&self) {
+        self.shutdown();
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Accepts<Accepted> for countersign::tokio::ProtectedListener {
+    fn accept(&self) -> io::Result<Accepted> {
+        let stream = runtime().block_on(self.accept())?;
+        let key_id = *stream.session().key_id();
+        Ok((key_id, stream.into_stream(Via::Tokio)))
+    }
+
+    fn shutdown(&self) {
+        self.shutdown();
+    }
+}
+
+/// Starts a listener. Its hook sends the error of each handshake that was refused.
+fn listen(driver: Driver) -> (SocketAddr, Arc<dyn Accepts<Accepted>>, Receiver<String>) {
+    let (sender, refused) = channel();
+    let sender = Mutex::new(sender);
+    let options = options().on_event(move |event| {
+        if let Outcome::Refused(error) = &event.outcome {
+            // This fails once the test is over.
+            let _ = sender.lock().unwrap().send(error.to_string());
+        }
+    });
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = Server::new(key_of("ours", "worker-7"));
+    let listener: Arc<dyn Accepts<_>> = match driver {
+        Driver::Blocking => {
+            let listener = ProtectedListener::with_options(socket, server, options);
+            Arc::new(listener.unwrap())
+        }
+        #[cfg(feature = "tokio")]
+        Driver::Tokio => {
+            let _runtime = runtime().enter();
+            let socket = listener_over_tokio(socket);
+            let server = server.into();
+            let listener =
+                countersign::tokio::ProtectedListener::with_options(socket, server, options);
+            Arc::new(listener.unwrap())
+        }
+    };
+    (address, listener, refused)
+}
+
+#[test]
+fn a_protected_listener_hands_over_protected_streams_and_refuses_mode_0() {
+    for &driver in Driver::ALL {
+        let (address, listener, refused) = listen(driver);
+        let key = key_of("ours", "worker-7");
+
+        let stream = TcpStream::connect(address).unwrap();
+        let error = authenticate(&stream, &key).unwrap_err();
+        assert!(incompatible(&error).is_some(), "{error:?}");
+        drop(stream);
+        let sentence = refused.recv_timeout(LONG).unwrap();
+        assert!(sentence.contains("another mode"), "{sentence}");
+
+        // A client that answers in mode 0 nevertheless.
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"CSIGN1C\0").unwrap();
+        let sentence = refused.recv_timeout(LONG).unwrap();
+        let names = "(the peer Authenticate, this end Protect)";
+        assert!(sentence.ends_with(names), "{sentence}");
+        drop(stream);
+
+        let client = thread::spawn(move || {
+            let stream = TcpStream::connect(address).unwrap();
+            let stream = Client::new(key).protect_within(stream, LONG).unwrap();
+            let mut stream = stream.into_stream(Via::Blocking);
+            stream.write_all(b"hello").unwrap();
+            stream.close().unwrap();
+            stream.read_to_end(100)
+        });
+        let (key_id, mut stream) = listener.accept().unwrap();
+        assert_eq!(key_id, "worker-7");
+        let (received, ended) = stream.read_to_end(100);
+        ended.unwrap();
+        stream.write_all(&received).unwrap();
+        stream.close().unwrap();
+        let (echo, ended) = client.join().unwrap();
+        ended.unwrap();
+        assert_eq!(echo, b"hello");
+
+        listener.shutdown();
+        assert!(listener.accept().is_err());
+    }
+}
+
+#[test]
+fn a_protected_listener_leaves_no_timeout_on_its_streams() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = Server::new(key_of("ours", "worker-7"));
+    let options = options().deadline(Duration::from_secs(10));
+    let listener = ProtectedListener::with_options(socket, server, options).unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    let client = Client::new(key_of("ours", "worker-7"));
+    let _client = client.protect_within(stream, LONG).unwrap();
+    let stream = listener.accept().unwrap();
+    assert_eq!(stream.read_timeout().unwrap(), None);
+    assert_eq!(stream.write_timeout().unwrap(), None);
+}

@@ -1,0 +1,122 @@
+//! Writing, flushing and closing.
+
+use std::io::ErrorKind;
+
+use countersign::record::{self, OVERHEAD, Opened};
+
+use super::ends::{Ends, RECORD_MAX, Via, failed, lens, pattern, sealed};
+use crate::side::Side;
+use crate::support::Act;
+
+#[test]
+fn a_direction_stays_open_when_the_other_is_closed() {
+    for &via in Via::STREAMS {
+        for side in Side::BOTH {
+            // The near end closes first.
+            let mut ends = Ends::new(via, side);
+            ends.near.write_all(b"last words").unwrap();
+            ends.near.close().unwrap();
+            assert_eq!(ends.opened(0), b"last words");
+            let close = ends.written().pop().unwrap();
+            assert_eq!(ends.opener.open(&close), Ok(Opened::Close));
+            for _ in 0..3 {
+                let said = sealed(&mut ends.sealer, b"still here");
+                ends.say(&said, usize::MAX, Act::Fail(ErrorKind::WouldBlock));
+                let (received, _) = ends.near.read_to_end(100);
+                assert_eq!(received, b"still here", "{via:?}, {side:?}");
+            }
+            let close = ends.sealer.close().unwrap();
+            ends.say(&close, usize::MAX, Act::Nothing);
+            assert!(ends.near.read_to_end(100).1.is_ok());
+
+            // The far end closes first.
+            let mut ends = Ends::new(via, side);
+            let close = ends.sealer.close().unwrap();
+            ends.say(&close, usize::MAX, Act::Nothing);
+            assert!(ends.near.read_to_end(100).1.is_ok());
+            for record in 0..3 {
+                ends.near.write_all(b"still here").unwrap();
+                ends.near.flush().unwrap();
+                assert_eq!(ends.opened(record), b"still here", "{via:?}, {side:?}");
+                assert!(ends.near.read_to_end(100).1.is_ok());
+            }
+            ends.near.close().unwrap();
+            let close = ends.written().pop().unwrap();
+            assert_eq!(ends.opener.open(&close), Ok(Opened::Close));
+        }
+    }
+}
+
+#[test]
+fn writes_are_gathered_into_records_of_up_to_16384_bytes() {
+    for &via in Via::STREAMS {
+        let mut ends = Ends::new(via, Side::Client);
+        for byte in pattern(1000) {
+            assert_eq!(ends.near.write(&[byte]).unwrap(), 1);
+        }
+        assert!(ends.written().is_empty(), "{via:?}");
+        ends.near.flush().unwrap();
+        assert_eq!(lens(&ends.written()), [1000 + 18], "{via:?}");
+        assert!(ends.opened(0) == pattern(1000));
+
+        let mut ends = Ends::new(via, Side::Client);
+        ends.near.write_all(&pattern(40_000)).unwrap();
+        ends.near.flush().unwrap();
+        let expected = [16_384, 16_384, 7_232].map(|len| len + OVERHEAD);
+        assert_eq!(lens(&ends.written()), expected, "{via:?}");
+        let all = [ends.opened(0), ends.opened(1), ends.opened(2)].concat();
+        assert!(all == pattern(40_000));
+        // A record is one write of the stream below.
+        assert_eq!(ends.line.wire().writes, expected, "{via:?}");
+
+        // A full record waits for the next byte, or for a flush.
+        let mut ends = Ends::new(via, Side::Client);
+        ends.near.write_all(&pattern(16_384)).unwrap();
+        assert!(ends.written().is_empty(), "{via:?}");
+        ends.near.write_all(b"x").unwrap();
+        assert_eq!(lens(&ends.written()), [RECORD_MAX], "{via:?}");
+        ends.near.close().unwrap();
+        assert_eq!(lens(&ends.written()), [RECORD_MAX, 19, 18], "{via:?}");
+    }
+}
+
+#[test]
+fn empty_writes_and_flushes_send_no_record() {
+    for &via in Via::STREAMS {
+        let mut ends = Ends::new(via, Side::Client);
+        for _ in 0..3 {
+            assert_eq!(ends.near.write(b"").unwrap(), 0);
+            ends.near.flush().unwrap();
+            // An empty buffer waits for nothing either.
+            assert_eq!(ends.near.read(&mut []).unwrap(), 0);
+        }
+        assert!(ends.written().is_empty(), "{via:?}");
+        assert!(ends.line.wire().offered.is_empty(), "{via:?}");
+
+        // The next record is the first.
+        ends.near.write_all(b"x").unwrap();
+        ends.near.flush().unwrap();
+        assert_eq!(ends.opened(0), b"x");
+    }
+}
+
+#[test]
+fn closing_again_does_nothing_and_writing_after_it_fails() {
+    for &via in Via::STREAMS {
+        let mut ends = Ends::new(via, Side::Client);
+        ends.near.write_all(b"x").unwrap();
+        for _ in 0..3 {
+            ends.near.close().unwrap();
+            ends.near.flush().unwrap();
+        }
+        for _ in 0..3 {
+            let written = failed(ends.near.write(b"y"));
+            assert_eq!(written, record::Error::Closed, "{via:?}");
+            assert_eq!(ends.near.write(b"").unwrap(), 0);
+        }
+        assert_eq!(lens(&ends.written()), [19, 18], "{via:?}");
+        assert_eq!(ends.opened(0), b"x");
+        let close = ends.written().pop().unwrap();
+        assert_eq!(ends.opener.open(&close), Ok(Opened::Close));
+    }
+}
