@@ -54,8 +54,9 @@ fn handshake(key: &Key, found: Option<&Key>) -> [Result<Session, handshake::Erro
     let (f1, await_response) = started.unwrap();
     let started = client::start(&mut clients, key, &prologue, Authenticate, rng);
     let await_challenge = started.unwrap();
-    let (f2, await_verdict) = deliver(await_challenge, f1).unwrap();
-    let (f3, servers_outcome) = deliver(await_response, f2).unwrap().verify(found);
+    let await_verdict = deliver(await_challenge, f1).unwrap();
+    let identified = deliver(await_response, await_verdict.response()).unwrap();
+    let (f3, servers_outcome) = identified.verify(found);
     [deliver(await_verdict, f3), servers_outcome]
 }
 
@@ -186,8 +187,8 @@ impl Read for ToClient<'_> {
 impl Write for ToClient<'_> {
     fn write(&mut self, message: &[u8]) -> io::Result<usize> {
         if let Some(await_challenge) = self.awaiting.take() {
-            let (f2, _) = deliver(await_challenge, message).unwrap();
-            self.said.say(f2.as_ref());
+            let await_verdict = deliver(await_challenge, message).unwrap();
+            self.said.say(await_verdict.response());
         }
         Ok(message.len())
     }

@@ -207,9 +207,8 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let Progress::More(await_challenge) = progress else {
         panic!("{progress:?}");
     };
-    let (response, await_verdict) = deliver(await_challenge, &challenge.as_ref()[9..]).unwrap();
-    shown.debug("Response", &response);
-    let response = response.as_ref().to_vec();
+    let await_verdict = deliver(await_challenge, &challenge.as_ref()[9..]).unwrap();
+    let response = await_verdict.response().to_vec();
     shown.debug("AwaitVerdict", &await_verdict);
 
     let identified = deliver(await_response, &response).unwrap();

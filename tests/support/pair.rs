@@ -69,7 +69,7 @@ impl Pair {
 
     /// The state of the client between this F1 and F3.
     pub fn client_after(&self, f1: &[u8]) -> AwaitVerdict<Box<Transcript>, Key, Authenticate> {
-        deliver(self.client(), f1).unwrap().1
+        deliver(self.client(), f1).unwrap()
     }
 
     /// F1, and the state of the server behind it.
@@ -152,9 +152,9 @@ impl Pair {
         let (challenge, await_response) = self.server_in(server);
         let f1 = pass(&mut run.sent, Message::CHALLENGE, challenge.as_ref());
 
-        let (response, await_verdict) = run.client.hear(self.client_in(client), &f1)?;
+        let await_verdict = run.client.hear(self.client_in(client), &f1)?;
         run.client = End::Waiting(Message::VERDICT);
-        let f2 = pass(&mut run.sent, Message::RESPONSE, response.as_ref());
+        let f2 = pass(&mut run.sent, Message::RESPONSE, await_verdict.response());
 
         let identified = run.server.hear(await_response, &f2)?;
         let (verdict, outcome) = identified.verify(self.server_key.as_ref());
