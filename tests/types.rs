@@ -107,9 +107,15 @@ fn every_error_can_be_boxed() {
 }
 
 #[test]
-fn a_key_is_no_larger_than_its_four_hmac_states() {
+fn a_key_is_no_larger_than_its_four_hmac_states_and_its_id() {
     // A server may hold one for each of many clients.
-    assert!(size_of::<Key>() <= 400, "{} bytes", size_of::<Key>());
+    let (state, id) = (2 * (32 + 8), 64 + 3 * size_of::<usize>());
+    assert_eq!(size_of::<KeyId>(), id);
+    assert!(
+        size_of::<Key>() <= 4 * state + id,
+        "{} bytes",
+        size_of::<Key>()
+    );
 }
 
 #[test]
