@@ -185,7 +185,7 @@ impl AnyMode for Authenticate {
 
 impl AnyMode for Protect {
     fn accepted((session, records): (Session, Records)) -> End {
-        End::Accepted(session, Some(records))
+        End::Accepted(session, Some(Box::new(records)))
     }
 }
 
@@ -193,7 +193,7 @@ impl AnyMode for Protect {
 #[derive(Debug)]
 pub enum End {
     /// There are records in mode 1 only.
-    Accepted(Session, Option<Records>),
+    Accepted(Session, Option<Box<Records>>),
     Refused(Error),
     /// It still waits for this message.
     Waiting(Message),
@@ -255,7 +255,7 @@ impl Run {
     #[track_caller]
     pub fn established(self) -> [(Session, Option<Records>); 2] {
         [self.client, self.server].map(|end| match end {
-            End::Accepted(session, records) => (session, records),
+            End::Accepted(session, records) => (session, records.map(|it| *it)),
             other => panic!("{other:?}"),
         })
     }
