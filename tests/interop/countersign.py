@@ -3,13 +3,15 @@
 
 Written from PROTOCOL.md alone, with nothing but the standard library, so that
 it can judge the crate rather than echo it.  It is a module (``Key``,
-``server_authenticate``, ``client_authenticate``, ``Sealer``, ``Opener``) and a
-command:
+``Keyring``, ``server_authenticate``, ``client_authenticate``, ``Sealer``,
+``Opener``) and a command:
 
-    countersign.py vectors
+    countersign.py vectors [handshake | key-files | passphrases]
     countersign.py check FILE
-    countersign.py serve --key-file PATH [--key-id ID] [--service NAME]
-                         [--listen HOST:PORT] [--connections N]
+    countersign.py fingerprint KEY-FILE
+    countersign.py serve (--key-file PATH [--key-id ID] | --key-dir PATH)
+                         [--service NAME] [--listen HOST:PORT]
+                         [--connections N]
     countersign.py connect --connect HOST:PORT --key-file PATH [--key-id ID]
                            [--service NAME] [MESSAGE]
 
@@ -26,7 +28,9 @@ import socket
 import struct
 import sys
 import time
-from itertools import zip_longest
+
+import key_files
+from key_files import KeyFileError, printable
 
 NAME = b"CSIGN"
 VERSION = b"1"
@@ -46,6 +50,7 @@ F3_LEN = 33
 F2_ID_LEN_AT = 8
 MAX_KEY_ID = 64
 MIN_SECRET = 16
+MIN_PASSPHRASE = 8
 MAX_EXPORT = 255 * 32
 
 RECORD_TAG_LEN = 16
@@ -128,9 +133,13 @@ def lv(data):
 # Keys
 
 class Key:
-    """The keys derived from one secret, with the key id that names it."""
+    """The keys derived from one secret, with the key id that names it.
 
-    def __init__(self, secret, key_id=b""):
+    ``accepted`` is the Key of a second secret, which a server accepts too
+    while the first is rotated, or None.
+    """
+
+    def __init__(self, secret, key_id=b"", accepted_secret=None):
         # bytes(int) would quietly make a secret of zeros.
         if not isinstance(secret, (bytes, bytearray)):
             raise TypeError("the secret must be bytes")
@@ -149,20 +158,31 @@ class Key:
         self.kc = expand(self.prk, b"countersign/1 client proof", 32)
         self.ks = expand(self.prk, b"countersign/1 server proof", 32)
         self.kx = expand(self.prk, b"countersign/1 session", 32)
+        self.accepted = (None if accepted_secret is None
+                         else Key(accepted_secret, key_id))
 
     def __repr__(self):
         return "Key(key_id=%r)" % self.key_id
 
     @classmethod
-    def from_file(cls, path, key_id=b""):
-        """The secret is the file without its trailing LF or CRLF."""
-        with open(path, "rb") as file:
-            secret = file.read()
-        if secret.endswith(b"\r\n"):
-            secret = secret[:-2]
-        elif secret.endswith(b"\n"):
-            secret = secret[:-1]
-        return cls(secret, key_id)
+    def from_file(cls, path, key_id=b"", shared=False):
+        """The key of a key file, which others may read if ``shared``."""
+        secrets_ = key_files.read_file(path, shared)
+        with key_files.naming(path):
+            return cls(secrets_.first, key_id, secrets_.accepted)
+
+    @classmethod
+    def from_passphrase(cls, passphrase, key_id):
+        """The key of a passphrase, whose salt is the key id.
+
+        It takes some tenths of a second and 64 MiB.
+        """
+        return cls(passphrase_secret(passphrase, key_id), key_id)
+
+    def child(self, key_id):
+        """The key of one child, which has two secrets if this one has."""
+        accepted = self.accepted and self.accepted.child_secret(key_id)
+        return Key(self.child_secret(key_id), key_id, accepted)
 
     def child_secret(self, key_id):
         """The secret of the one client that has this key id."""
@@ -174,6 +194,61 @@ class Key:
     def fingerprint(self):
         """Eight hexadecimal digits to tell secrets apart."""
         return expand(self.prk, b"countersign/1 fingerprint", 32)[:4].hex()
+
+
+def passphrase_secret(passphrase, key_id):
+    """The secret that scrypt makes of a passphrase: 64 digits."""
+    if len(passphrase) < MIN_PASSPHRASE:
+        raise ValueError("the passphrase has fewer than %d bytes"
+                         % MIN_PASSPHRASE)
+    if not 1 <= len(key_id) <= MAX_KEY_ID:
+        raise ValueError("the key id of a passphrase has 1 to %d bytes"
+                         % MAX_KEY_ID)
+    # The default limit on memory is below the 64 MiB that this takes.
+    secret = hashlib.scrypt(
+        passphrase, salt=b"countersign/1 passphrase" + lv(key_id),
+        n=2 ** 16, r=8, p=2, dklen=32, maxmem=2 ** 27)
+    return secret.hex().encode("ascii")
+
+
+class Keyring:
+    """The keys of a key directory, by their ids."""
+
+    def __init__(self, path, shared=False):
+        self._path = path
+        self._shared = shared
+        self._keys = {}
+        for error in self.reload():
+            raise error
+
+    def __call__(self, key_id):
+        return self._keys.get(key_id)
+
+    def ids(self):
+        return sorted(self._keys)
+
+    def reload(self):
+        """Read the directory again; the errors about its files.
+
+        An id whose file is gone is no longer accepted.  A file that is at
+        fault keeps the former key of its id.
+        """
+        found, failed, errors = key_files.read_directory(
+            self._path, self._shared)
+        keys = {}
+        for key_id, pair in found.items():
+            try:
+                keys[key_id] = Key(pair.first, key_id, pair.accepted)
+            except ValueError as error:
+                failed[key_id] = KeyFileError(
+                    os.path.join(os.fsencode(self._path), key_id + b".key"),
+                    error)
+        for key_id, error in failed.items():
+            errors.append(error)
+            if key_id in self._keys:
+                keys[key_id] = self._keys[key_id]
+        self._keys = keys
+        return errors
 
 
 # A key that nobody holds.  It makes an unknown key id cost the same work as a
@@ -221,12 +296,16 @@ def session_secret(key, agreed, f1, f2):
 
 
 class Session:
-    """What a successful handshake leaves behind, the same at both ends."""
+    """What a successful handshake leaves behind, the same at both ends.
 
-    def __init__(self, secret, key_id, mode):
+    At a server, ``second`` says that the client used the second secret.
+    """
+
+    def __init__(self, secret, key_id, mode, second=False):
         self._secret = secret
         self.key_id = key_id
         self.mode = mode
+        self.second = second
 
     def export(self, label, context, length):
         """Key material for the application's own use."""
@@ -320,6 +399,19 @@ def _check_f3(data):
         raise Malformed("the verdict is neither yes nor no")
 
 
+def verify_client(key, agreed, f1, f2):
+    """The key whose secret the client used, the second's too, or None.
+
+    Without a match this makes two proofs, whatever keys there are.
+    """
+    for candidate in (key, key and key.accepted):
+        proof = client_proof(candidate or _DUMMY, agreed, f1, f2[:-TAG_LEN])
+        right = hmac.compare_digest(proof, f2[-TAG_LEN:])
+        if candidate is not None and right:
+            return candidate
+    return None
+
+
 def server_authenticate(sock, keys, service=b"", binding=b"", mode=0,
                         deadline=None):
     """Authenticate the client at the other end of a blocking socket.
@@ -346,9 +438,8 @@ def server_authenticate(sock, keys, service=b"", binding=b"", mode=0,
         key_id = f2[id_at:id_at + key_id_len]
 
         key = keys(key_id)
-        proof = client_proof(key or _DUMMY, agreed, f1, f2[:-TAG_LEN])
-        right = hmac.compare_digest(proof, f2[-TAG_LEN:])
-        if key is None or not right:
+        used = verify_client(key, agreed, f1, f2)
+        if used is None:
             # The client is refused even if it cannot be told.
             try:
                 wire.write(F3_DENIED)
@@ -357,8 +448,9 @@ def server_authenticate(sock, keys, service=b"", binding=b"", mode=0,
             raise ClientNotAuthentic("the client is not authentic")
 
         # Nothing that depends on the secret exists before this point.
-        wire.write(ACCEPTED + server_proof(key, agreed, f1, f2))
-    return Session(session_secret(key, agreed, f1, f2), key_id, mode)
+        wire.write(ACCEPTED + server_proof(used, agreed, f1, f2))
+    return Session(session_secret(used, agreed, f1, f2), key_id, mode,
+                   second=used is not key)
 
 
 def client_authenticate(sock, key, service=b"", binding=b"", mode=0,
@@ -463,307 +555,9 @@ class Opener:
         raise BadRecord(reason)
 
 
-# Known-answer vectors
-
-VECTORS_COMMENT = """\
-# Known-answer vectors of the countersign protocol, version 1.
-#
-# Vectors are separated by blank lines; each line is "field: value".  Octet
-# strings are in lower-case hexadecimal and may be empty.  Not hexadecimal:
-# name and expect (words), fingerprint and child-secret (the ASCII text
-# itself), export-length (decimal).
-#
-# Inputs: secret to client-nonce, where the client's secret, service and
-# binding are given only if they differ from the server's; export-label,
-# export-context, export-length, record-*-payload-N and child-id.  All else is
-# computed.  prk to fingerprint are those of the client's secret, prologue is
-# the client's, f2-untagged is F2 without Tc.  The records of a direction have
-# sequence numbers from 0, and the close has the next one.
-#
-# expect is "accepted", "denied wrong proof", or "denied unknown key id": the
-# last is an input too, as it says what the server does not know.
-"""
-
-UNKNOWN = "denied unknown key id"
-WRONG_PROOF = "denied wrong proof"
-
-
-def compute(name, expect, secret, client_secret=None, key_id=b"", service=b"",
-            client_service=None, binding=b"", client_binding=None, mode=0,
-            server_nonce=b"", client_nonce=b"", exports=(), client_payloads=(),
-            server_payloads=(), children=()):
-    """All fields of a vector, in order, as pairs of strings.
-
-    Of ``expect`` only UNKNOWN is an input, the other values are computed.  The
-    client's values are None where they are the server's.
-    """
-    ours = Key(secret, key_id)
-    theirs = ours if client_secret is None else Key(client_secret, key_id)
-    our_agreed = prologue(service, binding)
-    agreed = prologue(
-        service if client_service is None else client_service,
-        binding if client_binding is None else client_binding)
-
-    f1 = make_f1(mode, server_nonce)
-    f2_untagged = make_f2_untagged(mode, key_id, client_nonce)
-    if (len(f1), len(f2_untagged)) != (F1_LEN, F2_LEN - 32 + len(key_id)):
-        raise ValueError("a nonce has 32 bytes")
-    tc = client_proof(theirs, agreed, f1, f2_untagged)
-    f2 = f2_untagged + tc
-    if expect != UNKNOWN:
-        right = tc == client_proof(ours, our_agreed, f1, f2_untagged)
-        expect = "accepted" if right else WRONG_PROOF
-    accepted = expect == "accepted"
-    ts = server_proof(ours, our_agreed, f1, f2)
-
-    fields = [("name", name), ("expect", expect)]
-
-    def add(field, data):
-        fields.append((field, data.hex()))
-
-    def add_client(field, data, server_data):
-        if data is not None and data != server_data:
-            add(field, data)
-
-    add("secret", secret)
-    add_client("client-secret", client_secret, secret)
-    add("key-id", key_id)
-    add("service", service)
-    add_client("client-service", client_service, service)
-    add("binding", binding)
-    add_client("client-binding", client_binding, binding)
-    add("mode", bytes([mode]))
-    add("server-nonce", server_nonce)
-    add("client-nonce", client_nonce)
-    add("prk", theirs.prk)
-    add("kc", theirs.kc)
-    add("ks", theirs.ks)
-    add("kx", theirs.kx)
-    fields.append(("fingerprint", theirs.fingerprint()))
-    add("prologue", agreed)
-    add("f1", f1)
-    add("f2-untagged", f2_untagged)
-    add("tc", tc)
-    add("f2", f2)
-    add("f3", ACCEPTED + ts if accepted else F3_DENIED)
-    if accepted:
-        secret_x = session_secret(ours, our_agreed, f1, f2)
-        session = Session(secret_x, key_id, mode)
-        add("ts", ts)
-        add("x", secret_x)
-        for label, context, length in exports:
-            add("export-label", label)
-            add("export-context", context)
-            fields.append(("export-length", str(length)))
-            add("export-output", session.export(label, context, length))
-        if mode == RECORDS:
-            krc, krs = session.record_keys()
-            add("krc", krc)
-            add("krs", krs)
-            for end, key, payloads in (("client", krc, client_payloads),
-                                       ("server", krs, server_payloads)):
-                sealer = Sealer(key)
-                for number, payload in enumerate(payloads):
-                    add("record-%s-payload-%d" % (end, number), payload)
-                    add("record-%s-%d" % (end, number), sealer.seal(payload))
-                add("record-%s-close" % end, sealer.close())
-    for child in children:
-        add("child-id", child)
-        fields.append(("child-secret",
-                       theirs.child_secret(child).decode("ascii")))
-    return fields
-
-
-def fixed(label, length=32):
-    """Bytes that look random and are always the same."""
-    return expand(hashlib.sha256(label.encode("ascii")).digest(), b"", length)
-
-
-def all_vectors():
-    """The inputs of every vector, as arguments of ``compute``."""
-    k63 = fixed("a secret of 63 octets", 63)
-    k1000 = fixed("a secret of 1000 octets", 1000)
-    k32 = fixed("a secret of 32 octets")
-    # What a key file usually holds: the digits themselves are the secret.
-    text = fixed("a secret in hexadecimal").hex().encode("ascii")
-    tls = b"tls-exporter:" + fixed("a TLS connection")
-    billing = b"billing/2"
-
-    accepted = [
-        dict(name="the shortest secret, no key id, no service, no binding",
-             secret=bytes(range(16)),
-             exports=[(b"a", b"", 1), (b"a", b"", 32)]),
-        dict(name="a hexadecimal secret, a key id of 5 octets, a service of 9",
-             secret=text, key_id=b"node7", service=billing,
-             exports=[(b"example label", b"", 33),
-                      (b"example label", b"a context", 64),
-                      (b"example label", bytes(257), 100)],
-             children=[b"n", b"node7", bytes(range(192, 256))]),
-        dict(name="a child secret, used with its own id",
-             secret=Key(text).child_secret(b"node7"), key_id=b"node7",
-             service=billing),
-        dict(name="a key id of 64 octets, a service and a binding of 255",
-             secret=k32, key_id=bytes(range(192, 256)),
-             service=bytes(range(255)), binding=bytes(range(255, 0, -1)),
-             exports=[(bytes(range(255)), b"", 32)]),
-        dict(name="a tls-exporter binding", secret=k32, key_id=b"node7",
-             service=b"billing/2@node-7", binding=tls),
-        dict(name="a secret k of 63 octets", secret=k63),
-        dict(name="a secret of 64 octets which is k and a zero octet",
-             secret=k63 + b"\0"),
-        dict(name="a secret of 65 octets which is k and two zero octets",
-             secret=k63 + b"\0\0"),
-        dict(name="a long secret of 1000 octets", secret=k1000),
-        dict(name="a secret which is the SHA-256 of the long one",
-             secret=hashlib.sha256(k1000).digest()),
-        dict(name="records, with nothing named", secret=k32, mode=RECORDS,
-             client_payloads=[b"a", b"hello"],
-             server_payloads=[b"\0", b"world"]),
-        dict(name="records, with everything named, one of 257 octets",
-             secret=text, key_id=b"node7", service=billing, binding=tls,
-             mode=RECORDS, exports=[(b"example label", b"a context", 32)],
-             client_payloads=[b"hello", fixed("a payload", 257)],
-             server_payloads=[b"world", b"a"]),
-        dict(name="records, with only the closes", secret=k32, mode=RECORDS),
-    ]
-    unknown = [
-        dict(name="a key id that the server does not know", secret=k32,
-             key_id=b"nobody", service=billing),
-        dict(name="no key id where the server expects one", secret=k32),
-    ]
-    wrong = [
-        dict(name="another secret", secret=k32, client_secret=text,
-             key_id=b"node7"),
-        dict(name="a secret with a zero octet appended", secret=k63,
-             client_secret=k63 + b"\0"),
-        dict(name="the SHA-256 of a long secret in its place",
-             secret=fixed("a secret of 65 octets", 65),
-             client_secret=hashlib.sha256(
-                 fixed("a secret of 65 octets", 65)).digest()),
-        dict(name="the child secret of another id", key_id=b"node7",
-             secret=Key(text).child_secret(b"node7"),
-             client_secret=Key(text).child_secret(b"node8")),
-        dict(name="another service", secret=k32, service=billing,
-             client_service=b"billing/3"),
-        dict(name="another binding", secret=k32, binding=tls,
-             client_binding=b"tls-exporter:" + fixed("another connection")),
-        dict(name="no binding at the client", secret=k32, binding=tls,
-             client_binding=b""),
-        dict(name="the same octets divided otherwise into service and binding",
-             secret=k32, service=b"billing", binding=b"/2",
-             client_service=b"billing/", client_binding=b"2"),
-    ]
-    for expect, group in (("accepted", accepted), (UNKNOWN, unknown),
-                          (WRONG_PROOF, wrong)):
-        for vector in group:
-            yield dict(vector, expect=expect,
-                       server_nonce=fixed("server: " + vector["name"]),
-                       client_nonce=fixed("client: " + vector["name"]))
-
-
-def format_vectors():
-    """The text of the vector file."""
-    blocks = [VECTORS_COMMENT]
-    for vector in all_vectors():
-        fields = compute(**vector)
-        if fields[1] != ("expect", vector["expect"]):
-            raise AssertionError("not as meant: " + vector["name"])
-        blocks.append("".join(
-            ("%s: %s" % pair).rstrip() + "\n" for pair in fields))
-    return "\n".join(blocks)
-
-
-def parse_vectors(text):
-    """The fields of each vector of a file, as pairs of strings."""
-    vectors, fields = [], []
-    for line in text.splitlines() + [""]:
-        if line.startswith("#"):
-            continue
-        if line:
-            field, colon, value = line.partition(":")
-            if not colon or (value and not value.startswith(" ")):
-                raise ValueError("not a field: %r" % line)
-            fields.append((field, value[1:]))
-        elif fields:
-            vectors.append(fields)
-            fields = []
-    return vectors
-
-
-def inputs_of(fields):
-    """The arguments of ``compute`` that the fields of a vector give."""
-    arguments = dict(exports=[], children=[], client_payloads=[],
-                     server_payloads=[])
-    byte_fields = ("secret", "client-secret", "key-id", "service",
-                   "client-service", "binding", "client-binding",
-                   "server-nonce", "client-nonce")
-    for field, value in fields:
-        if field in ("name", "expect"):
-            arguments[field] = value
-        elif field in byte_fields:
-            arguments[field.replace("-", "_")] = bytes.fromhex(value)
-        elif field == "mode":
-            arguments["mode"] = int(value, 16)
-        elif field == "export-label":
-            label = bytes.fromhex(value)
-        elif field == "export-context":
-            context = bytes.fromhex(value)
-        elif field == "export-length":
-            arguments["exports"].append((label, context, int(value)))
-        elif field == "child-id":
-            arguments["children"].append(bytes.fromhex(value))
-        elif field.startswith("record-client-payload-"):
-            arguments["client_payloads"].append(bytes.fromhex(value))
-        elif field.startswith("record-server-payload-"):
-            arguments["server_payloads"].append(bytes.fromhex(value))
-    return arguments
-
-
-def differences(fields):
-    """What is wrong with a vector, as sentences."""
-    try:
-        computed = compute(**inputs_of(fields))
-    except (TypeError, ValueError, UnboundLocalError) as error:
-        return ["cannot be computed: %s" % error]
-    found = []
-    for given, wanted in zip_longest(fields, computed, fillvalue=("", "")):
-        if given[0] != wanted[0]:
-            # From here on the two lists do not match.
-            found.append("field %s where %s belongs" % (
-                given[0] or "(end)", wanted[0] or "(end)"))
-            break
-        if given[1] != wanted[1]:
-            found.append("%s is %s, computed %s" % (
-                given[0], given[1], wanted[1]))
-    return found
-
-
-def check_file(path):
-    """Recompute a vector file; true if nothing differs."""
-    with open(path, encoding="ascii") as file:
-        vectors = parse_vectors(file.read())
-    failed = 0
-    for number, fields in enumerate(vectors, 1):
-        found = differences(fields)
-        failed += bool(found)
-        name = dict(fields).get("name", "vector %d" % number)
-        for sentence in found:
-            print("%s: %s" % (name, sentence))
-    print("%d passed, %d failed" % (len(vectors) - failed, failed))
-    # A file without vectors proves nothing.
-    return bool(vectors) and not failed
-
-
 # The command
 
 DEADLINE = 5.0
-
-
-def printable(data):
-    """Key ids come from strangers: only plain ASCII reaches a terminal."""
-    return "".join(
-        chr(byte) if 0x20 < byte < 0x7f and byte != 0x5c
-        else "\\x%02x" % byte for byte in data)
 
 
 def address(text):
@@ -800,7 +594,10 @@ def say(text):
 
 
 def command_serve(options):
-    key = Key.from_file(options.key_file, os.fsencode(options.key_id))
+    if options.key_dir is not None:
+        keys = Keyring(options.key_dir)
+    else:
+        keys = Key.from_file(options.key_file, os.fsencode(options.key_id))
     service = os.fsencode(options.service)
     refused = 0
     with listen(options.listen) as listener:
@@ -809,12 +606,13 @@ def command_serve(options):
             with connection:
                 try:
                     session = server_authenticate(
-                        connection, key, service, deadline=DEADLINE)
+                        connection, keys, service, deadline=DEADLINE)
                 except (AuthenticationError, OSError) as error:
                     refused += 1
                     say("refused: %s" % error)
                     continue
-                say(("accepted " + printable(session.key_id)).rstrip())
+                place = " by its second secret" if session.second else ""
+                say(("accepted " + printable(session.key_id)).rstrip() + place)
                 try:
                     echo(connection)
                 except OSError:
@@ -844,34 +642,56 @@ def command_connect(options):
     return 0
 
 
-def command_vectors(_):
+def command_fingerprint(options):
+    key = Key.from_file(options.file)
+    print(key.fingerprint())
+    if key.accepted is not None:
+        print("accept:" + key.accepted.fingerprint())
+    return 0
+
+
+def command_vectors(options):
+    import vectors
+
     # Through the buffer, so that line ends are LF on every platform.
-    sys.stdout.buffer.write(format_vectors().encode("ascii"))
+    text = vectors.format_vectors(options.kind)
+    sys.stdout.buffer.write(text.encode("ascii"))
     sys.stdout.buffer.flush()
     return 0
 
 
 def command_check(options):
-    return 0 if check_file(options.file) else 1
+    import vectors
+
+    return 0 if vectors.check_file(options.file) else 1
 
 
 def main():
-    sys.dont_write_bytecode = True
     parser = argparse.ArgumentParser(
         description="The countersign protocol, version 1, in Python.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     vectors = commands.add_parser("vectors", help="print known answers")
+    vectors.add_argument("kind", nargs="?", default="handshake",
+                         choices=("handshake", "key-files", "passphrases"))
     vectors.set_defaults(run=command_vectors)
 
     check = commands.add_parser("check", help="recompute a file of them")
     check.add_argument("file", metavar="FILE")
     check.set_defaults(run=command_check)
 
+    fingerprint = commands.add_parser(
+        "fingerprint", help="print those of a key file")
+    fingerprint.add_argument("file", metavar="KEY-FILE")
+    fingerprint.set_defaults(run=command_fingerprint)
+
     serve = commands.add_parser("serve", help="authenticate clients and echo")
     connect = commands.add_parser("connect", help="send a message to an echo")
+    which = serve.add_mutually_exclusive_group(required=True)
+    which.add_argument("--key-file", metavar="PATH")
+    which.add_argument("--key-dir", metavar="PATH")
+    connect.add_argument("--key-file", metavar="PATH", required=True)
     for command in (serve, connect):
-        command.add_argument("--key-file", metavar="PATH", required=True)
         command.add_argument("--key-id", metavar="ID", default="")
         command.add_argument("--service", metavar="NAME", default="")
     serve.add_argument("--listen", metavar="HOST:PORT", type=address,
@@ -887,11 +707,14 @@ def main():
     options = parser.parse_args()
     try:
         return options.run(options)
-    except (AuthenticationError, OSError, ValueError) as error:
+    except (AuthenticationError, KeyFileError, OSError, ValueError) as error:
         reason = str(error)
         say(reason[:1].upper() + reason[1:] + ".")
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.dont_write_bytecode = True
+    # The module that other modules import, so that there is one of each class.
+    import countersign
+    sys.exit(countersign.main())
