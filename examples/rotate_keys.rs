@@ -26,7 +26,7 @@ fn main() -> Result<(), Failure> {
     let options = ListenerOptions::new()
         .deadline(DEADLINE)
         .on_event(move |event| {
-            if let Outcome::Accepted(key_id) = event.outcome {
+            if let Outcome::Accepted { key_id, .. } = event.outcome {
                 // The receiver is gone if the program has failed.
                 let _ = logins.send(key_id);
             }

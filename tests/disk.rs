@@ -33,6 +33,9 @@ fn ids(ring: &Keyring) -> Vec<String> {
 /// Makes a FIFO, which would keep whoever opens it waiting for a writer.
 #[cfg(unix)]
 fn make_fifo(path: &Path) {
-    let made = std::process::Command::new("mkfifo").arg("-m600").arg(path).status();
+    let made = std::process::Command::new("mkfifo")
+        .arg("-m600")
+        .arg(path)
+        .status();
     assert!(made.unwrap().success(), "mkfifo is part of every Unix");
 }

@@ -20,6 +20,7 @@ mod attack_book;
 mod attacks;
 mod cookbook;
 mod deadline;
+mod disk;
 mod endpoints;
 mod errors;
 mod failures;

@@ -141,7 +141,7 @@ fn obey(ring: &Keyring, counts: &Mutex<Counts>) {
     for command in io::stdin().lines().map_while(Result::ok) {
         match command.as_str() {
             "reload" => match ring.reload() {
-                Ok(()) => println!("reloaded"),
+                Ok(reloaded) => println!("reloaded: {reloaded}"),
                 Err(error) => println!("not reloaded: {error}"),
             },
             "counts" => println!("{}", lock(counts).to_line()),
@@ -167,7 +167,7 @@ impl Counts {
     /// Counts an outcome, and returns whether it may happen.
     fn take(&mut self, outcome: &Outcome) -> bool {
         let count = match outcome {
-            Outcome::Accepted(_) => &mut self.accepted,
+            Outcome::Accepted { .. } => &mut self.accepted,
             Outcome::Refused(Error::Handshake(handshake::Error::ClientNotAuthentic {
                 refusal: Refusal::UnknownKeyId,
                 ..

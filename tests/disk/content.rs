@@ -11,15 +11,31 @@ fn what_is_no_line_of_visible_ascii_is_named_with_its_place_and_never_shown() {
     let cases: [(String, usize, Found); 12] = [
         (format!("{marker}0123456789\n\n"), 24, Found::EmptyLine),
         (format!("{marker}0123456789 \n"), 23, Found::Space),
-        (format!("\u{feff}{marker}0123456789\n"), 0, Found::ByteOrderMark),
+        (
+            format!("\u{feff}{marker}0123456789\n"),
+            0,
+            Found::ByteOrderMark,
+        ),
         (format!("{marker}\x0001234567890\n"), 13, Found::Nul),
         (format!("KEY=\"{marker} 0123456789\"\n"), 18, Found::Space),
         (format!("-----BEGIN KEY-----\n{marker}\n"), 0, Found::Pem),
-        (format!("{marker}0123456789\n{marker}\n"), 24, Found::SecondLine),
+        (
+            format!("{marker}0123456789\n{marker}\n"),
+            24,
+            Found::SecondLine,
+        ),
         (format!("{marker}0123456789\r"), 23, Found::Control),
         (format!("{marker}\u{e9}0123456789"), 13, Found::NotAscii),
-        (format!("{marker}0123456789\naccept:{marker}0123456789\n\n"), 55, Found::ThirdLine),
-        (format!("accept:{marker}0123456789\n"), 0, Found::AcceptFirst),
+        (
+            format!("{marker}0123456789\naccept:{marker}0123456789\n\n"),
+            55,
+            Found::ThirdLine,
+        ),
+        (
+            format!("accept:{marker}0123456789\n"),
+            0,
+            Found::AcceptFirst,
+        ),
         (format!("{marker}0123456789\naccept:\n"), 31, Found::Nothing),
     ];
     let directory = TempDir::new();
@@ -29,7 +45,10 @@ fn what_is_no_line_of_visible_ascii_is_named_with_its_place_and_never_shown() {
         let text = format!("{error} {error:?}");
         assert!(!text.contains(marker), "{text}");
         match error {
-            Error::KeyFile { error: KeyFileError::Content(malformed), .. } => {
+            Error::KeyFile {
+                error: KeyFileError::Content(malformed),
+                ..
+            } => {
                 assert_eq!(malformed, Malformed { at, found }, "{content:?}");
             }
             other => panic!("{content:?}: {other}"),
@@ -46,7 +65,10 @@ fn raw_bytes_that_end_in_a_line_feed_lose_nothing_silently() {
     let path = directory.key_file("raw.key", raw);
     assert!(matches!(
         Key::from_file(path),
-        Err(Error::KeyFile { error: KeyFileError::Content(Malformed { at: 0, .. }), .. })
+        Err(Error::KeyFile {
+            error: KeyFileError::Content(Malformed { at: 0, .. }),
+            ..
+        })
     ));
 }
 
@@ -61,7 +83,10 @@ fn a_weak_secret_is_refused_on_either_line() {
             "{error}"
         );
         let text = error.to_string();
-        assert!(text.contains("generate_secret") && text.contains("from_passphrase"), "{text}");
+        assert!(
+            text.contains("generate_secret") && text.contains("from_passphrase"),
+            "{text}"
+        );
     }
 }
 
@@ -72,7 +97,10 @@ fn an_accept_line_is_the_second_secret() {
     let path = directory.key_file("both.key", format!("{new}accept:{old}"));
     let loaded = Key::from_file(path).unwrap();
     assert_eq!(loaded.fingerprint(), key("new").fingerprint());
-    assert_eq!(loaded.accepted_fingerprint(), Some(key("old").fingerprint()));
+    assert_eq!(
+        loaded.accepted_fingerprint(),
+        Some(key("old").fingerprint())
+    );
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn the_key_id_is_the_name_before_the_suffix_whatever_it_has() {
         directory.key_file(&format!("{id}.key"), secret(id.get(..1).unwrap()));
     }
     let ring = Keyring::from_dir(directory.path()).unwrap();
-    assert_eq!(ids(&ring), ["a", "a b", "a.key", "worker-7@node-3", &long, "~"]);
+    assert_eq!(
+        ids(&ring),
+        ["a", "a b", "a.key", "worker-7@node-3", &long, "~"]
+    );
 }
 
 #[test]
@@ -61,7 +64,11 @@ fn a_name_that_is_too_long_for_a_key_id_is_an_error_that_shows_it() {
     let name = format!("{}.key", "x".repeat(65));
     directory.key_file(&name, secret("any"));
     let error = Keyring::from_dir(directory.path()).unwrap_err();
-    let Error::KeyFile { path, error: KeyFileError::Name(_) } = &error else {
+    let Error::KeyFile {
+        path,
+        error: KeyFileError::Name(_),
+    } = &error
+    else {
         panic!("{error:?}");
     };
     assert_eq!(path.file_name().unwrap().to_str(), Some(&*name));
@@ -74,7 +81,10 @@ fn a_line_feed_in_a_file_name_makes_no_second_line_in_a_log() {
     let directory = TempDir::new();
     directory.key_file("evil\nroot accepted.key", "too short");
     let error = Keyring::from_dir(directory.path()).unwrap_err().to_string();
-    assert!(!error.contains('\n') && error.contains(r"evil\nroot accepted.key"), "{error}");
+    assert!(
+        !error.contains('\n') && error.contains(r"evil\nroot accepted.key"),
+        "{error}"
+    );
     let file = directory.path().join("evil\nroot accepted.key");
     let error = Key::from_file(file).unwrap_err().to_string();
     assert!(!error.contains('\n'), "{error}");
@@ -108,7 +118,10 @@ fn what_is_no_regular_file_is_refused_at_once_under_the_name_of_a_key() {
         make(&bad);
 
         let error = Key::from_file(&bad).unwrap_err();
-        assert!(matches!(&error, Error::KeyFile { path, .. } if *path == bad), "{what}: {error}");
+        assert!(
+            matches!(&error, Error::KeyFile { path, .. } if *path == bad),
+            "{what}: {error}"
+        );
         assert!(Keyring::from_dir(directory.path()).is_err(), "{what}");
         let reloaded = ring.reload().unwrap();
         let [Error::KeyFile { path, .. }] = &*reloaded.refused else {

@@ -64,7 +64,13 @@ impl Stage {
     /// What the program says as this user: one word, and the text of the error.
     fn load(&self, user: u32, how: &str, path: &Path) -> (String, String) {
         let mut command = Command::new(&self.program);
-        let output = command.arg(how).arg(path).uid(user).gid(user).output().unwrap();
+        let output = command
+            .arg(how)
+            .arg(path)
+            .uid(user)
+            .gid(user)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
         let (word, text) = said.split_once('\n').unwrap();
@@ -90,7 +96,12 @@ fn may_open(user: u32, owner: u32, group: u32, mode: u32) -> bool {
 #[test]
 fn a_single_file_is_judged_by_its_writers_and_readers_whoever_owns_it() {
     let Some(stage) = Stage::new() else { return };
-    for (owner, group) in [(ROOT, ROOT), (ROOT, SERVER), (SERVER, SERVER), (SERVER, STRANGER)] {
+    for (owner, group) in [
+        (ROOT, ROOT),
+        (ROOT, SERVER),
+        (SERVER, SERVER),
+        (SERVER, STRANGER),
+    ] {
         for permissions in MODES {
             let path = stage.key_file("secret.key", owner, group, permissions);
             for user in [ROOT, SERVER, STRANGER] {
@@ -125,7 +136,12 @@ fn a_single_file_is_judged_by_its_writers_and_readers_whoever_owns_it() {
 #[test]
 fn the_advice_of_a_refusal_mends_it() {
     let Some(stage) = Stage::new() else { return };
-    for (owner, permissions) in [(ROOT, 0o664), (ROOT, 0o644), (SERVER, 0o640), (SERVER, 0o666)] {
+    for (owner, permissions) in [
+        (ROOT, 0o664),
+        (ROOT, 0o644),
+        (SERVER, 0o640),
+        (SERVER, 0o666),
+    ] {
         let path = stage.key_file("secret.key", owner, owner, permissions);
         let mut tries = 0;
         loop {
@@ -136,7 +152,14 @@ fn the_advice_of_a_refusal_mends_it() {
             tries += 1;
             assert!(tries <= 2, "{text}");
             let (_, command) = text.split_once("mend it with: ").unwrap();
-            assert!(Command::new("sh").arg("-c").arg(command).status().unwrap().success());
+            assert!(
+                Command::new("sh")
+                    .arg("-c")
+                    .arg(command)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         // The owner can still read it.
         assert_eq!(stage.load(owner, "file", &path).0, "loaded");
@@ -152,7 +175,11 @@ fn credentials_of_systemd_and_kubernetes_are_accepted() {
     for permissions in [0o440, 0o640, 0o400] {
         let path = stage.key_file("secret.key", ROOT, SERVER, permissions);
         let expected = if permissions == 0o400 { "io" } else { "loaded" };
-        assert_eq!(stage.load(SERVER, "file", &path).0, expected, "{permissions:04o}");
+        assert_eq!(
+            stage.load(SERVER, "file", &path).0,
+            expected,
+            "{permissions:04o}"
+        );
         fs::remove_file(path).unwrap();
     }
 }
@@ -167,7 +194,10 @@ fn a_directory_that_others_can_write_is_refused_whoever_asks() {
         for how in ["dir", "shared-dir"] {
             let (word, text) = stage.load(ROOT, how, &keys);
             assert_eq!(word, "writable", "{permissions:o}: {text}");
-            assert!(text.contains(&format!("chmod go-w '{}'", keys.display())), "{text}");
+            assert!(
+                text.contains(&format!("chmod go-w '{}'", keys.display())),
+                "{text}"
+            );
         }
     }
     for permissions in [0o755, 0o700, 0o711] {
@@ -189,7 +219,10 @@ fn a_file_of_a_directory_belongs_to_root_or_to_the_owner_of_the_directory() {
                 assert_eq!(word, "loaded [\"admin\"]", "{text}");
             } else {
                 assert_eq!(word, "owner", "{text}");
-                assert!(text.contains(&format!("user {owner}")) && text.contains("chown"), "{text}");
+                assert!(
+                    text.contains(&format!("user {owner}")) && text.contains("chown"),
+                    "{text}"
+                );
             }
         }
     }

@@ -58,7 +58,11 @@ fn no_secret_is_loaded_that_was_never_whole_on_disk() {
         file.seek(SeekFrom::Start(20)).unwrap();
         file.write_all(second).unwrap();
         drop(file);
-        thread::sleep(Duration::from_millis(if round.is_multiple_of(8) { 40 } else { 1 }));
+        thread::sleep(Duration::from_millis(if round.is_multiple_of(8) {
+            40
+        } else {
+            1
+        }));
     };
     during(rewrite, || {
         let began = Instant::now();
@@ -66,10 +70,16 @@ fn no_secret_is_loaded_that_was_never_whole_on_disk() {
         while began.elapsed() < Duration::from_secs(3) {
             match Key::from_file(&path) {
                 Ok(key) => {
-                    assert!(whole.contains(&key.fingerprint()), "a secret that never was");
+                    assert!(
+                        whole.contains(&key.fingerprint()),
+                        "a secret that never was"
+                    );
                     loaded += 1;
                 }
-                Err(Error::KeyFile { error: KeyFileError::Changing, .. }) => {}
+                Err(Error::KeyFile {
+                    error: KeyFileError::Changing,
+                    ..
+                }) => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -93,7 +103,13 @@ fn a_file_that_never_rests_is_an_error_and_no_hang() {
         let began = Instant::now();
         let error = Key::from_file(&path).unwrap_err();
         assert!(
-            matches!(error, Error::KeyFile { error: KeyFileError::Changing, .. }),
+            matches!(
+                error,
+                Error::KeyFile {
+                    error: KeyFileError::Changing,
+                    ..
+                }
+            ),
             "{error}"
         );
         assert!(began.elapsed() < Duration::from_secs(20));
@@ -127,11 +143,15 @@ fn a_reload_during_swaps_of_a_mounted_secret_takes_one_version_whole() {
             for _ in 0..500 {
                 match ring.reload() {
                     Ok(reloaded) => assert!(reloaded.is_clean(), "{reloaded}"),
-                    Err(Error::KeyFile { error: KeyFileError::Changing, .. }) => {}
+                    Err(Error::KeyFile {
+                        error: KeyFileError::Changing,
+                        ..
+                    }) => {}
                     Err(error) => panic!("{error}"),
                 }
                 let versions = NAMES.iter();
-                let mut of_one = versions.filter(|name| ["a", "b"].iter().all(|id| accepts(&ring, id, name)));
+                let mut of_one =
+                    versions.filter(|name| ["a", "b"].iter().all(|id| accepts(&ring, id, name)));
                 assert!(of_one.next().is_some(), "two versions were mixed");
             }
         },
@@ -176,7 +196,10 @@ fn reloads_under_load_refuse_nobody_whose_file_stood_and_accept_nobody_whose_fil
             if came {
                 // Beside and renamed, at rest, as the guide says.
                 let new = directory.key_file("comer.new", secret("comer"));
-                fs::File::open(&new).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+                fs::File::open(&new)
+                    .unwrap()
+                    .set_modified(std::time::SystemTime::UNIX_EPOCH)
+                    .unwrap();
                 fs::rename(new, &path).unwrap();
             } else {
                 fs::remove_file(&path).unwrap();

@@ -26,7 +26,10 @@ fn a_reload_says_in_one_line_what_was_added_changed_and_removed() {
     directory.key_file("d.key", secret("d"));
     fs::remove_file(directory.path().join("c.key")).unwrap();
     let reloaded = ring.reload().unwrap();
-    assert_eq!(reloaded.to_string(), r#"added "d"; changed "b"; removed "c""#);
+    assert_eq!(
+        reloaded.to_string(),
+        r#"added "d"; changed "b"; removed "c""#
+    );
     assert!(reloaded.is_clean());
     assert_eq!(ids(&ring), ["a", "b", "d"]);
     assert!(accepts(&ring, "b", "other"));
@@ -39,7 +42,9 @@ fn a_removal_takes_effect_whatever_else_is_wrong() {
     let neighbours: &[(&str, Spoil)] = &[
         ("an empty file", |path| fs::write(path, "").unwrap()),
         ("a short secret", |path| fs::write(path, "short").unwrap()),
-        ("a README", |path| fs::write(path, "Read me first, please.\n").unwrap()),
+        ("a README", |path| {
+            fs::write(path, "Read me first, please.\n").unwrap()
+        }),
         ("a directory", |path| {
             fs::remove_file(path).unwrap();
             fs::create_dir(path).unwrap();
@@ -71,16 +76,32 @@ fn a_removal_takes_effect_whatever_else_is_wrong() {
 
         let reloaded = ring.reload().unwrap();
         assert!(!ring.contains("worker-7"), "{what}");
-        assert_eq!(reloaded.removed, [countersign::KeyId::new("worker-7").unwrap()], "{what}");
-        assert!(accepts(&ring, "other", "renewed"), "{what}: good files are taken");
-        assert!(accepts(&ring, "neighbour", "neighbour"), "{what}: its own former key stays");
+        assert_eq!(
+            reloaded.removed,
+            [countersign::KeyId::new("worker-7").unwrap()],
+            "{what}"
+        );
+        assert!(
+            accepts(&ring, "other", "renewed"),
+            "{what}: good files are taken"
+        );
+        assert!(
+            accepts(&ring, "neighbour", "neighbour"),
+            "{what}: its own former key stays"
+        );
         let [(id, Error::KeyFile { path, .. })] = &*reloaded.kept else {
             panic!("{what}: {reloaded}");
         };
-        assert!(*id == "neighbour" && path.ends_with("neighbour.key"), "{what}: {reloaded}");
+        assert!(
+            *id == "neighbour" && path.ends_with("neighbour.key"),
+            "{what}: {reloaded}"
+        );
         assert_eq!(ids(&ring), ["neighbour", "other"], "{what}");
         let line = reloaded.to_string();
-        assert!(line.contains(r#"kept the former key of "neighbour""#), "{line}");
+        assert!(
+            line.contains(r#"kept the former key of "neighbour""#),
+            "{line}"
+        );
         assert!(!line.contains('\n'), "{line}");
     }
 }
@@ -134,7 +155,12 @@ fn masters_and_revoked_ids_outlast_a_reload() {
 #[test]
 fn a_key_that_was_put_in_by_the_program_is_removed_by_a_reload_that_finds_no_file() {
     let (_directory, ring) = loaded(&["a"]);
-    ring.insert(Key::new(secret("b").trim_end()).unwrap().with_id("b").unwrap());
+    ring.insert(
+        Key::new(secret("b").trim_end())
+            .unwrap()
+            .with_id("b")
+            .unwrap(),
+    );
     assert_eq!(ring.reload().unwrap().to_string(), r#"removed "b""#);
 }
 

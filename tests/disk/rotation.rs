@@ -19,7 +19,11 @@ fn login(server: &Server<Keyring>, key: Key) -> Result<Matched, countersign::Err
     let client = thread::spawn(move || {
         let session = Client::new(key).authenticate_timeout(&stream, TIMEOUT)?;
         (&stream).write_all(b"x").unwrap();
-        assert_eq!(session.matched(), Matched::First, "a client uses its first secret");
+        assert_eq!(
+            session.matched(),
+            Matched::First,
+            "a client uses its first secret"
+        );
         Ok::<_, countersign::Error>(())
     });
     let (stream, _) = listener.accept().unwrap();
@@ -45,8 +49,18 @@ fn a_secret_is_rotated_in_three_steps_that_refuse_nobody_and_change_no_id() {
 
     let steps = [
         ("before", old.clone(), Some(Matched::First), None),
-        ("the new one is accepted too", both(&old, &new), Some(Matched::First), Some(Matched::Accepted)),
-        ("the new one comes first", both(&new, &old), Some(Matched::Accepted), Some(Matched::First)),
+        (
+            "the new one is accepted too",
+            both(&old, &new),
+            Some(Matched::First),
+            Some(Matched::Accepted),
+        ),
+        (
+            "the new one comes first",
+            both(&new, &old),
+            Some(Matched::Accepted),
+            Some(Matched::First),
+        ),
         ("the old one is gone", new, None, Some(Matched::First)),
     ];
     for (what, content, of_old, of_new) in steps {

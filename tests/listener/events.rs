@@ -13,7 +13,7 @@ use crate::sockets::LONG;
 /// How a connection ended, in the words of the tables.
 fn in_words(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Accepted(key_id) => format!("accepted {key_id}"),
+        Outcome::Accepted { key_id, .. } => format!("accepted {key_id}"),
         Outcome::Refused(error) => refused_in_words(error),
         Outcome::Evicted => "evicted".into(),
         Outcome::ShutDown => "shut down".into(),
