@@ -20,7 +20,7 @@ use std::{ptr, thread};
 use common::Recorded;
 use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{AwaitResponse, Dummy, Identified};
-use countersign::handshake::{Authenticate, Response, Transcript};
+use countersign::handshake::{Authenticate, Transcript};
 use countersign::{Key, Session, client_authenticate, server_authenticate};
 
 /// The most that a side may take, in bytes. Without optimisation every move of a state is another
@@ -48,7 +48,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     for (name, size) in [
         ("Key", size_of::<Key>()),
         ("Transcript", size_of::<Transcript>()),
-        ("Response", size_of::<Response>()),
         (
             "client::AwaitChallenge",
             size_of::<AwaitChallenge<T, K, M>>(),

@@ -38,8 +38,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let nonces = [Known::NC, Known::NS];
     let half = ends.half((&mut clients, &mut servers), Protect, nonces)?;
-    let (f1, f2) = (half.f1.as_ref(), half.f2.as_ref());
-    let identified = deliver(half.at_server, f2)?;
+    let (f1, f2) = (half.f1.as_ref(), half.at_client.response().to_vec());
+    let identified = deliver(half.at_server, &f2)?;
     let (f3, established) = identified.verify(Some(&ends.key));
     let (servers_session, servers_records) = established?;
     let (clients_session, clients_records) = deliver(half.at_client, f3.as_ref())?;
@@ -63,7 +63,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     all.add_key("Kx", &kx);
     all.add_key("the dummy", b"countersign/1 dummy");
     let service = [&[u8::try_from(SERVICE.len())?], SERVICE.as_bytes()].concat();
-    let accepted = [&service, &[0][..], f1, f2, b"A"];
+    let accepted = [&service, &[0][..], f1, &f2, b"A"];
     let x = hmac(&kx, &accepted);
     all.add_key("X", &x);
     let expand = |label: &[u8]| hmac(&x, &[label, &[1]]);
