@@ -11,7 +11,7 @@ use core::hint::black_box;
 use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{self, AwaitResponse, Dummy};
 use countersign::handshake::{
-    Authenticate, Challenge, Error, Mode, Prologue, Receive, Response, Transcript, TryCryptoRng,
+    Authenticate, Challenge, Error, Mode, Prologue, Receive, StreamError, Transcript, TryCryptoRng,
     TryRng, Verdict,
 };
 use countersign::{Key, Session};
@@ -82,10 +82,9 @@ impl Ends {
     ) -> Result<Half<'c, 's, M>, Error> {
         let at_client = self.client(clients, mode, &mut nc)?;
         let (f1, at_server) = self.server(servers, mode, &mut ns)?;
-        let (f2, at_client) = deliver(at_client, f1.as_ref())?;
+        let at_client = deliver(at_client, f1.as_ref())?;
         Ok(Half {
             f1,
-            f2,
             at_client,
             at_server,
         })
@@ -97,9 +96,7 @@ impl Ends {
 pub struct Half<'c, 's, M> {
     /// The server's challenge.
     pub f1: Challenge,
-    /// The client's response.
-    pub f2: Response,
-    /// The client, which awaits F3.
+    /// The client, which has F2 and awaits F3.
     pub at_client: AwaitVerdict<&'c mut Transcript, &'c Key, M>,
     /// The server, which awaits F2.
     pub at_server: AwaitResponse<&'s mut Transcript, &'s Dummy, M>,
@@ -112,12 +109,12 @@ pub struct Half<'c, 's, M> {
 pub struct Recorded {
     ends: Ends,
     f1: Challenge,
-    f2: Response,
+    f2: [u8; 73],
     f3: Verdict,
 }
 
 impl Recorded {
-    /// Runs the handshake.
+    /// Runs the handshake with a key that has no key id.
     ///
     /// # Errors
     ///
@@ -127,9 +124,10 @@ impl Recorded {
         let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
         let nonces = [Known::NC, Known::NS];
         let half = ends.half((&mut clients, &mut servers), Authenticate, nonces)?;
-        let (f1, f2) = (half.f1, half.f2);
-        let (f3, outcome) = deliver(half.at_server, f2.as_ref())?.verify(Some(&ends.key));
+        let f2 = *(half.at_client.response().first_chunk()).ok_or(StreamError::Ended)?;
+        let (f3, outcome) = deliver(half.at_server, &f2)?.verify(Some(&ends.key));
         drop(outcome?);
+        let f1 = half.f1;
         Ok(Self { ends, f1, f2, f3 })
     }
 
@@ -145,8 +143,8 @@ impl Recorded {
         let state = self
             .ends
             .client(&mut transcript, Authenticate, &mut { Known::NC })?;
-        let (f2, state) = deliver(state, black_box(self.f1.as_ref()))?;
-        black_box(f2.as_ref());
+        let state = deliver(state, black_box(self.f1.as_ref()))?;
+        black_box(state.response());
         deliver(state, black_box(self.f3.as_ref()))
     }
 
@@ -163,8 +161,7 @@ impl Recorded {
             .ends
             .server(&mut transcript, Authenticate, &mut { Known::NS })?;
         black_box(f1.as_ref());
-        let (f3, outcome) =
-            deliver(state, black_box(self.f2.as_ref()))?.verify(Some(&self.ends.key));
+        let (f3, outcome) = deliver(state, black_box(&self.f2))?.verify(Some(&self.ends.key));
         black_box(f3.as_ref());
         outcome
     }

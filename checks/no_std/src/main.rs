@@ -22,11 +22,11 @@ use core::fmt::{self, Debug, Display, Write};
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
-use common::{Ends, Known, deliver_by, take};
+use common::{Ends, Known, take};
 use countersign::handshake::{
-    Binding, Error, Mode, Prologue, Receive, Refusal, Transcript, Verdict,
+    Authenticate, Binding, Error, Mode, Prologue, Protect, Receive, Refusal, Transcript, Verdict,
 };
-use countersign::record::{self, OVERHEAD, Opened, Opener, Sealer};
+use countersign::record::{self, OVERHEAD, Opened, Opener, Records, Sealer};
 use countersign::{Key, KeyId, Secret, Session};
 
 // Has `__libc_start_main` and the functions on memory that the compiler calls.
@@ -69,6 +69,13 @@ enum Step {
     Shown,
 }
 
+/// A handshake that does not get as far as F3.
+impl From<Error> for Step {
+    fn from(_: Error) -> Self {
+        Self::Handshake
+    }
+}
+
 const KEY_ID: &str = "worker-7";
 
 fn check() -> Result<(), Step> {
@@ -83,17 +90,29 @@ fn check() -> Result<(), Step> {
     let another = key([2; 32]).ok_or(Step::Setup)?;
 
     limits()?;
-    for mode in [Mode::Authenticate, Mode::Protect] {
-        let mode = opaque(mode);
-        overrun(&ours, mode)?;
-        accepted(&ours, mode)?;
-        let why = Refusal::WrongProof;
-        refused(&ours, Some(&another), mode, why, Step::WrongSecret)?;
-        let why = Refusal::UnknownKeyId;
-        refused(&ours, None, mode, why, Step::UnknownKeyId)?;
-        false_server(&ours, mode)?;
+    let (server, client) = in_mode(&ours, &another, Authenticate)?;
+    sessions(&server, &client)?;
+    let ((server, at_server), (client, at_client)) = in_mode(&ours, &another, Protect)?;
+    sessions(&server, &client)?;
+    both_directions(at_server, at_client)
+}
+
+/// Runs every handshake in this mode. Returns what server and client have after the accepted one.
+fn in_mode<M: Mode>(
+    ours: &Key,
+    another: &Key,
+    mode: M,
+) -> Result<(M::Established, M::Established), Step> {
+    overrun(ours, mode)?;
+    let why = Refusal::WrongProof;
+    refused(ours, Some(another), mode, why, Step::WrongSecret)?;
+    let why = Refusal::UnknownKeyId;
+    refused(ours, None, mode, why, Step::UnknownKeyId)?;
+    false_server(ours, mode)?;
+    match handshake(ours, Some(ours), mode, |_| ())? {
+        (_, Ok(server), Ok(client)) => Ok((server, client)),
+        _ => Err(Step::Accepted),
     }
-    Ok(())
 }
 
 /// Hides the value from the compiler.
@@ -118,12 +137,10 @@ fn limits() -> Result<(), Step> {
 }
 
 /// Reporting more bytes than there is space for is an error. A fingerprint can be displayed.
-fn overrun(key: &Key, mode: Mode) -> Result<(), Step> {
+fn overrun(key: &Key, mode: impl Mode) -> Result<(), Step> {
     shown(&key.fingerprint())?;
     let (mut clients, mut servers) = (Transcript::default(), Transcript::new());
-    let mut ends = Ends::new(key.clone(), Prologue::EMPTY);
-    let config = ends.config.service(opaque("billing/2"));
-    ends.config = config.map_err(|_| Step::Limits)?;
+    let ends = Ends::new(key.clone(), Prologue::EMPTY);
     let started = ends.server(&mut servers, mode, &mut opaque(Known::NS));
     let (_, at_server) = started.map_err(|_| Step::Limits)?;
     let started = ends.client(&mut clients, mode, &mut opaque(Known::NC));
@@ -135,18 +152,14 @@ fn overrun(key: &Key, mode: Mode) -> Result<(), Step> {
     }
 }
 
-/// Both ends have the same secret, export the same bytes and, in mode 1, open each other's records.
-fn accepted(key: &Key, mode: Mode) -> Result<(), Step> {
-    let (_, servers, clients) =
-        handshake(key, Some(key), mode, |_| ()).map_err(|_| Step::Handshake)?;
-    let mut servers = servers.map_err(|_| Step::Accepted)?;
-    let mut clients = clients.map_err(|_| Step::Accepted)?;
-    if *servers.key_id() != KEY_ID || *clients.key_id() != KEY_ID {
+/// Both ends have the client's key id and export the same bytes.
+fn sessions(server: &Session, client: &Session) -> Result<(), Step> {
+    if *server.key_id() != KEY_ID || *client.key_id() != KEY_ID {
         return Err(Step::KeyId);
     }
 
     let (mut theirs, mut ours) = ([0; 48], [0; 48]);
-    for (session, out) in [(&servers, &mut theirs), (&clients, &mut ours)] {
+    for (session, out) in [(server, &mut theirs), (client, &mut ours)] {
         session
             .export(
                 opaque("example.org cookie"),
@@ -158,25 +171,22 @@ fn accepted(key: &Key, mode: Mode) -> Result<(), Step> {
     if ours != theirs || ours == [0; 48] {
         return Err(Step::Export);
     }
+    Ok(())
+}
 
-    match (servers.records(), clients.records(), mode) {
-        (None, None, Mode::Authenticate) => Ok(()),
-        (Some((mut to_client, mut at_server)), Some((to_server, at_client)), Mode::Protect) => {
-            records(to_server, &mut at_server).map_err(|_| Step::Records)?;
-            // The server's own record is not a record of the client.
-            let mut record = [0; OVERHEAD + 5];
-            to_client
-                .seal(opaque(&mut record))
-                .map_err(|_| Step::Records)?;
-            let mut opener = at_server;
-            match opener.open(opaque(&record)) {
-                Err(error) => shown(&error)?,
-                Ok(_) => return Err(Step::Records),
-            }
-            records(to_client, &mut { at_client }).map_or(Ok(()), |()| Err(Step::Records))
-        }
-        _ => Err(Step::Records),
+/// The server opens what the client sends, and neither opens anything else.
+fn both_directions(mut server: Records, mut client: Records) -> Result<(), Step> {
+    records(client.sealer, &mut server.opener).map_err(|_| Step::Records)?;
+    // The server's own record is not a record of the client.
+    let mut record = [0; OVERHEAD + 5];
+    let sealed = server.sealer.seal(opaque(&mut record));
+    sealed.map_err(|_| Step::Records)?;
+    match server.opener.open(opaque(&record)) {
+        Err(error) => shown(&error)?,
+        Ok(_) => return Err(Step::Records),
     }
+    // The client has not received the server's first record, so the second is not the next.
+    records(server.sealer, &mut client.opener).map_or(Ok(()), |()| Err(Step::Records))
 }
 
 /// Sends a record and the end of a direction.
@@ -200,12 +210,11 @@ fn records(mut sealer: Sealer, opener: &mut Opener) -> Result<(), record::Error>
 fn refused(
     ours: &Key,
     found: Option<&Key>,
-    mode: Mode,
+    mode: impl Mode,
     why: Refusal,
     step: Step,
 ) -> Result<(), Step> {
-    let (verdict, servers, clients) =
-        handshake(ours, found, mode, |_| ()).map_err(|_| Step::Handshake)?;
+    let (verdict, servers, clients) = handshake(ours, found, mode, |_| ())?;
     let denied = verdict.as_ref().first() == Some(&b'D');
     let (Err(servers), Err(clients)) = (servers, clients) else {
         return Err(step);
@@ -221,37 +230,37 @@ fn refused(
 }
 
 /// The client does not accept a server whose proof is wrong.
-fn false_server(key: &Key, mode: Mode) -> Result<(), Step> {
+fn false_server(key: &Key, mode: impl Mode) -> Result<(), Step> {
     let forge = |verdict: &mut [u8]| {
         if let Some(byte) = verdict.last_mut() {
             *byte ^= 1;
         }
     };
-    match handshake(key, Some(key), mode, forge).map_err(|_| Step::Handshake)? {
+    match handshake(key, Some(key), mode, forge)? {
         (_, Ok(_), Err(Error::ServerNotAuthentic)) => Ok(()),
         _ => Err(Step::FalseServer),
     }
 }
 
 /// The server's F3, and how the handshake ended for the server and for the client.
-type Outcome = (Verdict, Result<Session, Error>, Result<Session, Error>);
+type Outcome<T> = (Verdict, Result<T, Error>, Result<T, Error>);
 
 /// Runs a whole handshake in which `alter` alters F3 on its way. Returns an error only if the two
 /// do not get as far as F3.
-fn handshake(
+fn handshake<M: Mode>(
     key: &Key,
     found: Option<&Key>,
-    mode: Mode,
+    mode: M,
     alter: impl FnOnce(&mut [u8]),
-) -> Result<Outcome, Error> {
+) -> Result<Outcome<M::Established>, Step> {
     let binding = Binding::tls_exporter(opaque(&[7; 32]));
-    let prologue = Prologue::new(opaque("billing/2"))?.bound(&binding);
-    let ends = Ends::new(key.clone(), prologue);
+    let prologue = Prologue::new(opaque("billing/2")).map_err(|_| Step::Setup)?;
+    let ends = Ends::new(key.clone(), prologue.bound(Some(&binding)));
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let at_client = ends.client(&mut clients, mode, &mut opaque(Known::NC))?;
     let (challenge, at_server) = ends.server(&mut servers, mode, &mut opaque(Known::NS))?;
-    let (response, at_client) = deliver(at_client, challenge.as_ref())?;
-    let (verdict, servers) = deliver(at_server, response.as_ref())?.verify(found);
+    let at_client = deliver(at_client, challenge.as_ref())?;
+    let (verdict, servers) = deliver(at_server, at_client.response())?.verify(found);
 
     let mut altered = [0; 33];
     for (to, from) in altered.iter_mut().zip(verdict.as_ref()) {
@@ -263,13 +272,13 @@ fn handshake(
 }
 
 /// Delivers a message in pieces, so that the states have to wait for more.
-fn deliver<R: Receive>(state: R, message: &[u8]) -> Result<R::Next, Error> {
+fn deliver<R: Receive>(state: R, message: &[u8]) -> Result<R::Next, R::Error> {
     let mut message = opaque(message);
     #[cfg(feature = "planted")]
     assert!(message.first() != Some(&0xff), "planted");
-    deliver_by(state, |space| {
+    state.read(|space| {
         let (piece, _) = space.split_at_mut(space.len().min(7));
-        opaque(take(&mut message, piece))
+        Ok(opaque(take(&mut message, piece)))
     })
 }
 

@@ -18,7 +18,9 @@ use std::process::ExitCode;
 use std::{ptr, thread};
 
 use common::Recorded;
-use countersign::handshake::{Transcript, client, server};
+use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
+use countersign::handshake::server::{AwaitResponse, Dummy, Identified};
+use countersign::handshake::{Authenticate, Transcript};
 use countersign::{Key, Session, client_authenticate, server_authenticate};
 
 /// The most that a side may take, in bytes. Without optimisation every move of a state is another
@@ -28,6 +30,14 @@ const MOST: usize = if cfg!(debug_assertions) {
 } else {
     4_096
 };
+
+const SECRET: &str = "what both ends of this one share";
+
+// What a state is made of, where it owns none of it.
+type T = &'static mut Transcript;
+type K = &'static Key;
+type D = &'static Dummy;
+type M = Authenticate;
 
 #[allow(
     clippy::unwrap_used,
@@ -40,19 +50,19 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ("Transcript", size_of::<Transcript>()),
         (
             "client::AwaitChallenge",
-            size_of::<client::AwaitChallenge>(),
+            size_of::<AwaitChallenge<T, K, M>>(),
         ),
-        ("client::AwaitVerdict", size_of::<client::AwaitVerdict>()),
-        ("server::Config", size_of::<server::Config>()),
-        ("server::AwaitResponse", size_of::<server::AwaitResponse>()),
-        ("server::Identified", size_of::<server::Identified>()),
+        ("client::AwaitVerdict", size_of::<AwaitVerdict<T, K, M>>()),
+        ("server::Dummy", size_of::<Dummy>()),
+        ("server::AwaitResponse", size_of::<AwaitResponse<T, D, M>>()),
+        ("server::Identified", size_of::<Identified<T, D, M>>()),
         ("Session", size_of::<Session>()),
     ] {
         println!("{size:>8}  {name}");
     }
 
-    let recorded = Recorded::new()?;
-    let key = &Key::new(Recorded::SECRET)?;
+    let key = &Key::new(SECRET)?;
+    let recorded = Recorded::new(key.clone())?;
     let (client, server) = UnixStream::pair()?;
     let over_a_stream = |side: &(dyn Fn() + Sync), other: &(dyn Fn() + Sync)| {
         thread::scope(|scope| {
@@ -77,7 +87,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     for (name, deepest) in [
         (
             "Key::new",
-            depth(&|| drop(Key::new(black_box(Recorded::SECRET)).unwrap()))?,
+            depth(&|| drop(Key::new(black_box(SECRET)).unwrap()))?,
         ),
         (
             "a client in memory",

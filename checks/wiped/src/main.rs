@@ -1,9 +1,9 @@
 //! Checks that a dropped value leaves no secret in its memory.
 //!
 //! The crate forbids `unsafe`, without which the memory of a dropped value cannot be read. This
-//! program puts a value into a slot, searches the slot for every secret, drops the value in place
-//! and searches again. The first search has to *find* what the type holds. If it found nothing, the
-//! second would prove nothing.
+//! program puts a value into a slot, searches the slot and what the value has on the heap for every
+//! secret, drops the value in place and searches again. The first search has to *find* what the type
+//! holds. If it found nothing, the second would prove nothing.
 //!
 //! The program computes the secrets a second time, from the specification: the secret itself, the
 //! keys derived from it, and the states of SHA-256 that HMAC keeps instead of these keys and that
@@ -11,12 +11,14 @@
 //!
 //! It does not check the copies that moving a value leaves behind, which cannot be wiped.
 
+mod heap;
+
 use std::error::Error;
 use std::mem::MaybeUninit;
 use std::process::ExitCode;
 
 use common::{Ends, Known, deliver};
-use countersign::handshake::{Mode, Prologue, Transcript};
+use countersign::handshake::{Prologue, Protect, Transcript};
 use countersign::{Client, Key, Secret, Server};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -24,26 +26,26 @@ use sha2::block_api::compress256;
 
 const KEY_ID: &str = "worker-7";
 const SERVICE: &str = "billing/2";
-const MODE: Mode = Mode::Authenticate;
 
 /// The bytes of the secret.
 const SECRET: Known = Known(*b"a secret has exactly these bytes");
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let secret = || Secret::generate(&mut { SECRET });
-    let key = || -> Result<Key, Box<dyn Error>> { Ok(Key::new(secret()?)?.with_id(KEY_ID)?) };
+    let secret = Secret::generate(&mut { SECRET })?;
+    let key = Key::new(&secret)?.with_id(KEY_ID)?;
 
-    let ends = Ends::new(key()?, Prologue::new(SERVICE)?);
+    let ends = Ends::new(key.clone(), Prologue::new(SERVICE)?);
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let nonces = [Known::NC, Known::NS];
-    let half = ends.half((&mut clients, &mut servers), MODE, nonces)?;
-    let (f1, f2) = (half.f1.as_ref(), half.f2.as_ref());
-    let identified = deliver(half.at_server, f2)?;
-    let (f3, servers_session) = identified.verify(Some(&ends.key));
-    let clients_session = deliver(half.at_client, f3.as_ref())?;
-    // The other states hold only references.
+    let half = ends.half((&mut clients, &mut servers), Protect, nonces)?;
+    let (f1, f2) = (half.f1.as_ref(), half.at_client.response().to_vec());
+    let identified = deliver(half.at_server, &f2)?;
+    let (f3, established) = identified.verify(Some(&ends.key));
+    let (servers_session, servers_records) = established?;
+    let (clients_session, clients_records) = deliver(half.at_client, f3.as_ref())?;
+    // The other states hold only references here.
     let mut another = Transcript::new();
-    let await_challenge = ends.client(&mut another, MODE, &mut { Known::NC })?;
+    let await_challenge = ends.client(&mut another, Protect, &mut { Known::NC })?;
 
     let mut all = Items::default();
     // The nonces are not secret. They show that the search works in values without any secret.
@@ -61,12 +63,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     all.add_key("Kx", &kx);
     all.add_key("the dummy", b"countersign/1 dummy");
     let service = [&[u8::try_from(SERVICE.len())?], SERVICE.as_bytes()].concat();
-    let accepted = [&service, &[0][..], f1, f2, b"A"];
-    all.add_key("X", &hmac(&kx, &accepted));
+    let accepted = [&service, &[0][..], f1, &f2, b"A"];
+    let x = hmac(&kx, &accepted);
+    all.add_key("X", &x);
+    let expand = |label: &[u8]| hmac(&x, &[label, &[1]]);
+    all.add_key("Krc", &expand(b"countersign/1 record client"));
+    all.add_key("Krs", &expand(b"countersign/1 record server"));
 
     let keyed = Holds::KeyedStates(&["PRK", "Kc", "Ks", "Kx"]);
     let dummy = Holds::KeyedStates(&["the dummy"]);
     let keyed_and_dummy = Holds::KeyedStates(&["PRK", "Kc", "Ks", "Kx", "the dummy"]);
+    let directions = Holds::KeyedStates(&["Krc", "Krs"]);
     let digits = Holds::Bytes("its digits");
     let (x, ns, nc) = (
         Holds::Bytes("X"),
@@ -74,16 +81,18 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Holds::OnlyPublic("Nc"),
     );
     let passed = [
-        all.check("Secret", secret()?, digits),
-        all.check("Key", key()?, keyed),
-        all.check("Client", Client::new(key()?), keyed),
-        all.check("Server", Server::new(key()?), keyed_and_dummy),
-        all.check("server::Config", ends.config.clone(), dummy),
-        all.check("client::AwaitChallenge", await_challenge, nc),
-        all.check("Transcript of the server", servers, ns),
-        all.check("Transcript of the client", clients, ns),
-        all.check("Session of the server", servers_session?, x),
-        all.check("Session of the client", clients_session, x),
+        all.check("Secret", || secret, digits),
+        all.check("Key", || key.clone(), keyed),
+        all.check("Client", || Client::new(key.clone()), keyed),
+        all.check("Server", || Server::new(key.clone()), keyed_and_dummy),
+        all.check("server::Dummy", || ends.dummy.clone(), dummy),
+        all.check("client::AwaitChallenge", || await_challenge, nc),
+        all.check("Transcript of the server", || servers, ns),
+        all.check("Transcript of the client", || clients, ns),
+        all.check("Session of the server", || servers_session, x),
+        all.check("Session of the client", || clients_session, x),
+        all.check("Records of the server", || servers_records, directions),
+        all.check("Records of the client", || clients_records, directions),
     ];
     let passed = passed.into_iter().all(|passed| passed);
     Ok(if passed {
@@ -138,13 +147,16 @@ impl Items {
         self.add_secret(&outer(name), &keyed_state(key, 0x5c));
     }
 
-    /// Drops the value. Returns whether it held what it should before, and no secret afterwards.
-    fn check<T>(&self, name: &str, value: T, holds: Holds<'_>) -> bool {
+    /// Makes a value and drops it. Returns whether it held what it should before, and no secret
+    /// afterwards.
+    fn check<T>(&self, name: &str, make: impl FnOnce() -> T, holds: Holds<'_>) -> bool {
+        let (value, heap) = heap::allocated_by(make);
         let mut slot = MaybeUninit::new(value);
-        let before = bytes(&slot);
+        let memory = |slot: &MaybeUninit<T>| [bytes(slot), heap.bytes()].concat();
+        let before = memory(&slot);
         // SAFETY: the slot was made with a value, and nothing uses it after this drop.
         unsafe { slot.assume_init_drop() };
-        let after = bytes(&slot);
+        let after = memory(&slot);
 
         let mut complaints;
         let said;
