@@ -1,6 +1,7 @@
 //! The name under which a server finds a key.
 
 use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
@@ -81,6 +82,19 @@ impl PartialEq for KeyId {
 }
 
 impl Eq for KeyId {}
+
+/// The order of the bytes.
+impl Ord for KeyId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl PartialOrd for KeyId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Equal to the hash of the bytes, so that a map of key ids can be searched by bytes.
 impl Hash for KeyId {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec::Vec;
 
-use super::file::{self, Readers};
-use super::permissions::{Rule, check_writers, owner};
+use super::file;
+use super::permissions::{Readers, Rule, check_writers, owner};
 use crate::error::{Error, KeyFileError};
 use crate::key::{Key, KeyId};
 

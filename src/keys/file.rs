@@ -11,7 +11,7 @@ use std::vec::Vec;
 use zeroize::Zeroizing;
 
 use super::content::parse;
-use super::permissions::Rule;
+use super::permissions::{Readers, Rule};
 use crate::error::{Error, KeyFileError};
 use crate::key::Key;
 
@@ -97,13 +97,6 @@ pub fn secret_from_file(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Er
 /// Returns the errors of [`secret_from_file`], except [`KeyFileError::Readable`].
 pub fn secret_from_shared_file(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Error> {
     secret(path.as_ref(), Readers::Anybody)
-}
-
-/// Who may read a key file besides its owner.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readers {
-    OwnerOnly,
-    Anybody,
 }
 
 const MAX_LEN: u64 = 65_536;

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::vec::Vec;
 
 use super::directory::{self, Loaded};
-use super::file::Readers;
+use super::permissions::Readers;
 use super::{KeyLookup, Reloaded};
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
@@ -152,7 +152,7 @@ impl Keyring {
         let ring = self.read();
         let ids = ring.keys.keys().filter(|id| !ring.revoked.contains(*id));
         let mut ids: Vec<_> = ids.copied().collect();
-        ids.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        ids.sort_unstable();
         ids
     }
 
@@ -323,6 +323,13 @@ impl Ring {
         reloaded.removed.extend(self.keys.keys());
         reloaded.refused.extend(loaded.unnamed);
         self.keys = keys;
+        for ids in [
+            &mut reloaded.added,
+            &mut reloaded.changed,
+            &mut reloaded.removed,
+        ] {
+            ids.sort_unstable();
+        }
         reloaded
     }
 }

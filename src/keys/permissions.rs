@@ -3,8 +3,14 @@
 use std::fs::Metadata;
 use std::path::Path;
 
-use super::file::Readers;
 use crate::error::KeyFileError;
+
+/// Who may read a key file besides its owner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    OwnerOnly,
+    Anybody,
+}
 
 /// What a key file must be like. On systems other than Unix nothing is checked.
 #[derive(Clone, Copy)]

@@ -3,10 +3,13 @@
 
 use std::env;
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::secret;
 use crate::support::TempDir;
@@ -64,13 +67,20 @@ impl Stage {
     /// What the program says as this user: one word, and the text of the error.
     fn load(&self, user: u32, how: &str, path: &Path) -> (String, String) {
         let mut command = Command::new(&self.program);
-        let output = command
-            .arg(how)
-            .arg(path)
-            .uid(user)
-            .gid(user)
-            .output()
-            .unwrap();
+        command.arg(how).arg(path).uid(user).gid(user);
+        let began = Instant::now();
+        let output = loop {
+            match command.output() {
+                // Another test started a program while the copy was open, which inherited it for a moment.
+                Err(error)
+                    if error.kind() == ErrorKind::ExecutableFileBusy
+                        && began.elapsed() < Duration::from_secs(20) =>
+                {
+                    thread::yield_now();
+                }
+                output => break output.unwrap(),
+            }
+        };
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
         let (word, text) = said.split_once('\n').unwrap();

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use countersign::handshake::Refusal;
 use countersign::{Error, Key, Keyring, Server};
@@ -14,10 +15,13 @@ use crate::support::{TempDir, key, secret};
 
 /// The path of the file that holds the key under this id.
 pub fn path_of(directory: &Path, id: impl AsRef<OsStr>) -> PathBuf {
-    directory.join(id.as_ref())
+    let mut name = id.as_ref().to_owned();
+    name.push(".key");
+    directory.join(name)
 }
 
-/// Writes a file that only its owner can read.
+/// Writes a file that only its owner can read, and that has been at rest for a while, so that a load
+/// need not wait.
 pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -25,6 +29,8 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).unwrap();
     file.write_all(content.as_ref()).unwrap();
+    let before = SystemTime::now() - Duration::from_secs(60);
+    file.set_modified(before).unwrap();
 }
 
 type Load = fn(&Path) -> Result<Keyring, Error>;
@@ -94,11 +100,14 @@ fn a_rotation_from_an_old_key_to_a_new_one_refuses_no_client_at_any_step() {
 }
 
 #[test]
-fn each_file_of_a_directory_is_a_key_with_its_name_as_its_id() {
+fn each_key_file_of_a_directory_is_a_key_with_its_name_as_its_id() {
     let directory = TempDir::new();
     let names = ["worker-7", "worker-7.key", "W", "with spaces ", "~", "a.b"];
+    // The suffix of a file is not part of its id.
+    // A secret has no spaces, whatever the id has.
+    let named = |name: &str| name.replace(' ', "_");
     for name in names {
-        write(path_of(directory.path(), name), secret(name));
+        write(path_of(directory.path(), name), secret(&named(name)));
     }
     write(path_of(directory.path(), "x".repeat(64)), secret("longest"));
     // A hidden file is no key, whatever it contains.
@@ -114,11 +123,11 @@ fn each_file_of_a_directory_is_a_key_with_its_name_as_its_id() {
             "Keyring { keys: 7, masters: 0, revoked: 0 }"
         );
         for name in names {
-            assert_eq!(found(&ring, name), Some(key(name).fingerprint()));
+            assert_eq!(found(&ring, name), Some(key(&named(name)).fingerprint()));
         }
         let longest = found(&ring, "x".repeat(64));
         assert_eq!(longest, Some(key("longest").fingerprint()));
-        for id in ["", ".hidden", "hidden", "worker-8", "with spaces"] {
+        for id in ["", ".hidden", "hidden", "worker-8", "with spaces", "W.key"] {
             assert_eq!(found(&ring, id), None, "{id:?}");
         }
         let server = Server::new(ring);
