@@ -11,5 +11,6 @@ mod pending;
 pub mod running;
 mod shutdown;
 mod strangers;
+mod told;
 #[cfg(unix)]
 mod unix;

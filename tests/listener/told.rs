@@ -1,0 +1,130 @@
+//! What an event tells of both ends, so that an operator finds out in what they differ.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use countersign::{
+    Client, Error, Key, Keyring, Listener, ListenerOptions, Matched, Outcome, Server,
+};
+
+use crate::identity::key_of;
+use crate::sockets::LONG;
+#[cfg(feature = "tokio")]
+use crate::sockets::listener_over_tokio;
+use crate::support::secret;
+
+/// A server with a key that is being rotated, in one driver, that sends the text of each event.
+type Start = fn(Sender<String>) -> (SocketAddr, Box<dyn Send>);
+
+fn options(events: Sender<String>) -> ListenerOptions {
+    ListenerOptions::new().on_event(move |event| {
+        if let Outcome::Accepted { key_id, matched } = event.outcome {
+            assert_eq!(key_id, "worker-7");
+            assert_eq!(
+                matched == Matched::Accepted,
+                event.to_string().contains("accept:")
+            );
+        }
+        // The test may have failed and gone.
+        let _ = events.send(event.outcome.to_string() + " | " + &event.server.to_string());
+    })
+}
+
+fn ring() -> Keyring {
+    let ring = Keyring::new();
+    let key = Key::new(secret("new"))
+        .unwrap()
+        .accepting(secret("old"))
+        .unwrap();
+    ring.insert(key.with_id("worker-7").unwrap());
+    ring
+}
+
+const DRIVERS: &[Start] = &[
+    |events| {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let server = Server::new(ring()).service("billing/2").unwrap();
+        let listener = Listener::with_options(socket, server, options(events)).unwrap();
+        (address, Box::new(listener))
+    },
+    #[cfg(feature = "tokio")]
+    |events| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let entered = runtime.enter();
+        let socket = listener_over_tokio(socket);
+        let server = Server::new(ring()).service("billing/2").unwrap();
+        let options = options(events);
+        let listener = countersign::tokio::Listener::with_options(socket, server.into(), options);
+        drop(entered);
+        (address, Box::new((listener.unwrap(), runtime)))
+    },
+];
+
+fn login(address: SocketAddr, key: Key, service: &str) -> Result<(), Error> {
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap();
+    let client = Client::new(key).service(service)?;
+    client.authenticate_timeout(&stream, LONG).map(drop)
+}
+
+#[test]
+fn an_event_says_what_the_client_claimed_and_what_the_server_is() {
+    let cases = [
+        (
+            key_of("new", "worker-7"),
+            "billing/2",
+            r#"accepted, key id "worker-7""#,
+        ),
+        (
+            key_of("old", "worker-7"),
+            "billing/2",
+            r#"accepted, key id "worker-7" by its accept: secret"#,
+        ),
+        (
+            key_of("another", "worker-7"),
+            "billing/2",
+            r#"wrong proof for key id "worker-7""#,
+        ),
+        (
+            key_of("new", "worker-7"),
+            "billing/3",
+            r#"wrong proof for key id "worker-7""#,
+        ),
+        (
+            key_of("new", "worker-8"),
+            "billing/2",
+            r#"unknown key id "worker-8""#,
+        ),
+    ];
+    for start in DRIVERS {
+        let (send, events) = mpsc::channel();
+        let (address, _listener) = start(send);
+        for (key, service, expected) in &cases {
+            let login = login(address, key.clone(), service);
+            let event = events.recv_timeout(LONG).unwrap();
+            assert!(event.contains(expected), "{event}");
+            assert!(
+                event.ends_with(r#"| authenticate, service "billing/2", no channel binding"#),
+                "{event}"
+            );
+            assert_eq!(login.is_ok(), expected.starts_with("accepted"), "{event}");
+            // The other end of a denial says what it sent.
+            if let Err(error) = login {
+                let text = error.to_string();
+                for part in [
+                    format!("key id \"{}\"", key.id()),
+                    format!("service \"{service}\""),
+                    "no channel binding".into(),
+                ] {
+                    assert!(text.contains(&part), "{text}");
+                }
+            }
+        }
+    }
+}
