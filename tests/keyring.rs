@@ -377,6 +377,7 @@ fn every_look_up_of_keys_can_serve() {
     };
     let any: Arc<dyn KeyLookup + Send + Sync> = Arc::new(ring.clone());
 
+    check(&closure);
     check(any);
     check(Arc::new(ring.clone()));
     check(Arc::new(closure.clone()));

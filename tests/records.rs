@@ -244,7 +244,7 @@ fn a_forged_record_ends_the_connection() {
         BAD_TAG,
     );
     altered(
-        "an byte between two records",
+        "a byte between two records",
         |scene| scene.with(&[(1, &[&[0][..], &scene.theirs[1]].concat())]),
         1,
         BAD_TAG,
