@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use countersign::handshake::Error::{ClientNotAuthentic, ServerNotAuthentic};
 use countersign::{
     Deadline, Error, Key, client_authenticate, generate_secret, server_authenticate,
 };
@@ -30,7 +31,7 @@ fn main() -> Result<(), Failure> {
     println!("2. The client has another secret.");
     let (address, server) = listen(ours.clone(), refuse)?;
     match talk(address, &other, "Let me in") {
-        Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Denied(_))) => {
             println!("   The client's error: {error}.");
         }
         outcome => return Err(format!("the client ended with {outcome:?}").into()),
@@ -41,7 +42,12 @@ fn main() -> Result<(), Failure> {
     println!("3. The server has another secret and accepts everybody.");
     let (address, server) = listen(other, accept_everybody)?;
     match talk(address, &ours, "The password is …") {
-        Err(error) if matches!(error.downcast_ref(), Some(Error::ServerNotAuthentic)) => {
+        Err(error)
+            if matches!(
+                error.downcast_ref(),
+                Some(Error::Handshake(ServerNotAuthentic))
+            ) =>
+        {
             println!("   The client's error: {error}.");
         }
         outcome => return Err(format!("the client ended with {outcome:?}").into()),
@@ -86,7 +92,7 @@ fn echo(mut socket: &TcpStream, key: &Key) -> Result<String, Failure> {
 /// The server of the second handshake, which has to refuse.
 fn refuse(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
     match server_authenticate(&mut Deadline::new(socket, DEADLINE)?, key) {
-        Err(error @ Error::ClientNotAuthentic { .. }) => Ok(error.to_string()),
+        Err(error @ Error::Handshake(ClientNotAuthentic { .. })) => Ok(error.to_string()),
         outcome => Err(format!("the server ended with {outcome:?}").into()),
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use countersign::compat::multiprocessing::{self, Connection};
 use countersign::compat::{self, cookbook};
 use countersign::record::PAYLOAD_MAX;
-use countersign::{Deadline, Error, Listener, Protected, ProtectedListener, Server};
+use countersign::{Deadline, Error, Listener, Protected, Server};
 
 #[path = "common/options.rs"]
 mod options;
@@ -64,7 +64,8 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
 fn serve_protected(settings: &Settings) -> Result<(), Failure> {
     let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
     let socket = listen(settings)?;
-    let listener = ProtectedListener::with_options(socket, server, settings.listener_options())?;
+    let options = settings.listener_options();
+    let listener = Listener::protected_with_options(socket, server, options)?;
     loop {
         let mut stream = listener.accept()?;
         thread::spawn(move || {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign::{
-    Client, Deadline, Error, Key, Keyring, Listener, ListenerOptions, Outcome, Server,
+    Client, Deadline, Error, Key, Keyring, Listener, ListenerOptions, Outcome, Server, Session,
     generate_secret,
 };
 
@@ -72,7 +72,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Echoes what each authenticated client sends.
-fn serve(listener: &Listener) {
+fn serve(listener: &Listener<(TcpStream, Session)>) {
     while let Ok((stream, _session)) = listener.accept() {
         thread::spawn(move || io::copy(&mut &stream, &mut &stream));
     }
@@ -86,7 +86,7 @@ fn accepted(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {
 
 fn denied(address: SocketAddr, key: &Key) -> Result<(), Failure> {
     match login(address, key) {
-        Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Denied(_))) => {
             println!("   {} is denied", key.id());
             Ok(())
         }
@@ -96,7 +96,7 @@ fn denied(address: SocketAddr, key: &Key) -> Result<(), Failure> {
 
 fn login(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {
     let mut stream = TcpStream::connect(address)?;
-    let _session = Client::new(key.clone()).authenticate_within(&stream, DEADLINE)?;
+    let _session = Client::new(key.clone()).authenticate_timeout(&stream, DEADLINE)?;
     // The server echoes only after it has written to its log.
     exchange(&mut stream)?;
     Ok(stream)

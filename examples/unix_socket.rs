@@ -25,7 +25,7 @@ mod unix {
     use std::{env, fs, process, thread};
 
     use countersign::{
-        Client, Deadline, Error, Key, Listener, ListenerOptions, Server, generate_secret,
+        Client, Deadline, Error, Key, Listener, ListenerOptions, Server, Session, generate_secret,
     };
 
     pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -56,7 +56,7 @@ mod unix {
 
         println!("2. A client with another secret, on the same machine and as the same user.");
         match talk(&path, &other) {
-            Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
+            Err(error) if matches!(error.downcast_ref(), Some(Error::Denied(_))) => {
                 println!("   The client's error: {error}.");
             }
             outcome => return Err(format!("the client ended with {outcome:?}").into()),
@@ -65,7 +65,7 @@ mod unix {
         Ok(())
     }
 
-    fn echo_to_all(listener: &Listener<UnixListener>) {
+    fn echo_to_all(listener: &Listener<(UnixStream, Session)>) {
         while let Ok((stream, _session)) = listener.accept() {
             // One client at a time is enough here. A real server has a thread for each.
             if let Err(error) = io::copy(&mut &stream, &mut &stream) {

@@ -126,8 +126,8 @@ where
 {
     let mut transcript = Transcript::new();
     let await_challenge = client::start(&mut transcript, key, prologue, mode, rng)?;
-    let (response, await_verdict) = receive(stream, await_challenge)?;
-    send(stream, Message::RESPONSE, response.as_ref())?;
+    let await_verdict = receive(stream, await_challenge)?;
+    send(stream, Message::RESPONSE, await_verdict.response())?;
     receive(stream, await_verdict).map_err(|error| error.or_denial(key.id(), prologue))
 }
 

@@ -38,12 +38,25 @@ impl<const N: usize> Buffer<N> {
         ..Self::EMPTY
     };
 
+    /// `N` zeros, of which `len` are filled.
+    pub(crate) const fn zeros(len: usize) -> Self {
+        assert!(len <= N);
+        Self {
+            bytes: [0; N],
+            start: len,
+            len,
+            end: len,
+        }
+    }
+
     /// Forgets all bytes.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         (self.start, self.len, self.end) = (0, 0, 0);
     }
 
     /// All bytes, written and received.
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self.bytes.split_at_checked(self.len) {
             Some((filled, _)) => filled,
@@ -52,15 +65,29 @@ impl<const N: usize> Buffer<N> {
     }
 
     /// The bytes received since the last that were written.
+    #[inline]
     pub(crate) fn received(&self) -> &[u8] {
+        self.since(self.start)
+    }
+
+    /// How many bytes there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes from the offset `at`, or all bytes if there are fewer.
+    #[inline]
+    pub(crate) fn since(&self, at: usize) -> &[u8] {
         let filled = self.as_slice();
-        match filled.split_at_checked(self.start) {
-            Some((_, received)) => received,
+        match filled.split_at_checked(at) {
+            Some((_, since)) => since,
             None => filled,
         }
     }
 
     /// All bytes, if the buffer is full.
+    #[inline]
     pub(crate) fn whole(&self) -> Option<&[u8; N]> {
         (self.len == N).then_some(&self.bytes)
     }
@@ -89,18 +116,21 @@ impl<const N: usize> Buffer<N> {
     }
 
     /// Opens space for `len` received bytes in all since the last that were written.
+    #[inline]
     pub(crate) fn expect(&mut self, len: usize) -> Result<(), StreamError> {
         self.end = Self::end(self.start, len)?.max(self.len);
         Ok(())
     }
 
     /// Where to put received bytes; empty once all that are expected have come.
+    #[inline]
     pub(crate) fn space(&mut self) -> &mut [u8] {
         let space = self.bytes.get_mut(self.len..self.end);
         space.unwrap_or(&mut [])
     }
 
     /// Records that `n` bytes were received into [`space`](Self::space).
+    #[inline]
     pub(crate) fn advance(&mut self, n: usize) -> Result<(), StreamError> {
         let room = self.space().len();
         if n > room {
@@ -111,10 +141,12 @@ impl<const N: usize> Buffer<N> {
     }
 
     /// Whether all bytes that are expected have come.
+    #[inline]
     pub(crate) fn is_complete(&self) -> bool {
         self.len == self.end
     }
 
+    #[inline]
     fn end(start: usize, len: usize) -> Result<usize, StreamError> {
         let room = N.saturating_sub(start);
         if len > room {

@@ -14,7 +14,7 @@
 //!  AwaitChallenge  ◀────────── F1 ─────────────────  (Challenge, AwaitResponse)
 //!    │                                                │
 //!    ▼                                                ▼
-//!  (Response, AwaitVerdict) ── F2 ─────────────────▶ Identified
+//!  AwaitVerdict  ───────────── F2 ─────────────────▶ Identified
 //!    │                                                │ verify(Option<&Key>)
 //!    ▼                                                ▼
 //!  Session  ◀───────────────── F3 ─────────────────  (Verdict, Result<Session, Error>)
@@ -39,8 +39,8 @@
 //! let (challenge, server) =
 //!     server::start(&mut theirs, &dummy, &prologue, Authenticate, &mut SysRng)?;
 //! let mut wire = challenge.as_ref();
-//! let (response, client) = client.read::<io::Error>(|space| wire.read(space))?;
-//! let mut wire = response.as_ref();
+//! let client = client.read::<io::Error>(|space| wire.read(space))?;
+//! let mut wire = client.response();
 //! let identified = server.read::<io::Error>(|space| wire.read(space))?;
 //!
 //! let found = (identified.key_id() == "worker-7").then_some(&key);
@@ -90,7 +90,7 @@ mod transcript;
 pub use rand::{TryCryptoRng, TryRng};
 
 pub use self::error::{Error, Incompatible, Message, Refusal};
-pub use self::message::{Challenge, Response, Verdict};
+pub use self::message::{Challenge, Verdict};
 pub use self::mode::{Authenticate, Mode, Protect};
 pub use self::prologue::{Binding, Prologue};
 pub use self::session::Session;

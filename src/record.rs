@@ -33,8 +33,8 @@
 //! # let (key, p) = (Key::new(generate_secret()?)?, Prologue::EMPTY);
 //! # let (f1, s) = server::start(Transcript::new(), server::Dummy::new(), &p, Protect, &mut SysRng)?;
 //! # let c = client::start(Transcript::new(), &key, &p, Protect, &mut SysRng)?;
-//! # let (f2, c) = c.read::<io::Error>(|space| f1.as_ref().read(space))?;
-//! # let (f3, s) = s.read::<io::Error>(|space| f2.as_ref().read(space))?.verify(Some(&key));
+//! # let c = c.read::<io::Error>(|space| f1.as_ref().read(space))?;
+//! # let (f3, s) = s.read::<io::Error>(|space| c.response().read(space))?.verify(Some(&key));
 //! # let (_, client) = c.read::<io::Error>(|space| f3.as_ref().read(space))?;
 //! # hello(client, s?.1)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

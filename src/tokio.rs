@@ -96,8 +96,8 @@ where
 {
     let mut transcript = Transcript::new();
     let await_challenge = client::start(&mut transcript, key, prologue, mode, &mut SysRng)?;
-    let (response, await_verdict) = receive(stream, await_challenge, timeout).await?;
-    send(stream, Message::RESPONSE, response.as_ref(), timeout).await?;
+    let await_verdict = receive(stream, await_challenge, timeout).await?;
+    send(stream, Message::RESPONSE, await_verdict.response(), timeout).await?;
     let established = receive(stream, await_verdict, timeout).await;
     established.map_err(|error| error.or_denial(key.id(), prologue))
 }

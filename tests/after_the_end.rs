@@ -28,9 +28,9 @@ mod tokio {
     use std::thread::sleep;
     use std::time::Duration;
 
-    use countersign::handshake::{Flight, Prologue};
+    use countersign::handshake::{Message, Prologue};
     use countersign::tokio::{Client, Server};
-    use countersign::{Error, Key, Phase, keys_fn};
+    use countersign::{Error, Key, Phase};
 
     use crate::support::{HonestClient, Wire, block_on, key};
 
@@ -38,12 +38,12 @@ mod tokio {
     fn nothing_is_sent_if_the_timeout_is_zero() {
         let mut wire = Wire::to(HonestClient::new(&key("ours"), Prologue::EMPTY, b""));
         let server = Server::new(key("ours"));
-        let outcome = block_on(server.authenticate_within(&mut wire, Duration::ZERO));
-        let phase = Phase::Sending(Flight::Challenge);
+        let outcome = block_on(server.authenticate_timeout(&mut wire, Duration::ZERO));
+        let phase = Phase::Sending(Message::CHALLENGE);
         assert!(matches!(outcome, Err(Error::TimedOut(p)) if p == phase));
         let client = Client::new(key("ours"));
-        let outcome = block_on(client.authenticate_within(&mut wire, Duration::ZERO));
-        let phase = Phase::Awaiting(Flight::Challenge);
+        let outcome = block_on(client.authenticate_timeout(&mut wire, Duration::ZERO));
+        let phase = Phase::Awaiting(Message::CHALLENGE);
         assert!(matches!(outcome, Err(Error::TimedOut(p)) if p == phase));
         assert!(wire.written.is_empty());
     }
@@ -52,14 +52,14 @@ mod tokio {
     fn a_client_is_refused_if_the_key_look_up_outlasts_the_timeout() {
         let timeout = Duration::from_millis(20);
         let looked_up = AtomicBool::new(false);
-        let slow = keys_fn(|_| -> Option<Key> {
+        let slow = |_: &[u8]| -> Option<Key> {
             sleep(2 * timeout);
             looked_up.store(true, Ordering::Relaxed);
             Some(key("ours"))
-        });
+        };
         let mut wire = Wire::to(HonestClient::new(&key("ours"), Prologue::EMPTY, b""));
-        let outcome = block_on(Server::new(slow).authenticate_within(&mut wire, timeout));
-        let phase = Phase::Sending(Flight::Verdict);
+        let outcome = block_on(Server::new(slow).authenticate_timeout(&mut wire, timeout));
+        let phase = Phase::Sending(Message::VERDICT);
         assert!(matches!(outcome, Err(Error::TimedOut(p)) if p == phase));
         assert!(looked_up.into_inner());
     }

@@ -15,8 +15,6 @@ mod stage;
 mod stranger;
 mod table;
 
-use countersign::handshake::Mode;
-
 use self::stage::{Honest, Program, Relayed, challenge, framed};
 use self::table::{compare, explained, rows};
 use crate::support::f1;
@@ -89,6 +87,6 @@ fn digest_and_challenge(client: &mut Honest) -> (Vec<u8>, Vec<u8>) {
 
 /// Returns F2 of a native client for this nonce.
 fn answer_to(client: &mut Honest, nonce: &[u8]) -> Vec<u8> {
-    client.hears(&f1(Mode::Authenticate, nonce));
+    client.hears(&f1(0, nonce));
     client.says(73)
 }

@@ -14,7 +14,7 @@ mod receiving;
 mod refusals;
 
 use countersign::Key;
-use countersign::handshake::{Error, Flight, Hint, Incompatible, Prologue};
+use countersign::handshake::{Error, Incompatible, Message, Prologue};
 
 use crate::support::key;
 
@@ -27,6 +27,6 @@ fn prologue(service: impl AsRef<[u8]>) -> Prologue {
     Prologue::new(service).unwrap()
 }
 
-fn foreign(awaiting: Flight, hint: Option<Hint>) -> Error {
-    Incompatible::Foreign { awaiting, hint }.into()
+fn foreign(awaiting: Message, at: u8, byte: u8) -> Error {
+    Incompatible::Foreign { awaiting, at, byte }.into()
 }

@@ -6,9 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use countersign::compat::cookbook::{self, Answered, KnowsSecret};
-use countersign::handshake::{Flight, Hint, Incompatible, InvalidInput, Refusal};
-use countersign::{Deadline, Error, Phase, client_authenticate, server_authenticate};
+use countersign::compat::cookbook::{self, Answered, KnowsSecret, Problem};
+use countersign::handshake::{self, Message, StreamError};
+use countersign::{Deadline, Error, InvalidInput, Phase, client_authenticate, server_authenticate};
 
 use crate::support::{Act, Driver, Pair, Peer, Says, Wire, hmac, key, secret};
 
@@ -67,10 +67,7 @@ fn a_client_with_another_secret_is_refused_without_a_message() {
         |stream| cookbook::server_authenticate(stream, PEEKABOO),
     );
     client.unwrap();
-    let refusal = Refusal::WrongDigest;
-    assert!(
-        matches!(server, Err(Error::ClientNotAuthentic { refusal: r, key_id }) if r == refusal && key_id.is_empty())
-    );
+    assert!(matches!(server, Err(Error::Cookbook(Problem::WrongDigest))));
 }
 
 #[test]
@@ -113,7 +110,10 @@ fn a_digest_with_any_bit_flipped_is_refused() {
     for bit in 0..256 {
         for &driver in Driver::ALL {
             let outcome = driver.cookbook_server(&mut Wire::to(Flipped(bit)), PEEKABOO);
-            assert!(matches!(outcome, Err(Error::ClientNotAuthentic { .. })));
+            assert!(matches!(
+                outcome,
+                Err(Error::Cookbook(Problem::WrongDigest))
+            ));
         }
     }
 }
@@ -124,13 +124,13 @@ fn the_end_of_the_stream_is_reported_with_what_was_awaited() {
         for at in 0..32 {
             let mut wire = Wire::to(Says(vec![7; 32])).read_until(at, Act::Nothing);
             let outcome = driver.cookbook_client(&mut wire, PEEKABOO);
-            let awaited = Phase::Awaiting(Flight::CompatChallenge);
-            assert!(matches!(outcome, Err(Error::Closed(phase)) if phase == awaited));
+            let awaited = "awaiting a challenge";
+            assert!(matches!(outcome, Err(Error::Closed(phase)) if phase.to_string() == awaited));
 
             let mut wire = Wire::to(Answers(PEEKABOO)).read_until(at, Act::Nothing);
             let outcome = driver.cookbook_server(&mut wire, PEEKABOO);
-            let awaited = Phase::Awaiting(Flight::CompatDigest);
-            assert!(matches!(outcome, Err(Error::Closed(phase)) if phase == awaited));
+            let awaited = "awaiting the digest of a challenge";
+            assert!(matches!(outcome, Err(Error::Closed(phase)) if phase.to_string() == awaited));
         }
         if !driver.lets_reads_lie() {
             continue;
@@ -139,10 +139,10 @@ fn the_end_of_the_stream_is_reported_with_what_was_awaited() {
         let outcome = driver.cookbook_client(&mut lying, PEEKABOO);
         assert!(matches!(
             outcome,
-            Err(Error::InvalidInput(InvalidInput::Overrun {
+            Err(Error::Cookbook(Problem::Stream(StreamError::Overrun {
                 room: 32,
                 len: 33
-            }))
+            })))
         ));
     }
 }
@@ -169,9 +169,9 @@ fn a_secret_that_is_empty_or_all_zeros_is_refused_before_anything_is_sent() {
 #[test]
 fn a_challenge_whose_answer_is_valid_in_another_protocol_gets_none() {
     for &driver in Driver::ALL {
-        let cases: [(&[u8], Hint); 2] = [
-            (b"{sha256}", Hint::Multiprocessing),
-            (b"CSIGN1", Hint::Native),
+        let cases: [(&[u8], Problem); 2] = [
+            (b"{sha256}", Problem::Multiprocessing),
+            (b"CSIGN1", Problem::Native),
         ];
         for (beginning, expected) in cases {
             let mut challenge = [beginning, &[7; 32]].concat();
@@ -179,13 +179,7 @@ fn a_challenge_whose_answer_is_valid_in_another_protocol_gets_none() {
             for piece in [1, 7, 32] {
                 let mut wire = Wire::to(Says(challenge.clone())).dripping(piece);
                 let outcome = driver.cookbook_client(&mut wire, PEEKABOO);
-                assert!(matches!(
-                    outcome,
-                    Err(Error::Incompatible(Incompatible::Foreign {
-                        awaiting: Flight::CompatChallenge,
-                        hint: Some(hint),
-                    })) if hint == expected
-                ));
+                assert!(matches!(outcome, Err(Error::Cookbook(it)) if it == expected));
                 assert!(wire.written.is_empty());
             }
         }
@@ -200,7 +194,11 @@ fn a_native_client_and_a_server_of_the_recipe_end_at_the_challenge() {
     );
     // The error is not more precise, since one challenge in 256 begins like the native protocol and
     // differs later.
-    assert!(matches!(client, Err(Error::Incompatible(_))));
+    let incompatible = matches!(
+        client,
+        Err(Error::Handshake(handshake::Error::Incompatible(_)))
+    );
+    assert!(incompatible);
     assert!(matches!(server, Err(Error::Closed(_))));
 }
 
@@ -210,11 +208,8 @@ fn a_client_of_the_recipe_and_a_native_server_end_at_the_challenge() {
         |stream| cookbook::client_authenticate(stream, &secret("one secret")),
         |stream| server_authenticate(stream, &key("one secret")),
     );
-    let native = Some(Hint::Native);
-    assert!(
-        matches!(client, Err(Error::Incompatible(Incompatible::Foreign { hint, .. })) if hint == native)
-    );
-    let awaited = Phase::Awaiting(Flight::Response);
+    assert!(matches!(client, Err(Error::Cookbook(Problem::Native))));
+    let awaited = Phase::Awaiting(Message::RESPONSE);
     assert!(matches!(server, Err(Error::Closed(phase)) if phase == awaited));
 }
 

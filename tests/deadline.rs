@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign::handshake::Flight;
+use countersign::handshake::Message;
 use countersign::{Client, Deadline, Error, Phase, Server, Session, Timeouts};
 
 use crate::failures::incompatible;
@@ -63,14 +63,14 @@ fn is_at_once<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-fn timed_out_awaiting(message: Flight, outcome: &Result<Session, Error>) {
+fn timed_out_awaiting(message: Message, outcome: &Result<Session, Error>) {
     assert!(
         matches!(outcome, Err(Error::TimedOut(Phase::Awaiting(awaited))) if *awaited == message),
         "{outcome:?}"
     );
 }
 
-fn timed_out_sending(message: Flight, outcome: &Result<Session, Error>) {
+fn timed_out_sending(message: Message, outcome: &Result<Session, Error>) {
     assert!(
         matches!(outcome, Err(Error::TimedOut(Phase::Sending(sent))) if *sent == message),
         "{outcome:?}"
@@ -168,10 +168,13 @@ fn a_handshake_with_a_silent_peer_ends_at_the_deadline() {
         assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
 
         timed_out_awaiting(
-            Flight::Challenge,
+            Message::CHALLENGE,
             &lasts(TIMEOUT, || client(&near, TIMEOUT)),
         );
-        timed_out_awaiting(Flight::Response, &lasts(TIMEOUT, || server(&near, TIMEOUT)));
+        timed_out_awaiting(
+            Message::RESPONSE,
+            &lasts(TIMEOUT, || server(&near, TIMEOUT)),
+        );
     }
 
     with_each_kind_of_socket!(check);
@@ -226,7 +229,7 @@ fn a_handshake_with_a_slow_peer_ends_at_the_deadline() {
             let (outcome, dripped) = while_dripping(&mut far, bytes, || {
                 lasts(TIMEOUT, || client(&near, TIMEOUT))
             });
-            timed_out_awaiting(Flight::Challenge, &outcome);
+            timed_out_awaiting(Message::CHALLENGE, &outcome);
             assert!((3..=9).contains(&dripped), "{dripped} bytes");
             discard(&near);
 
@@ -234,7 +237,7 @@ fn a_handshake_with_a_slow_peer_ends_at_the_deadline() {
             let (outcome, dripped) = while_dripping(&mut far, bytes, || {
                 lasts(TIMEOUT, || server(&near, TIMEOUT))
             });
-            timed_out_awaiting(Flight::Response, &outcome);
+            timed_out_awaiting(Message::RESPONSE, &outcome);
             assert!((3..=9).contains(&dripped), "{dripped} bytes");
             discard(&near);
         }
@@ -278,12 +281,15 @@ fn a_handshake_with_a_peer_that_does_not_read_ends_at_the_deadline() {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
     timed_out_sending(
-        Flight::Challenge,
+        Message::CHALLENGE,
         &lasts(TIMEOUT, || server(&near, TIMEOUT)),
     );
 
     far.write_all(&challenge()).unwrap();
-    timed_out_sending(Flight::Response, &lasts(TIMEOUT, || client(&near, TIMEOUT)));
+    timed_out_sending(
+        Message::RESPONSE,
+        &lasts(TIMEOUT, || client(&near, TIMEOUT)),
+    );
 }
 
 #[test]
@@ -303,8 +309,8 @@ fn a_deadline_of_zero_is_over_at_once() {
             for error in errors {
                 assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
             }
-            timed_out_awaiting(Flight::Challenge, &client(&near, Duration::ZERO));
-            timed_out_sending(Flight::Challenge, &server(&near, Duration::ZERO));
+            timed_out_awaiting(Message::CHALLENGE, &client(&near, Duration::ZERO));
+            timed_out_sending(Message::CHALLENGE, &server(&near, Duration::ZERO));
         });
 
         far.set_read_timeout(Some(Duration::from_millis(20)))
@@ -390,7 +396,7 @@ fn a_socket_whose_timeout_is_early_is_waited_for_again() {
         waits: Cell::new(0),
     };
     timed_out_awaiting(
-        Flight::Challenge,
+        Message::CHALLENGE,
         &lasts(TIMEOUT, || client(&near, TIMEOUT)),
     );
     assert!(near.waits.get() > 3, "{} waits", near.waits.get());
@@ -436,7 +442,7 @@ fn a_nonblocking_socket_is_an_error_and_no_busy_loop() {
             let outcome = is_at_once(|| client(&near, timeout));
             assert!(
                 matches!(&outcome, Err(Error::Io { phase, source })
-                    if *phase == Phase::Awaiting(Flight::Challenge)
+                    if *phase == Phase::Awaiting(Message::CHALLENGE)
                         && source.kind() == ErrorKind::InvalidInput),
                 "{outcome:?}"
             );
@@ -462,10 +468,10 @@ fn a_nonblocking_socket_is_an_error_and_no_busy_loop() {
 
 /// The client timed out awaiting a challenge, and its error suggests why.
 fn timed_out_without_a_challenge(outcome: &Result<Session, Error>) {
-    timed_out_awaiting(Flight::Challenge, outcome);
+    timed_out_awaiting(Message::CHALLENGE, outcome);
     let sentence = outcome.as_ref().unwrap_err().to_string();
     assert!(
-        sentence.contains("awaiting F1 (the server's challenge)"),
+        sentence.contains("awaiting the server's challenge (F1)"),
         "{sentence}"
     );
     assert!(sentence.contains("another client"), "{sentence}");

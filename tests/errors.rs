@@ -1,15 +1,21 @@
 //! What errors say and what they are as an [`io::Error`].
 //!
-//! `tests/expected/errors.txt` has the sentences of the native wire, of key files and of records
-//! word for word, so that a reviewer can compare them side by side.
+//! `tests/expected/errors.txt` has the sentences of the native wire, of the recipe's wire, of key
+//! files and of records word for word, so that a reviewer can compare them side by side.
 
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
-use countersign::handshake::{Flight, Hint, Incompatible, InvalidInput, Mode, Refusal};
-use countersign::{Error, KeyFileProblem, KeyId, Phase, record};
+use countersign::compat::cookbook;
+use countersign::handshake::{
+    Error as Core, Incompatible, Message, Prologue, Refusal, StreamError,
+};
+use countersign::{
+    Binding, Client, Denial, Error, Hint, InvalidInput, KeyFileError, KeyId, NoRandomness, Phase,
+    record,
+};
 
-use crate::support::MESSAGES;
+use crate::support::{Driver, HonestServer, MESSAGES, Wire, key};
 
 const EXPECTED: &str = include_str!("expected/errors.txt");
 
@@ -31,32 +37,43 @@ fn sentences() -> Vec<String> {
         let source = io::Error::other("as it says itself");
         errors.push(Error::Io { phase, source });
     }
-    errors.extend(incompatible().map(Error::Incompatible));
-    errors.push(Error::Denied);
-    errors.push(Error::ServerNotAuthentic);
+    errors.extend(incompatible().map(Error::from));
+    errors.push(Core::Denied.into());
+    errors.push(denied("", "", None));
+    let binding = Binding::tls_exporter(&[7; 32]);
+    errors.push(denied("worker-7", "billing\n", Some(&binding)));
+    errors.push(Core::ServerNotAuthentic.into());
     for key_id in ["", "worker-7", "\n"] {
         let key_id = KeyId::new(key_id).unwrap();
-        for refusal in [
-            Refusal::UnknownKeyId,
-            Refusal::WrongProof,
-            Refusal::WrongDigest,
-        ] {
-            errors.push(Error::ClientNotAuthentic { key_id, refusal });
+        for refusal in [Refusal::UnknownKeyId, Refusal::WrongProof] {
+            errors.push(Core::ClientNotAuthentic { key_id, refusal }.into());
         }
     }
-    errors.push(Error::NoRandomness);
+    errors.push(NoRandomness.into());
+    errors.extend(streams().map(Error::from));
+    errors.extend(
+        [
+            cookbook::Problem::Multiprocessing,
+            cookbook::Problem::Native,
+            cookbook::Problem::WrongDigest,
+        ]
+        .into_iter()
+        .chain(streams().map(cookbook::Problem::Stream))
+        .map(Error::from),
+    );
     errors.extend(invalid().map(Error::InvalidInput));
+    errors.push(Error::NoDirectory);
     let short = InvalidInput::SecretTooShort { len: 8 };
-    for problem in [
-        KeyFileProblem::Io(io::Error::other("as it says itself")),
-        KeyFileProblem::Exposed { mode: 0o644 },
-        KeyFileProblem::TooLarge,
-        KeyFileProblem::Secret(short),
-        KeyFileProblem::Name(InvalidInput::KeyIdTooLong { len: 65 }),
-        KeyFileProblem::NoKeys,
+    for error in [
+        KeyFileError::Io(io::Error::other("as it says itself")),
+        KeyFileError::Exposed { mode: 0o644 },
+        KeyFileError::TooLarge,
+        KeyFileError::Secret(short),
+        KeyFileError::Name(InvalidInput::KeyIdTooLong { len: 65 }),
+        KeyFileError::NoKeys,
     ] {
         let path = "secret.key".into();
-        errors.push(Error::KeyFile { path, problem });
+        errors.push(Error::KeyFile { path, error });
     }
     let of_records = [
         record::Error::BadTag,
@@ -72,35 +89,47 @@ fn sentences() -> Vec<String> {
 }
 
 fn incompatible() -> impl Iterator<Item = Incompatible> {
-    let hints = [
-        Hint::Http,
-        Hint::Tls,
-        Hint::Ssh,
-        Hint::Multiprocessing,
-        Hint::Native,
-        Hint::Echo,
-    ];
-    let awaiting = Flight::Challenge;
-    let foreign = hints
-        .map(Some)
-        .into_iter()
-        .chain([None])
-        .map(move |hint| Incompatible::Foreign { awaiting, hint });
-    let ours = Mode::Authenticate;
-    foreign.chain([
+    let foreign = [
+        (Message::CHALLENGE, b'G'),
+        (Message::CHALLENGE, 0x16),
+        (Message::CHALLENGE, b'S'),
+        (Message::CHALLENGE, 0),
+        (Message::VERDICT, b'C'),
+        (Message::CHALLENGE, 0xb7),
+    ]
+    .map(|(awaiting, byte)| Incompatible::Foreign {
+        awaiting,
+        at: 0,
+        byte,
+    });
+    foreign.into_iter().chain([
         Incompatible::Version(b'2'),
         Incompatible::Version(b'\n'),
         Incompatible::Role(b'S'),
         Incompatible::Role(b'C'),
         Incompatible::Role(b'X'),
-        Incompatible::Mode {
-            ours: Mode::Protect,
-            theirs: 0,
-        },
-        Incompatible::Mode { ours, theirs: 1 },
-        Incompatible::Mode { ours, theirs: 2 },
+        Incompatible::Mode { ours: 1, theirs: 0 },
+        Incompatible::Mode { ours: 0, theirs: 1 },
+        Incompatible::Mode { ours: 0, theirs: 2 },
         Incompatible::KeyIdLength(65),
     ])
+}
+
+/// The error of a client that was denied.
+fn denied(key_id: &str, service: &str, binding: Option<&Binding>) -> Error {
+    denied_over(Driver::Blocking, key_id, service, binding)
+}
+
+fn denied_over(driver: Driver, key_id: &str, service: &str, binding: Option<&Binding>) -> Error {
+    let mut wire = Wire::to(HonestServer::new(&key("theirs"), Prologue::EMPTY, b""));
+    let client = Client::new(key("ours").with_id(key_id).unwrap());
+    let client = client.service(service).unwrap().bound(binding);
+    driver.client(&mut wire, &client).unwrap_err()
+}
+
+fn streams() -> impl Iterator<Item = StreamError> {
+    let overrun = StreamError::Overrun { room: 33, len: 34 };
+    [StreamError::Ended, overrun].into_iter()
 }
 
 fn invalid() -> impl Iterator<Item = InvalidInput> {
@@ -114,19 +143,73 @@ fn invalid() -> impl Iterator<Item = InvalidInput> {
         InvalidInput::ExportLabelLength { len: 0 },
         InvalidInput::ExportContextTooLong { len: 65_536 },
         InvalidInput::ExportLength { len: 8_161 },
-        InvalidInput::NoDirectory,
-        InvalidInput::Overrun { room: 33, len: 34 },
     ]
     .into_iter()
 }
 
 #[test]
+fn an_error_hints_at_other_protocols_by_the_first_byte_that_cannot_belong() {
+    let hint =
+        |awaiting, at, byte| Error::from(Incompatible::Foreign { awaiting, at, byte }).hint();
+    for byte in 0..=u8::MAX {
+        for (awaiting, at) in [Message::CHALLENGE, Message::RESPONSE]
+            .into_iter()
+            .flat_map(|awaiting| (0..5).map(move |at| (awaiting, at)))
+        {
+            let expected = match (at, byte) {
+                (0, b'D' | b'G' | b'H' | b'O' | b'P' | b'T') | (1, b'O') => Some(Hint::Http),
+                (0, b'S') => Some(Hint::Ssh),
+                (0, 21 | 22) => Some(Hint::Tls),
+                (0, 0) if awaiting == Message::CHALLENGE => Some(Hint::Multiprocessing),
+                _ => None,
+            };
+            assert_eq!(hint(awaiting, at, byte), expected, "{awaiting} {at} {byte}");
+        }
+        let expected = (byte == b'C').then_some(Hint::Echo);
+        assert_eq!(hint(Message::VERDICT, 0, byte), expected, "{byte}");
+    }
+    for (error, ..) in kinds() {
+        assert_eq!(error.hint(), None, "{error}");
+    }
+}
+
+#[test]
+fn a_denied_client_learns_what_it_sent_itself() {
+    let binding = Binding::tls_exporter(&[7; 32]);
+    for (key_id, service, binding) in [
+        ("", "", None),
+        ("worker-7", "billing/2", None),
+        ("worker-8", "", Some(&binding)),
+        ("\n", "\n", Some(&binding)),
+    ] {
+        for driver in Driver::ALL {
+            let error = denied_over(*driver, key_id, service, binding);
+            let sentence = error.to_string();
+            assert!(sentence.contains(&key_id.escape_default().to_string()));
+            assert!(!sentence.contains('\n'), "{sentence}");
+            let Error::Denied(denial) = error else {
+                panic!("{error:?}");
+            };
+            let Denial {
+                key_id: sent,
+                service: asked_for,
+                bound,
+                ..
+            } = *denial;
+            assert_eq!(sent, *key_id);
+            assert_eq!(asked_for, service.as_bytes());
+            assert_eq!(bound, binding.is_some());
+        }
+    }
+}
+
+#[test]
 fn a_stream_that_ends_or_is_silent_says_what_the_usual_cause_is() {
-    let closed = Error::Closed(Phase::Awaiting(Flight::Response)).to_string();
+    let closed = Error::Closed(Phase::Awaiting(Message::RESPONSE)).to_string();
     assert!(closed.contains("F2"), "{closed}");
     assert!(closed.contains("another mode or version"), "{closed}");
 
-    let silent = Error::TimedOut(Phase::Awaiting(Flight::Challenge)).to_string();
+    let silent = Error::TimedOut(Phase::Awaiting(Message::CHALLENGE)).to_string();
     assert!(silent.contains("F1"), "{silent}");
     assert!(silent.contains("a peer that is silent here"), "{silent}");
     assert!(silent.contains("another client"), "{silent}");
@@ -134,65 +217,94 @@ fn a_stream_that_ends_or_is_silent_says_what_the_usual_cause_is() {
 
 /// Every error, the kind it has as an [`io::Error`], and whether there is another below it.
 fn kinds() -> Vec<(Error, ErrorKind, bool)> {
-    let key_file = |problem| Error::KeyFile {
+    let key_file = |error| Error::KeyFile {
         path: "secret.key".into(),
-        problem,
+        error,
     };
-    let not_authentic = |refusal| Error::ClientNotAuthentic {
+    let not_authentic = |refusal| Core::ClientNotAuthentic {
         key_id: KeyId::new("worker-7").unwrap(),
         refusal,
     };
     let short = InvalidInput::SecretTooShort { len: 8 };
+    let overrun = StreamError::Overrun { room: 33, len: 34 };
     let mut kinds = vec![
         (
-            Error::Incompatible(Incompatible::Version(b'2')),
+            Incompatible::Version(b'2').into(),
             ErrorKind::InvalidData,
             false,
         ),
-        (Error::Denied, ErrorKind::PermissionDenied, false),
+        (Core::Denied.into(), ErrorKind::PermissionDenied, false),
         (
-            Error::ServerNotAuthentic,
+            denied("worker-7", "", None),
             ErrorKind::PermissionDenied,
             false,
         ),
         (
-            not_authentic(Refusal::WrongProof),
+            Core::ServerNotAuthentic.into(),
             ErrorKind::PermissionDenied,
             false,
         ),
         (
-            not_authentic(Refusal::UnknownKeyId),
+            not_authentic(Refusal::WrongProof).into(),
             ErrorKind::PermissionDenied,
             false,
         ),
-        (Error::NoRandomness, ErrorKind::Other, false),
+        (
+            not_authentic(Refusal::UnknownKeyId).into(),
+            ErrorKind::PermissionDenied,
+            false,
+        ),
+        (NoRandomness.into(), ErrorKind::Other, false),
+        (StreamError::Ended.into(), ErrorKind::UnexpectedEof, false),
+        (overrun.into(), ErrorKind::InvalidData, false),
+        (
+            cookbook::Problem::WrongDigest.into(),
+            ErrorKind::PermissionDenied,
+            false,
+        ),
+        (
+            cookbook::Problem::Native.into(),
+            ErrorKind::InvalidData,
+            false,
+        ),
+        (
+            cookbook::Problem::Multiprocessing.into(),
+            ErrorKind::InvalidData,
+            false,
+        ),
+        (
+            cookbook::Problem::Stream(overrun).into(),
+            ErrorKind::InvalidData,
+            false,
+        ),
         (Error::InvalidInput(short), ErrorKind::InvalidInput, false),
+        (Error::NoDirectory, ErrorKind::InvalidInput, false),
         (
-            key_file(KeyFileProblem::Io(ErrorKind::NotFound.into())),
+            key_file(KeyFileError::Io(ErrorKind::NotFound.into())),
             ErrorKind::NotFound,
             true,
         ),
         (
-            key_file(KeyFileProblem::Exposed { mode: 0o644 }),
+            key_file(KeyFileError::Exposed { mode: 0o644 }),
             ErrorKind::PermissionDenied,
             false,
         ),
         (
-            key_file(KeyFileProblem::TooLarge),
+            key_file(KeyFileError::TooLarge),
             ErrorKind::InvalidInput,
             false,
         ),
         (
-            key_file(KeyFileProblem::Secret(short)),
+            key_file(KeyFileError::Secret(short)),
             ErrorKind::InvalidInput,
             true,
         ),
         (
-            key_file(KeyFileProblem::Name(InvalidInput::KeyIdTooLong { len: 65 })),
+            key_file(KeyFileError::Name(InvalidInput::KeyIdTooLong { len: 65 })),
             ErrorKind::InvalidInput,
             true,
         ),
-        (key_file(KeyFileProblem::NoKeys), ErrorKind::NotFound, false),
+        (key_file(KeyFileError::NoKeys), ErrorKind::NotFound, false),
     ];
     for message in MESSAGES {
         for phase in [Phase::Sending(message), Phase::Awaiting(message)] {

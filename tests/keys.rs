@@ -5,8 +5,10 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use countersign::handshake::InvalidInput;
-use countersign::{Error, Key, KeyFileProblem, KeyId, Keys, generate_secret};
+use countersign::handshake::{self, Refusal};
+use countersign::{
+    Error, InvalidInput, Key, KeyFileError, KeyId, KeyLookup, NoRandomness, generate_secret,
+};
 
 use crate::support::{NoEntropy, TempDir, key, secret};
 
@@ -59,12 +61,12 @@ fn a_file_that_holds_no_secret_is_refused_by_its_length_and_not_shown() {
         (b"", empty, "empty"),
         (b"\n", empty, "empty"),
         (b"\r\n", empty, "empty"),
-        (b"\n\n", short(1), "1 octets"),
-        (b"p", short(1), "1 octets"),
-        (b"hunter2-hunter2\n", short(15), "15 octets"),
-        (b"hunter2-hunter2\r\n", short(15), "15 octets"),
-        (b"qqqqqqqqqqqqqqqq\n", constant(16), "16 octets"),
-        (&[0; 32], constant(32), "32 octets"),
+        (b"\n\n", short(1), "1 bytes"),
+        (b"p", short(1), "1 bytes"),
+        (b"hunter2-hunter2\n", short(15), "15 bytes"),
+        (b"hunter2-hunter2\r\n", short(15), "15 bytes"),
+        (b"qqqqqqqqqqqqqqqq\n", constant(16), "16 bytes"),
+        (&[0; 32], constant(32), "32 bytes"),
     ];
     for (content, invalid, length) in rows {
         let path = directory.key_file("secret.key", content);
@@ -72,14 +74,14 @@ fn a_file_that_holds_no_secret_is_refused_by_its_length_and_not_shown() {
             let error = load(&path).unwrap_err();
             let Error::KeyFile {
                 path: named,
-                problem,
+                error: problem,
             } = &error
             else {
                 panic!("{error:?}");
             };
             assert_eq!(*named, path);
             assert!(
-                matches!(problem, KeyFileProblem::Secret(it) if *it == invalid),
+                matches!(problem, KeyFileError::Secret(it) if *it == invalid),
                 "{error:?}"
             );
             let source = error.source().unwrap().downcast_ref::<InvalidInput>();
@@ -108,7 +110,7 @@ fn a_path_without_a_file_is_an_error_of_the_file_system() {
         for load in LOADS {
             let error = load(&path).unwrap_err();
             assert!(
-                matches!(&error, Error::KeyFile { path: named, problem: KeyFileProblem::Io(_) }
+                matches!(&error, Error::KeyFile { path: named, error: KeyFileError::Io(_) }
                     if *named == path),
                 "{error:?}"
             );
@@ -137,13 +139,13 @@ fn a_file_has_at_most_65536_bytes() {
             let path = directory.key_file("secret.key", content);
             let error = load(&path).unwrap_err();
             assert!(
-                matches!(&error, Error::KeyFile { path: named, problem: KeyFileProblem::TooLarge }
+                matches!(&error, Error::KeyFile { path: named, error: KeyFileError::TooLarge }
                     if *named == path),
                 "{error:?}"
             );
             let sentence = error.to_string();
             assert!(sentence.contains(path.to_str().unwrap()), "{sentence}");
-            assert!(sentence.contains("65536 octets"), "{sentence}");
+            assert!(sentence.contains("65536 bytes"), "{sentence}");
             assert!(!sentence.contains("long"), "{sentence}");
         }
     }
@@ -160,7 +162,7 @@ mod modes {
     fn is_refused_as(mode: u32, path: &Path) {
         let error = Key::from_file(path).unwrap_err();
         assert!(
-            matches!(&error, Error::KeyFile { path: named, problem: KeyFileProblem::Exposed { mode: it } }
+            matches!(&error, Error::KeyFile { path: named, error: KeyFileError::Exposed { mode: it } }
                 if named == path && *it == mode),
             "{error:?}"
         );
@@ -247,7 +249,7 @@ fn are_lower_case_digits(bytes: &[u8]) -> bool {
 #[test]
 fn no_secret_is_generated_if_the_generator_fails() {
     let error = countersign::Secret::generate(&mut NoEntropy).unwrap_err();
-    assert_eq!(error, countersign::handshake::Error::NoRandomness);
+    assert_eq!(error, NoRandomness);
 }
 
 #[test]
@@ -266,6 +268,29 @@ fn a_key_id_has_0_to_64_bytes_of_any_value() {
         assert_eq!(key("ours").with_id(vec![b'x'; len]).unwrap_err(), error);
         assert!(error.to_string().contains(&len.to_string()), "{error}");
     }
+}
+
+#[test]
+fn a_key_id_is_a_string_unless_it_is_not_utf_8() {
+    let rows: [(&[u8], Option<&str>); 5] = [
+        (b"", Some("")),
+        (b"worker-7", Some("worker-7")),
+        ("m\u{fc}nchen".as_bytes(), Some("m\u{fc}nchen")),
+        // Unlike where it is shown, nothing is escaped.
+        (b"a\nb\0", Some("a\nb\0")),
+        (b"m\xfcnchen", None),
+    ];
+    for (bytes, string) in rows {
+        assert_eq!(KeyId::new(bytes).unwrap().as_str(), string);
+    }
+}
+
+#[test]
+fn the_default_key_id_is_the_empty_one() {
+    assert_eq!(KeyId::default(), KeyId::EMPTY);
+    assert_eq!(KeyId::default(), KeyId::new("").unwrap());
+    assert_eq!(*key("ours").id(), KeyId::EMPTY);
+    assert!(KeyId::EMPTY.is_empty());
 }
 
 #[test]
@@ -290,10 +315,10 @@ fn a_key_id_is_escaped_wherever_it_is_shown() {
         assert_eq!(format!("{id:?}"), format!("\"{escaped}\""));
 
         // An id inside another value is escaped too.
-        let error = Error::ClientNotAuthentic {
+        let error = Error::from(handshake::Error::ClientNotAuthentic {
             key_id: id,
-            refusal: countersign::handshake::Refusal::UnknownKeyId,
-        };
+            refusal: Refusal::UnknownKeyId,
+        });
         let key = key("ours").with_id(bytes).unwrap();
         for shown in [error.to_string(), format!("{error:?}"), format!("{key:?}")] {
             assert!(shown.contains(&format!("\"{escaped}\"")), "{shown}");

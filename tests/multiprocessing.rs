@@ -9,9 +9,8 @@ mod handshake;
 mod md5;
 mod streams;
 
+use countersign::Error;
 use countersign::compat::multiprocessing::{KnowsAuthkey, Problem};
-use countersign::handshake::Flight;
-use countersign::{Error, Phase};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha384;
 use std::collections::VecDeque;
@@ -92,20 +91,21 @@ impl Message {
         }
     }
 
-    fn named(self) -> Flight {
+    fn name(self) -> &'static str {
         match self {
-            Self::Challenge => Flight::CompatChallenge,
-            Self::Digest => Flight::CompatDigest,
-            Self::Welcome => Flight::CompatWelcome,
+            Self::Challenge => "a challenge",
+            Self::Digest => "the digest of a challenge",
+            Self::Welcome => "a welcome",
         }
     }
 
-    fn awaited(self) -> Phase {
-        Phase::Awaiting(self.named())
+    /// The phase of an error, as it is displayed.
+    fn awaited(self) -> String {
+        format!("awaiting {}", self.name())
     }
 
-    fn being_sent(self) -> Phase {
-        Phase::Sending(self.named())
+    fn being_sent(self) -> String {
+        format!("sending {}", self.name())
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign::handshake::{Flight, Refusal};
+use countersign::handshake::{Message, Refusal};
 use countersign::{Binding, Client, Deadline, Error, Key, Phase, Server, Session};
 use rustls::pki_types::ServerName;
 use rustls::{
@@ -16,9 +16,8 @@ use rustls::{
 };
 
 use crate::failures::{is_denied, refusal};
-use crate::identity::exported;
 use crate::sockets::LONG;
-use crate::support::{Driver, key, tcp_pair};
+use crate::support::{Driver, exported, key, tcp_pair};
 
 #[path = "../examples/integrations/tls.rs"]
 mod tls;
@@ -166,11 +165,8 @@ mod blocking {
 
     fn serve(socket: &TcpStream, config: Arc<ServerConfig>, bound: Bound) -> End {
         let mut stream = accept(Deadline::new(socket, LONG).unwrap(), config);
-        let server = Server::new(ours());
-        let outcome = match bound.on(&stream.conn) {
-            Some(binding) => server.bound(&binding).authenticate(&mut stream),
-            None => server.authenticate(&mut stream),
-        };
+        let server = Server::new(ours()).bound(bound.on(&stream.conn).as_ref());
+        let outcome = server.authenticate(&mut stream);
         if outcome.is_ok() {
             let mut word = [0; 4];
             stream.read_exact(&mut word).unwrap();
@@ -186,11 +182,7 @@ mod blocking {
 
     fn talk(socket: &TcpStream, config: Arc<ClientConfig>, bound: Bound) -> End {
         let mut stream = connect(Deadline::new(socket, LONG).unwrap(), config);
-        let client = Client::new(ours());
-        let client = match bound.on(&stream.conn) {
-            Some(binding) => client.bound(&binding),
-            None => client,
-        };
+        let client = Client::new(ours()).bound(bound.on(&stream.conn).as_ref());
         let outcome = client.authenticate(&mut stream);
         if outcome.is_ok() {
             stream.write_all(&PING).unwrap();
@@ -263,11 +255,8 @@ mod in_tokio {
 
     async fn serve(socket: TcpStream, config: Arc<ServerConfig>, bound: Bound) -> End {
         let mut stream = TlsAcceptor::from(config).accept(socket).await.unwrap();
-        let server = Server::new(ours());
-        let outcome = match bound.on(stream.get_ref().1) {
-            Some(binding) => server.bound(&binding).authenticate(&mut stream).await,
-            None => server.authenticate(&mut stream).await,
-        };
+        let server = Server::new(ours()).bound(bound.on(stream.get_ref().1).as_ref());
+        let outcome = server.authenticate(&mut stream).await;
         if outcome.is_ok() {
             let mut word = [0; 4];
             stream.read_exact(&mut word).await.unwrap();
@@ -284,11 +273,7 @@ mod in_tokio {
     async fn talk(socket: TcpStream, config: Arc<ClientConfig>, bound: Bound) -> End {
         let connector = TlsConnector::from(config);
         let mut stream = connector.connect(name(), socket).await.unwrap();
-        let client = Client::new(ours());
-        let client = match bound.on(stream.get_ref().1) {
-            Some(binding) => client.bound(&binding),
-            None => client,
-        };
+        let client = Client::new(ours()).bound(bound.on(stream.get_ref().1).as_ref());
         let outcome = client.authenticate(&mut stream).await;
         if outcome.is_ok() {
             stream.write_all(&PING).await.unwrap();
@@ -368,7 +353,7 @@ fn a_deadline_below_tls_ends_the_handshake_inside_it() {
         let mut stream = blocking::accept(Deadline::new(&near, timeout).unwrap(), server_config);
         let error = Server::new(ours()).authenticate(&mut stream).unwrap_err();
         assert!(began.elapsed() >= timeout);
-        let timed_out = matches!(error, Error::TimedOut(Phase::Awaiting(Flight::Response)));
+        let timed_out = matches!(error, Error::TimedOut(Phase::Awaiting(Message::RESPONSE)));
         assert!(timed_out, "{error:?}");
         silent.join().unwrap();
     });
@@ -399,7 +384,7 @@ fn a_peer_that_ends_tls_with_or_without_close_notify_has_closed() {
             let mut stream = blocking::accept(Deadline::new(&near, LONG).unwrap(), server_config);
             Server::new(ours()).authenticate(&mut stream).unwrap_err()
         });
-        let closed = matches!(error, Error::Closed(Phase::Awaiting(Flight::Response)));
+        let closed = matches!(error, Error::Closed(Phase::Awaiting(Message::RESPONSE)));
         assert!(closed, "{error:?}");
     }
 }

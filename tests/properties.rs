@@ -1,13 +1,14 @@
 //! Properties of all inputs, tried on random ones. A failing input is reduced before it is shown.
 
-use countersign::handshake::{self, Mode, Progress, Prologue, Receive};
+use countersign::handshake::{self, Authenticate, Progress, Prologue, Protect, Receive};
 use countersign::{Binding, Key, Session};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::support::{
-    Draws, Pair, Schedule, TempDir, f1, feed, hmac, key, lv, secret, untagged_f2,
+    AnyMode, Draws, Pair, Run, Schedule, TempDir, deliver, f1, feed, hmac, key, lv, secret,
+    untagged_f2,
 };
 
 proptest! {
@@ -46,24 +47,13 @@ proptest! {
         cuts in vec(1..50_usize, 0..60),
         which in 0..3_usize,
     ) {
-        let [client_mode, server_mode] = modes;
-        let agreed = Pair::of(&key("a").with_id(id).unwrap()).in_modes(server_mode, server_mode);
-        let pair = agreed.clone().in_modes(client_mode, server_mode);
-        let honest = agreed.run();
-        let message = apply(&edits, honest.sent[which].clone());
+        let pair = Pair::of(&key("a").with_id(id).unwrap());
+        let [senders, own] = modes;
+        let message = apply(&edits, pair.run_in_mode(senders).sent.swap_remove(which));
 
-        let outcomes = [&cuts[..], &[]].map(|cuts| match which {
-            0 => outcome(pair.client(), &message, cuts, |(response, _)| {
-                response.as_ref().to_vec()
-            }),
-            1 => outcome(pair.server().1, &message, cuts, |identified| {
-                let id = identified.key_id().as_bytes().to_vec();
-                let (verdict, session) = identified.verify(pair.server_key.as_ref());
-                [&id, verdict.as_ref(), session.is_ok().to_string().as_bytes()].concat()
-            }),
-            _ => outcome(agreed.client_after(&honest.sent[0]), &message, cuts, |session| {
-                export(&session, b"l", b"", 32)
-            }),
+        let outcomes = [&cuts[..], &[]].map(|cuts| match own {
+            0 => outcome_of(&pair, Authenticate, which, &message, cuts),
+            _ => outcome_of(&pair, Protect, which, &message, cuts),
         });
         prop_assert_eq!(&outcomes[0], &outcomes[1]);
     }
@@ -99,7 +89,7 @@ fn the_longest_handshake_is_covered_whole() {
     let longest = Covered {
         service: vec![b's'; 255],
         exported: Some([7; 32]),
-        mode: Mode::Protect,
+        mode: 1,
         server_nonce: [0x50; 32],
         key_id: vec![b'k'; 64],
         client_nonce: [0xc0; 32],
@@ -107,7 +97,7 @@ fn the_longest_handshake_is_covered_whole() {
     let keys = Schedule::of(&secret("a"));
     assert_eq!(longest.proof(), hmac(&keys.kc, &longest.encode()));
     // The server's proof covers the end of the handshake too.
-    let run = longest.pair().run();
+    let run = longest.run();
     let [f1, f2, f3] = run.messages();
     let binding = [&b"tls-exporter:"[..], &[7; 32]].concat();
     let prologue = [lv(&longest.service), lv(&binding)].concat();
@@ -120,7 +110,7 @@ fn the_longest_handshake_is_covered_whole() {
 struct Covered {
     service: Vec<u8>,
     exported: Option<[u8; 32]>,
-    mode: Mode,
+    mode: u8,
     server_nonce: [u8; 32],
     key_id: Vec<u8>,
     client_nonce: [u8; 32],
@@ -164,24 +154,24 @@ impl Covered {
         })
     }
 
-    /// The two ends that are given all this.
-    fn pair(&self) -> Pair {
+    /// The handshake of two ends that are given all this.
+    fn run(&self) -> Run {
         let mut prologue = Prologue::new(&self.service).unwrap();
         if let Some(exported) = &self.exported {
-            prologue = prologue.bound(&Binding::tls_exporter(exported));
+            prologue = prologue.bound(Some(&Binding::tls_exporter(exported)));
         }
-        Pair {
+        let pair = Pair {
             client_draws: Draws::of(self.client_nonce),
             server_draws: Draws::of(self.server_nonce),
             ..Pair::of(&key("a").with_id(&self.key_id).unwrap())
-        }
-        .in_modes(self.mode, self.mode)
-        .with_prologues(prologue.clone(), prologue)
+        };
+        pair.with_prologues(prologue.clone(), prologue)
+            .run_in_mode(self.mode)
     }
 
     /// Tc as the crate computes it.
     fn proof(&self) -> [u8; 32] {
-        *self.pair().run().sent[1].last_chunk().unwrap()
+        *self.run().sent[1].last_chunk().unwrap()
     }
 }
 
@@ -194,10 +184,9 @@ fn take_lv<'o>(bytes: &mut &'o [u8]) -> Option<&'o [u8]> {
     take(bytes, usize::from(len))
 }
 
-fn take_header(bytes: &mut &[u8], name: [u8; 7]) -> Option<Mode> {
+fn take_header(bytes: &mut &[u8], name: [u8; 7]) -> Option<u8> {
     match take(bytes, 8)? {
-        [rest @ .., 0] if rest == name => Some(Mode::Authenticate),
-        [rest @ .., 1] if rest == name => Some(Mode::Protect),
+        [rest @ .., mode @ 0..=1] if rest == name => Some(*mode),
         _ => None,
     }
 }
@@ -207,8 +196,8 @@ fn proof_of(key: &Key) -> Vec<u8> {
     Pair::of(key).run().sent[1].clone()
 }
 
-fn mode() -> impl Strategy<Value = Mode> {
-    prop_oneof![Just(Mode::Authenticate), Just(Mode::Protect)]
+fn mode() -> impl Strategy<Value = u8> {
+    0..=1_u8
 }
 
 fn covered() -> impl Strategy<Value = Covered> {
@@ -238,7 +227,7 @@ fn covered() -> impl Strategy<Value = Covered> {
 enum Neighbour {
     Service(Vec<u8>),
     Exported(Option<[u8; 32]>),
-    Mode(Mode),
+    Mode(u8),
     ServerNonce([u8; 32]),
     KeyId(Vec<u8>),
     ClientNonce([u8; 32]),
@@ -328,14 +317,44 @@ fn apply(edits: &[Edit], mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Feeds a state a message in pieces of these lengths, and then the rest of it. Returns what the
-/// state goes on with and how many bytes it leaves, or `None` if it waits for more.
-fn outcome<R: Receive>(
+/// What a state goes on with and how many bytes it leaves, or `None` if it waits for more.
+type Outcome = Result<Option<(Vec<u8>, usize)>, handshake::Error>;
+
+/// Feeds the state of this mode that awaits the message of this number.
+fn outcome_of<M: AnyMode>(
+    pair: &Pair,
+    mode: M,
+    which: usize,
+    message: &[u8],
+    cuts: &[usize],
+) -> Outcome {
+    match which {
+        0 => outcome(pair.client_in(mode), message, cuts, |(response, _)| {
+            response.as_ref().to_vec()
+        }),
+        1 => outcome(pair.server_in(mode).1, message, cuts, |identified| {
+            let id = identified.key_id().as_bytes().to_vec();
+            let (verdict, session) = identified.verify(pair.server_key.as_ref());
+            let accepted = session.is_ok().to_string();
+            [&id, verdict.as_ref(), accepted.as_bytes()].concat()
+        }),
+        _ => {
+            let (challenge, _) = pair.server_in(mode);
+            let (_, state) = deliver(pair.client_in(mode), challenge).unwrap();
+            outcome(state, message, cuts, |established| {
+                M::accepted(established).exported().to_vec()
+            })
+        }
+    }
+}
+
+/// Feeds a state a message in pieces of these lengths, and then the rest of it.
+fn outcome<R: Receive<Error = handshake::Error>>(
     mut state: R,
     mut message: &[u8],
     cuts: &[usize],
     seen: impl FnOnce(R::Next) -> Vec<u8>,
-) -> Result<Option<(Vec<u8>, usize)>, handshake::Error> {
+) -> Outcome {
     for &cut in cuts {
         let (piece, rest) = message.split_at(cut.min(message.len()));
         match feed(state, piece, usize::MAX)? {

@@ -10,10 +10,9 @@ mod sockets;
 mod streams;
 mod writing;
 
-use countersign::handshake::Mode;
 use countersign::record::{self, Opened};
 
-use self::ends::{Ends, Via, failed, sealed, sessions_of};
+use self::ends::{Ends, Via, failed, sealed, session_of};
 use crate::side::Side;
 use crate::support::{Act, Draws};
 
@@ -50,12 +49,11 @@ impl Scene {
 
     /// The records with the same payloads that the far end sent in another session.
     fn another(&self) -> Vec<Vec<u8>> {
-        let (mut client, mut server) = sessions_of(Mode::Protect, Draws::from(0x10));
-        let far = match self.side {
-            Side::Client => &mut server,
-            Side::Server => &mut client,
+        let [client, server] = session_of(Draws::from(0x10));
+        let mut sealer = match self.side {
+            Side::Client => server.sealer,
+            Side::Server => client.sealer,
         };
-        let (mut sealer, _) = far.records().unwrap();
         let mut records: Vec<_> = (PAYLOADS.iter())
             .map(|payload| sealed(&mut sealer, payload))
             .collect();

@@ -6,10 +6,12 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use countersign::handshake::{self, Flight, Incompatible, Progress, Prologue, Refusal, Transcript};
-use countersign::{
-    Binding, Client, Deadline, Error, Key, Keyring, Secret, Server, compat, keys_fn,
+use countersign::handshake::server::{self, Dummy};
+use countersign::handshake::{
+    self, Authenticate, Incompatible, Message, Progress, Prologue, Protect, Refusal, StreamError,
+    Transcript, client,
 };
+use countersign::{Binding, Client, Deadline, Error, Key, Keyring, Secret, Server, compat};
 
 use crate::support::{
     Act, Draws, Driver, HonestClient, HonestServer, NoEntropy, Pair, Says, Schedule, TempDir, Wire,
@@ -178,14 +180,15 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let mut shown = Shown::default();
     let key = ours();
     let binding = Binding::tls_exporter(&EXPORTED);
-    let prologue = Prologue::new("billing/2").unwrap().bound(&binding);
-    let pair = Pair::of(&key).with_prologues(prologue.clone(), prologue.clone());
-    let config = pair.config();
+    let prologue = Prologue::new("billing/2").unwrap().bound(Some(&binding));
+    let dummy = Dummy::new();
 
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let rng = &mut Draws::from(0x50);
-    let (challenge, await_response) = pair.server_in(&config, &mut servers, rng).unwrap();
-    let await_challenge = pair.client_in(&mut clients, rng).unwrap();
+    let started = server::start(&mut servers, &dummy, &prologue, Authenticate, rng);
+    let (challenge, await_response) = started.unwrap();
+    let started = client::start(&mut clients, &key, &prologue, Authenticate, rng);
+    let await_challenge = started.unwrap();
     shown.debug("Key", &key);
     shown.debug("KeyId", key.id());
     shown.text("KeyId", key.id().to_string());
@@ -194,7 +197,7 @@ fn no_value_of_a_handshake_shows_a_secret() {
     shown.debug("Secret", &key.child_secret(ID).unwrap());
     shown.debug("Binding", &binding);
     shown.debug("Prologue", &prologue);
-    shown.debug("Config", &config);
+    shown.debug("Dummy", &dummy);
     shown.debug("AwaitChallenge", &await_challenge);
     shown.debug("AwaitResponse", &await_response);
     shown.debug("Challenge", &challenge);
@@ -252,10 +255,10 @@ fn no_client_server_or_keyring_shows_a_secret() {
     let mut shown = Shown::default();
     let binding = Binding::tls_exporter(&EXPORTED);
     let client = Client::new(ours()).service("billing/2").unwrap();
-    shown.debug("Client", &client.bound(&binding));
+    shown.debug("Client", &client.bound(Some(&binding)));
     shown.debug("Client", &client);
     let server = Server::new(ours()).service("billing/2").unwrap();
-    shown.debug("Server", &server.bound(&binding));
+    shown.debug("Server", &server.bound(Some(&binding)));
     shown.debug("Server", &server);
 
     let ring = Keyring::new();
@@ -265,7 +268,8 @@ fn no_client_server_or_keyring_shows_a_secret() {
     shown.debug("Keyring", &ring);
     shown.debug("Server", &Server::new(ring));
     let key = ours();
-    shown.debug("KeysFn", &keys_fn(move |_| Some(key.clone())));
+    let closure = move |_: &[u8]| Some(key.clone());
+    shown.debug("Server", &Server::new(closure));
 
     let (near, _far) = tcp_pair();
     shown.debug(
@@ -292,7 +296,7 @@ fn no_error_of_the_core_shows_a_secret() {
         shown.error("InvalidInput", error.into());
     }
 
-    let altered = |message: Flight, at: usize| {
+    let altered = |message: Message, at: usize| {
         Pair::of(&ours()).run_through(|passing, bytes| {
             if passing == message {
                 bytes[at] ^= 1;
@@ -302,15 +306,19 @@ fn no_error_of_the_core_shows_a_secret() {
     let mut unknown = Pair::of(&ours());
     unknown.server_key = None;
     let runs = [
-        altered(Flight::Challenge, 0),
-        altered(Flight::Challenge, 39),
-        altered(Flight::Response, 6),
-        altered(Flight::Response, 80),
-        altered(Flight::Verdict, 0),
-        altered(Flight::Verdict, 32),
+        altered(Message::CHALLENGE, 0),
+        altered(Message::CHALLENGE, 39),
+        altered(Message::RESPONSE, 6),
+        altered(Message::RESPONSE, 80),
+        altered(Message::VERDICT, 0),
+        altered(Message::VERDICT, 32),
         unknown.run(),
+        Pair::of(&ours()).run_in(Protect, Protect),
     ];
-    let mut errors = vec![Secret::generate(&mut NoEntropy).unwrap_err()];
+    let no_randomness = Secret::generate(&mut NoEntropy).unwrap_err();
+    shown.debug("NoRandomness", &no_randomness);
+    shown.text("NoRandomness", no_randomness.to_string());
+    let mut errors = vec![handshake::Error::from(no_randomness)];
     for run in runs {
         shown.debug("Run", &run.client);
         shown.debug("Run", &run.server);
@@ -331,6 +339,13 @@ fn no_error_of_the_core_shows_a_secret() {
         shown.error("handshake::Error", error.into());
     }
     shown.hides(&hidden());
+}
+
+fn refusal(error: &handshake::Error) -> Option<Refusal> {
+    match error {
+        handshake::Error::ClientNotAuthentic { refusal, .. } => Some(*refusal),
+        _ => None,
+    }
 }
 
 #[test]
@@ -368,14 +383,20 @@ fn no_error_of_a_driver_shows_a_secret() {
         is_there(|error| matches!(error, Error::Io { .. }));
         is_there(|error| matches!(error, Error::Closed(_)));
         is_there(|error| matches!(error, Error::TimedOut(_)));
-        is_there(|error| matches!(error, Error::Incompatible(Incompatible::Foreign { .. })));
-        is_there(|error| matches!(error, Error::Denied));
-        for why in [Refusal::WrongProof, Refusal::UnknownKeyId] {
-            assert!(errors.iter().any(
-                |error| matches!(error, Error::ClientNotAuthentic { refusal, .. } if *refusal == why)
-            ));
-        }
-        is_there(|error| matches!(error, Error::InvalidInput(_)));
+        is_there(|error| matches!(error, Error::Denied(_)));
+        let is_there = |is: fn(&handshake::Error) -> bool| {
+            let is = |error: &Error| matches!(error, Error::Handshake(error) if is(error));
+            assert!(errors.iter().any(is), "{errors:?}");
+        };
+        is_there(|error| {
+            matches!(
+                error,
+                handshake::Error::Incompatible(Incompatible::Foreign { .. })
+            )
+        });
+        is_there(|error| refusal(error) == Some(Refusal::WrongProof));
+        is_there(|error| refusal(error) == Some(Refusal::UnknownKeyId));
+        is_there(|error| matches!(error, handshake::Error::Stream(StreamError::Overrun { .. })));
         for error in errors {
             shown.error("Error", error);
         }

@@ -1,17 +1,21 @@
 //! What callers may do with the types: send them to other threads, share them, box them, and keep
 //! many of them.
 
+use countersign::compat::cookbook;
+use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
+use countersign::handshake::server::{AwaitResponse, Dummy, Identified};
 use countersign::handshake::{
-    self, Challenge, Fingerprint, Flight, Hint, Incompatible, InvalidInput, Mode, Progress,
-    Prologue, Refusal, Response, Transcript, Verdict, client, server,
+    self, Authenticate, Challenge, Incompatible, Message, Progress, Prologue, Protect, Refusal,
+    Response, StreamError, Transcript, Verdict,
 };
-use countersign::record::{self, Opened, Opener, Sealer};
+use countersign::record::{self, Opened, Opener, Records, Sealer};
 use countersign::{
-    Binding, Client, Deadline, Error, Key, KeyFileProblem, KeyId, Phase, Protected,
-    ProtectedListener, ReadHalf, Secret, Server, Session, WriteHalf,
+    Binding, Client, Deadline, Denial, Error, Event, Fingerprint, Hint, InvalidInput, Key,
+    KeyFileError, KeyId, Keyring, Listener, ListenerOptions, NoRandomness, Outcome, Phase,
+    Protected, ReadHalf, Secret, Server, Session, WriteHalf,
 };
 
-use crate::support::{Pair, deliver, key};
+use crate::support::{OwnedClient, OwnedServer, Pair, deliver, key};
 
 #[test]
 fn every_type_can_be_sent_and_shared() {
@@ -30,40 +34,51 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Protected<std::net::TcpStream>>();
     sent_and_shared::<ReadHalf<std::net::TcpStream>>();
     sent_and_shared::<WriteHalf<std::net::TcpStream>>();
-    sent_and_shared::<ProtectedListener>();
+    sent_and_shared::<Listener<(std::net::TcpStream, Session)>>();
+    sent_and_shared::<Listener<Protected<std::net::TcpStream>>>();
+    sent_and_shared::<ListenerOptions>();
+    sent_and_shared::<Keyring>();
 
-    sent_and_shared::<server::Config>();
-    sent_and_shared::<client::AwaitChallenge<'_>>();
-    sent_and_shared::<client::AwaitVerdict<'_>>();
-    sent_and_shared::<server::AwaitResponse<'_>>();
-    sent_and_shared::<server::Identified<'_>>();
-    sent_and_shared::<Progress<client::AwaitChallenge<'_>>>();
-    sent_and_shared::<Progress<client::AwaitVerdict<'_>>>();
-    sent_and_shared::<Progress<server::AwaitResponse<'_>>>();
+    sent_and_shared::<Dummy>();
+    sent_and_shared::<AwaitChallenge<&mut Transcript, &Key, Authenticate>>();
+    sent_and_shared::<AwaitVerdict<&mut Transcript, &Key, Authenticate>>();
+    sent_and_shared::<AwaitResponse<&mut Transcript, &Dummy, Protect>>();
+    sent_and_shared::<Identified<&mut Transcript, &Dummy, Protect>>();
+    sent_and_shared::<Progress<OwnedClient<Authenticate>>>();
+    sent_and_shared::<Progress<AwaitVerdict<Box<Transcript>, Key, Protect>>>();
+    sent_and_shared::<Progress<OwnedServer<Protect>>>();
     sent_and_shared::<Challenge>();
     sent_and_shared::<Response>();
     sent_and_shared::<Verdict>();
-    sent_and_shared::<Flight>();
-    sent_and_shared::<Mode>();
+    sent_and_shared::<Message>();
+    sent_and_shared::<Authenticate>();
+    sent_and_shared::<Protect>();
+    sent_and_shared::<Records>();
     sent_and_shared::<Sealer>();
     sent_and_shared::<Opener>();
     sent_and_shared::<Opened<'_>>();
 
     sent_and_shared::<Error>();
-    sent_and_shared::<KeyFileProblem>();
+    sent_and_shared::<Denial>();
+    sent_and_shared::<Event>();
+    sent_and_shared::<Outcome>();
+    sent_and_shared::<KeyFileError>();
     sent_and_shared::<Phase>();
     sent_and_shared::<handshake::Error>();
     sent_and_shared::<Incompatible>();
     sent_and_shared::<Hint>();
     sent_and_shared::<Refusal>();
     sent_and_shared::<InvalidInput>();
+    sent_and_shared::<NoRandomness>();
+    sent_and_shared::<StreamError>();
+    sent_and_shared::<cookbook::Problem>();
     sent_and_shared::<record::Error>();
 }
 
 #[cfg(feature = "tokio")]
 #[test]
 fn every_type_over_tokio_can_be_sent_and_shared() {
-    use countersign::tokio::{Protected, ProtectedListener, ReadHalf, WriteHalf};
+    use countersign::tokio::{Client, Listener, Protected, ReadHalf, Server, WriteHalf};
     use tokio::net::TcpStream;
 
     fn sent_and_shared<T: Send + Sync + Unpin>() {}
@@ -71,7 +86,10 @@ fn every_type_over_tokio_can_be_sent_and_shared() {
     sent_and_shared::<Protected<TcpStream>>();
     sent_and_shared::<ReadHalf<TcpStream>>();
     sent_and_shared::<WriteHalf<TcpStream>>();
-    sent_and_shared::<ProtectedListener>();
+    sent_and_shared::<Client>();
+    sent_and_shared::<Server<Key>>();
+    sent_and_shared::<Listener<(TcpStream, Session)>>();
+    sent_and_shared::<Listener<Protected<TcpStream>>>();
 }
 
 #[test]
@@ -82,6 +100,10 @@ fn every_error_can_be_boxed() {
     boxed::<handshake::Error>();
     boxed::<Incompatible>();
     boxed::<InvalidInput>();
+    boxed::<KeyFileError>();
+    boxed::<NoRandomness>();
+    boxed::<StreamError>();
+    boxed::<cookbook::Problem>();
     boxed::<record::Error>();
 }
 
@@ -102,16 +124,13 @@ fn a_transcript_has_room_for_the_longest_handshake_and_for_no_more() {
 fn debug_shows_what_each_state_is() {
     let key = key("a").with_id("worker-7").unwrap();
     let prologue = Prologue::new("billing/2").unwrap();
-    let bound = prologue.bound(&Binding::tls_exporter(&[7; 32]));
-    let pair = Pair::of(&key)
-        .in_modes(Mode::Protect, Mode::Protect)
-        .with_prologues(prologue.clone(), prologue);
-    let config = pair.config();
-    let (challenge, at_server) = pair.server();
-    let at_client = pair.client();
+    let bound = (prologue.clone()).bound(Some(&Binding::tls_exporter(&[7; 32])));
+    let pair = Pair::of(&key).with_prologues(prologue.clone(), prologue);
+    let (challenge, at_server) = pair.server_in(Protect);
+    let at_client = pair.client_in(Protect);
     let mut shown = vec![
         format!("{bound:?}"),
-        format!("{config:?}"),
+        format!("{:?}", Dummy::new()),
         format!("{at_server:?}"),
         format!("{at_client:?}"),
     ];
@@ -123,28 +142,26 @@ fn debug_shows_what_each_state_is() {
     let identified = deliver(at_server, response).unwrap();
     shown.push(format!("{identified:?}"));
     let (verdict, session) = identified.verify(Some(&key));
-    let mut session = session.unwrap();
+    let (session, mut records) = session.unwrap();
     shown.extend([format!("{verdict:?}"), format!("{session:?}")]);
-    let (mut sealer, opener) = session.records().unwrap();
-    sealer.close().unwrap();
-    shown.extend([format!("{sealer:?}"), format!("{opener:?}")]);
+    records.sealer.close().unwrap();
+    shown.push(format!("{records:?}"));
     shown.extend([format!("{key:?}"), format!("{:?}", Transcript::new())]);
     assert_eq!(
         shown,
         [
             r#"Prologue { service: "billing/2", bound: true }"#,
-            r#"Config { prologue: Prologue { service: "billing/2", bound: false }, .. }"#,
+            "Dummy { .. }",
             "AwaitResponse { mode: Protect, .. }",
-            r#"AwaitChallenge { key: Key { id: "worker-7", .. }, mode: Protect, .. }"#,
-            "Challenge(40 octets) Response(81 octets)",
-            r#"AwaitVerdict { key: Key { id: "worker-7", .. }, .. }"#,
-            r#"Identified { key_id: "worker-7", .. }"#,
-            "Verdict(33 octets)",
+            "AwaitChallenge { mode: Protect, .. }",
+            "Challenge(40 bytes) Response(81 bytes)",
+            "AwaitVerdict { mode: Protect, .. }",
+            r#"Identified { mode: Protect, key_id: "worker-7", .. }"#,
+            "Verdict(33 bytes)",
             r#"Session { key_id: "worker-7", .. }"#,
-            "Sealer { seq: 1, .. }",
-            "Opener { seq: 0, .. }",
+            "Records { sealer: Sealer { seq: 1, .. }, opener: Opener { seq: 0, .. } }",
             r#"Key { id: "worker-7", .. }"#,
-            "Transcript(0 octets)",
+            "Transcript(0 bytes)",
         ]
     );
 }

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use countersign::handshake::{Error, Mode, Progress, Prologue, Receive, Transcript, server};
+use countersign::handshake::server::{self, Dummy};
+use countersign::handshake::{Authenticate, Error, Progress, Prologue, Receive, Transcript};
 use countersign::tokio::Client;
 use countersign::{Key, KeyId, Session, generate_secret};
 use rand::rngs::SysRng;
@@ -29,8 +30,8 @@ async fn main() -> Result<(), Failure> {
     let other = Key::new(generate_secret()?)?.with_id("worker-7")?;
 
     let database = Database(HashMap::from([(*ours.id(), ours.clone())]));
-    // One configuration is enough for all connections.
-    let config = server::Config::new(Prologue::new(SERVICE)?);
+    // One of each is enough for all connections.
+    let (prologue, dummy) = (Prologue::new(SERVICE)?, Dummy::new());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     for (what, key, accepted) in [
         ("a key that is in the database", ours, true),
@@ -42,15 +43,18 @@ async fn main() -> Result<(), Failure> {
         let client = Client::new(key).service(SERVICE)?;
         // One deadline for the whole handshake, with the look-up.
         let (server, client) = tokio::join!(
-            timeout(DEADLINE, authenticate(&mut far, &config, &database)),
-            client.authenticate_within(&mut near, DEADLINE),
+            timeout(
+                DEADLINE,
+                authenticate(&mut far, &prologue, &dummy, &database)
+            ),
+            client.authenticate_timeout(&mut near, DEADLINE),
         );
         println!("A client with {what}.");
         match (server?, client) {
             (Ok(session), Ok(_)) if accepted => {
                 println!("   The server accepted key id \"{}\".", session.key_id());
             }
-            (Err(error), Err(countersign::Error::Denied)) if !accepted => {
+            (Err(error), Err(countersign::Error::Denied(_))) if !accepted => {
                 let Some(Error::ClientNotAuthentic { .. }) = error.downcast_ref() else {
                     return Err(error);
                 };
@@ -78,7 +82,8 @@ impl Database {
 /// Like `countersign::tokio::Server::authenticate`, but awaits the look-up.
 async fn authenticate<S>(
     stream: &mut S,
-    config: &server::Config,
+    prologue: &Prologue,
+    dummy: &Dummy,
     database: &Database,
 ) -> Result<Session, Failure>
 where
@@ -86,7 +91,7 @@ where
 {
     let mut transcript = Transcript::new();
     let (challenge, await_response) =
-        config.start(&mut transcript, Mode::Authenticate, &mut SysRng)?;
+        server::start(&mut transcript, dummy, prologue, Authenticate, &mut SysRng)?;
     send(stream, challenge.as_ref()).await?;
     let identified = receive(stream, await_response).await?;
 
@@ -109,7 +114,7 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> io::Resu
 async fn receive<S, R>(stream: &mut S, mut state: R) -> Result<R::Next, Failure>
 where
     S: AsyncRead + Unpin,
-    R: Receive,
+    R: Receive<Error = Error>,
 {
     loop {
         // The space is no larger than what is certain to belong to the message.

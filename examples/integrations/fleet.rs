@@ -20,7 +20,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fmt, fs, process, thread};
 
-use countersign::handshake::{Flight, Refusal};
+use countersign::handshake::{self, Message, Refusal};
 use countersign::tokio::{Client, Listener, Server};
 use countersign::{Error, Key, Keyring, ListenerOptions, Outcome, Phase, Secret, generate_secret};
 use lexopt::{Arg, Parser, ValueExt};
@@ -168,11 +168,11 @@ impl Counts {
     fn take(&mut self, outcome: &Outcome) -> bool {
         let count = match outcome {
             Outcome::Accepted(_) => &mut self.accepted,
-            Outcome::Refused(Error::ClientNotAuthentic {
+            Outcome::Refused(Error::Handshake(handshake::Error::ClientNotAuthentic {
                 refusal: Refusal::UnknownKeyId,
                 ..
-            }) => &mut self.denied,
-            Outcome::Refused(Error::Closed(Phase::Awaiting(Flight::Response))) => &mut self.silent,
+            })) => &mut self.denied,
+            Outcome::Refused(Error::Closed(Phase::Awaiting(Message::RESPONSE))) => &mut self.silent,
             _ => {
                 self.others += 1;
                 return false;
@@ -660,9 +660,9 @@ async fn connect(door: SocketAddr) -> Result<TcpStream, End> {
 
 /// Authenticates and exchanges a line for its echo.
 async fn log_in(stream: &mut TcpStream, client: &Client) -> Result<(), End> {
-    let authenticated = client.authenticate_within(stream, DEADLINE).await;
+    let authenticated = client.authenticate_timeout(stream, DEADLINE).await;
     let _session = authenticated.map_err(|error| match error {
-        Error::Denied => End::Denied,
+        Error::Denied(_) => End::Denied,
         Error::Closed(_) => End::Cut(error.to_string()),
         _ => End::Otherwise(error.to_string()),
     })?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use countersign::handshake::Error::ClientNotAuthentic;
 use countersign::{Binding, Client, Deadline, Error, Key, Server, Session, generate_secret};
 use rustls::pki_types::ServerName;
 use rustls::{
@@ -48,13 +49,18 @@ fn main() -> Result<(), Failure> {
     let (address, server) = serve(server_config.clone(), key.clone(), Bound::Yes)?;
     let (address, middle) = intercept(address, his.clone())?;
     match talk(address, client_config.clone(), &key, Bound::Yes) {
-        Err(error) if matches!(error.downcast_ref(), Some(Error::Denied)) => {
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Denied(_))) => {
             println!("   The client's error: {error}.");
         }
         outcome => return Err(format!("the client ended with {outcome:?}").into()),
     }
     match join(server) {
-        Err(error) if matches!(error.downcast_ref(), Some(Error::ClientNotAuthentic { .. })) => {
+        Err(error)
+            if matches!(
+                error.downcast_ref(),
+                Some(Error::Handshake(ClientNotAuthentic { .. }))
+            ) =>
+        {
             println!("   The server's error: {error}.");
         }
         outcome => return Err(format!("the server ended with {outcome:?}").into()),
@@ -78,15 +84,21 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the channel binding `tls-exporter` (RFC 9266): 32 bytes that two ends share only if they
-/// are the ends of one TLS connection.
+/// Returns the channel binding `tls-exporter` (RFC 9266) of an end that binds: 32 bytes that two ends
+/// share only if they are the ends of one TLS connection.
 ///
 /// A man in the middle who terminates TLS has two connections, whose bytes differ. The context is
 /// empty, which in TLS 1.3 is the same as no context.
-fn binding<Side>(connection: &ConnectionCommon<Side>) -> Result<Binding, rustls::Error> {
+fn binding<Side>(
+    connection: &ConnectionCommon<Side>,
+    bound: Bound,
+) -> Result<Option<Binding>, rustls::Error> {
+    if bound == Bound::No {
+        return Ok(None);
+    }
     let exported =
         connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))?;
-    Ok(Binding::tls_exporter(&exported))
+    Ok(Some(Binding::tls_exporter(&exported)))
 }
 
 /// Runs the server's side of the TLS handshake.
@@ -122,11 +134,9 @@ fn serve(config: Arc<ServerConfig>, key: Key, bound: Bound) -> Result<Awaited<Se
         let (socket, _) = listener.accept()?;
         // The deadline is below TLS, so that it covers everything above.
         let mut stream = accept(Deadline::new(&socket, DEADLINE)?, config)?;
-        let server = Server::new(key);
-        let session = match bound {
-            Bound::Yes => (server.bound(&binding(&stream.conn)?)).authenticate(&mut stream)?,
-            Bound::No => server.authenticate(&mut stream)?,
-        };
+        let binding = binding(&stream.conn, bound)?;
+        let server = Server::new(key).bound(binding.as_ref());
+        let session = server.authenticate(&mut stream)?;
         let mut line = String::new();
         BufReader::new(&mut stream).read_line(&mut line)?;
         stream.write_all(line.as_bytes())?;
@@ -146,10 +156,8 @@ fn talk(
 ) -> Result<String, Failure> {
     let socket = TcpStream::connect(address)?;
     let mut stream = connect(Deadline::new(&socket, DEADLINE)?, config)?;
-    let mut client = Client::new(key.clone());
-    if bound == Bound::Yes {
-        client = client.bound(&binding(&stream.conn)?);
-    }
+    let binding = binding(&stream.conn, bound)?;
+    let client = Client::new(key.clone()).bound(binding.as_ref());
     let _session = client.authenticate(&mut stream)?;
     stream.write_all(MESSAGE.as_bytes())?;
     stream.flush()?;

@@ -41,10 +41,10 @@ async fn run() -> Result<(), Failure> {
         .map_err(while_doing(format!("cannot connect to {address}")))?;
     let end = Instant::now() + DEADLINE;
     let result = if identity.protect {
-        let stream = client.protect_within(stream, DEADLINE).await?;
+        let stream = client.protect_timeout(stream, DEADLINE).await?;
         timeout_at(end, talk(stream, &settings.message)).await
     } else {
-        let _session = client.authenticate_within(&mut stream, DEADLINE).await?;
+        let _session = client.authenticate_timeout(&mut stream, DEADLINE).await?;
         timeout_at(end, talk(stream, &settings.message)).await
     };
     let echo = result

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use countersign::tokio::{Listener, Protected, ProtectedListener, Server};
+use countersign::tokio::{Listener, Protected, Server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -40,7 +40,7 @@ async fn run() -> Result<(), Failure> {
     println!("listening on {}", socket.local_addr()?);
     let options = settings.listener_options();
     if settings.identity.protect {
-        let listener = ProtectedListener::with_options(socket, server, options)?;
+        let listener = Listener::protected_with_options(socket, server, options)?;
         loop {
             let stream = listener.accept().await?;
             let key_id = *stream.session().key_id();

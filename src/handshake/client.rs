@@ -6,7 +6,7 @@ use core::fmt;
 use rand::TryCryptoRng;
 
 use super::error::{Error, Message};
-use super::message::{CHALLENGE_LEN, Challenge, NONCE_LEN, Response, VERDICT_LEN, Verdict};
+use super::message::{CHALLENGE_LEN, Challenge, NONCE_LEN, VERDICT_LEN, Verdict};
 use super::mode::Mode;
 use super::prologue::Prologue;
 use super::session::{Role, Session};
@@ -70,7 +70,7 @@ where
     })
 }
 
-/// Awaits F1; nothing has been sent. Continues with F2, to be sent, and [`AwaitVerdict`].
+/// Awaits F1; nothing has been sent. Continues with [`AwaitVerdict`], which has F2 to be sent.
 pub struct AwaitChallenge<T, K, M> {
     transcript: T,
     key: K,
@@ -81,7 +81,7 @@ pub struct AwaitChallenge<T, K, M> {
 impl<T, K, M> Sealed for AwaitChallenge<T, K, M> {}
 
 impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitChallenge<T, K, M> {
-    type Next = (Response, AwaitVerdict<T, K, M>);
+    type Next = AwaitVerdict<T, K, M>;
     type Error = Error;
 
     fn message(&self) -> Message {
@@ -100,22 +100,33 @@ impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitChallen
             return Ok(Progress::More(self));
         }
         let response = transcript.respond(M::NUMBER, self.key.borrow(), &self.nonce)?;
-        let state = AwaitVerdict {
+        Ok(Progress::Done(AwaitVerdict {
             transcript: self.transcript,
             key: self.key,
             mode: self.mode,
+            response,
             verdict: Buffer::AWAITING,
-        };
-        Ok(Progress::Done((response, state)))
+        }))
     }
 }
 
-/// Awaits F3. Continues with what the mode yields: a [`Session`], and records in mode 1.
+/// Has F2, to be sent, and awaits F3. Continues with what the mode yields: a [`Session`], and records
+/// in mode 1.
 pub struct AwaitVerdict<T, K, M> {
     transcript: T,
     key: K,
     mode: M,
+    /// Where F2 stands in the transcript.
+    response: usize,
     verdict: Buffer<VERDICT_LEN>,
+}
+
+impl<T: BorrowMut<Transcript>, K, M> AwaitVerdict<T, K, M> {
+    /// Returns F2, to be sent in one write: 73 bytes and those of the key id.
+    #[must_use]
+    pub fn response(&self) -> &[u8] {
+        self.transcript.borrow().since(self.response)
+    }
 }
 
 impl<T, K, M> Sealed for AwaitVerdict<T, K, M> {}
@@ -140,7 +151,7 @@ impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitVerdict
         };
         let proof = Verdict::proof(verdict).ok_or(Error::Denied)?;
         let key = self.key.borrow();
-        let secret = self.transcript.borrow().verify_server(key, proof);
+        let secret = self.transcript.borrow_mut().verify_server(key, proof);
         let session = Session::new(*key.id(), secret.ok_or(Error::ServerNotAuthentic)?);
         Ok(Progress::Done(M::establish(session, Role::Client)))
     }

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use super::error::{Incompatible, Message};
-use crate::buffer::{Buffer, StreamError, join};
+use crate::buffer::join;
 use crate::key::KeyId;
 use crate::mac::TAG_LEN;
 
@@ -46,51 +46,34 @@ impl Challenge {
     }
 }
 
-/// F2, to be sent to the server: 73 bytes and those of the key id.
-#[derive(Clone)]
-pub struct Response(Buffer<RESPONSE_MAX_LEN>);
+/// `"CSIGN1C" | mode`: how F2 begins.
+pub(super) fn response_header(mode: u8) -> [u8; HEADER_LEN] {
+    header(CLIENT, mode)
+}
 
-impl Response {
-    /// `"CSIGN1C" | mode | LV(key id) | Nc`: F2 without its tag.
-    pub(super) fn new(
-        mode: u8,
-        key_id: &KeyId,
-        nonce: &[u8; NONCE_LEN],
-    ) -> Result<Self, StreamError> {
-        let mut bytes = Buffer::EMPTY;
-        bytes.append(&header(CLIENT, mode))?;
-        bytes.append_lv(key_id.as_bytes())?;
-        bytes.append(nonce)?;
-        Ok(Self(bytes))
-    }
+/// Returns the size of the whole F2 as far as it is known: its ninth byte is the key id's length.
+#[inline]
+pub(super) fn response_len(received: &[u8]) -> usize {
+    RESPONSE_BASE_LEN + received.get(HEADER_LEN).map_or(0, |&len| usize::from(len))
+}
 
-    /// Completes F2.
-    pub(super) fn append_tag(&mut self, tag: &[u8; TAG_LEN]) -> Result<(), StreamError> {
-        self.0.append(tag)
+/// Reports what the bytes of F2 received so far rule out.
+#[inline]
+pub(super) fn check_response(received: &[u8], mode: u8) -> Result<(), Incompatible> {
+    check_header(received, CLIENT, mode, Message::RESPONSE)?;
+    match received.get(HEADER_LEN) {
+        Some(&len) if usize::from(len) > KeyId::MAX_LEN => Err(Incompatible::KeyIdLength(len)),
+        _ => Ok(()),
     }
+}
 
-    /// Returns the size of the whole F2 as far as it is known: its ninth byte is the key id's
-    /// length.
-    pub(super) fn len_of(received: &[u8]) -> usize {
-        RESPONSE_BASE_LEN + received.get(HEADER_LEN).map_or(0, |&len| usize::from(len))
-    }
-
-    /// Reports what the bytes of F2 received so far rule out.
-    pub(super) fn check(received: &[u8], mode: u8) -> Result<(), Incompatible> {
-        check_header(received, CLIENT, mode, Message::RESPONSE)?;
-        match received.get(HEADER_LEN) {
-            Some(&len) if usize::from(len) > KeyId::MAX_LEN => Err(Incompatible::KeyIdLength(len)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the key id of a whole F2.
-    pub(super) fn key_id(received: &[u8]) -> Option<KeyId> {
-        let (_, rest) = received.split_at_checked(HEADER_LEN)?;
-        let (&len, rest) = rest.split_first()?;
-        let (key_id, _) = rest.split_at_checked(len.into())?;
-        KeyId::new(key_id).ok()
-    }
+/// Returns the key id of a whole F2.
+#[inline]
+pub(super) fn key_id(received: &[u8]) -> Option<KeyId> {
+    let (_, rest) = received.split_at_checked(HEADER_LEN)?;
+    let (&len, rest) = rest.split_first()?;
+    let (key_id, _) = rest.split_at_checked(len.into())?;
+    KeyId::new(key_id).ok()
 }
 
 /// F3, to be sent to the client: 33 bytes.
@@ -148,7 +131,6 @@ macro_rules! bytes_to_send {
 }
 
 bytes_to_send!(Challenge, self => &self.0);
-bytes_to_send!(Response, self => self.0.as_slice());
 bytes_to_send!(Verdict, self => &self.0);
 
 fn header(role: u8, mode: u8) -> [u8; HEADER_LEN] {

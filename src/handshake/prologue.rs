@@ -19,7 +19,8 @@ use crate::invalid_input::InvalidInput;
 /// ```
 #[derive(Clone)]
 pub struct Prologue {
-    service: Buffer<SERVICE_MAX_LEN>,
+    /// `LV(service)`, encoded once and not in each handshake.
+    service: Buffer<{ 1 + SERVICE_MAX_LEN }>,
     binding: Option<Binding>,
 }
 
@@ -27,11 +28,11 @@ const SERVICE_MAX_LEN: usize = 255;
 
 impl Prologue {
     /// The size of the longest prologue, in bytes.
-    pub(super) const MAX_LEN: usize = 1 + SERVICE_MAX_LEN + 1 + Binding::LEN;
+    pub(super) const MAX_LEN: usize = 1 + SERVICE_MAX_LEN + Binding::LEN;
 
     /// The empty service without a channel binding.
     pub const EMPTY: Self = Self {
-        service: Buffer::EMPTY,
+        service: Buffer::zeros(1),
         binding: None,
     };
 
@@ -58,7 +59,7 @@ impl Prologue {
     pub fn service(self, service: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
         let name = service.as_ref();
         let mut service = Buffer::EMPTY;
-        match service.append(name) {
+        match service.append_lv(name) {
             Ok(()) => Ok(Self { service, ..self }),
             Err(_) => Err(InvalidInput::ServiceTooLong { len: name.len() }),
         }
@@ -83,7 +84,7 @@ impl Prologue {
     /// Returns the name of the service.
     #[must_use]
     pub fn service_name(&self) -> &[u8] {
-        self.service.as_slice()
+        self.service.since(1)
     }
 
     /// Returns whether there is a channel binding.
@@ -92,11 +93,11 @@ impl Prologue {
         self.binding.is_some()
     }
 
-    pub(super) fn binding_bytes(&self) -> &[u8] {
-        match &self.binding {
-            Some(binding) => &binding.0,
-            None => &[],
-        }
+    /// `LV(service)` and `LV(binding)`.
+    pub(super) fn encoded(&self) -> [&[u8]; 2] {
+        let binding = self.binding.as_ref();
+        let binding = binding.map_or(&[0][..], |binding| &binding.0);
+        [self.service.as_slice(), binding]
     }
 }
 
@@ -123,11 +124,15 @@ impl fmt::Debug for Prologue {
 /// assert_eq!(format!("{binding:?}"), "Binding(tls-exporter)");
 /// ```
 #[derive(Clone)]
-pub struct Binding([u8; Self::LEN]);
+pub struct Binding(
+    /// `LV(binding)`
+    [u8; Self::LEN],
+);
 
 impl Binding {
-    const TYPE: &'static [u8; 13] = b"tls-exporter:";
-    const LEN: usize = Self::TYPE.len() + 32;
+    /// The length and the type, 13 bytes of the 45 that follow the length.
+    const START: &'static [u8; 14] = b"\x2dtls-exporter:";
+    const LEN: usize = Self::START.len() + 32;
 
     /// Binds to a TLS connection: `"tls-exporter:" | exported`, the channel binding of RFC 9266.
     ///
@@ -136,7 +141,7 @@ impl Binding {
     /// extended master secret.
     #[must_use]
     pub fn tls_exporter(exported: &[u8; 32]) -> Self {
-        Self(join(Self::TYPE, exported))
+        Self(join(Self::START, exported))
     }
 }
 

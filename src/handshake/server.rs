@@ -6,7 +6,7 @@ use core::fmt;
 use rand::TryCryptoRng;
 
 use super::error::{Error, Message, Refusal};
-use super::message::{Challenge, Response, Verdict};
+use super::message::{Challenge, Verdict, check_response, key_id, response_len};
 use super::mode::Mode;
 use super::prologue::Prologue;
 use super::session::{Role, Session};
@@ -75,7 +75,7 @@ where
     let bytes = transcript.borrow_mut();
     bytes.start(prologue)?;
     bytes.append(challenge.as_ref())?;
-    bytes.expect(Response::len_of(&[]))?;
+    bytes.expect(response_len(&[]))?;
     let state = AwaitResponse {
         transcript,
         dummy,
@@ -108,12 +108,12 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Receive for AwaitRespo
     fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
         let transcript = self.transcript.borrow_mut();
         transcript.advance(n)?;
-        Response::check(transcript.received(), M::NUMBER)?;
-        transcript.expect(Response::len_of(transcript.received()))?;
+        check_response(transcript.received(), M::NUMBER)?;
+        transcript.expect(response_len(transcript.received()))?;
         if !transcript.is_complete() {
             return Ok(Progress::More(self));
         }
-        let key_id = Response::key_id(transcript.received()).ok_or(StreamError::Ended)?;
+        let key_id = key_id(transcript.received()).ok_or(StreamError::Ended)?;
         Ok(Progress::Done(Identified {
             key_id,
             transcript: self.transcript,

@@ -12,7 +12,7 @@
 
 use core::fmt;
 
-use super::message::{ACCEPTED, CHALLENGE_LEN, NONCE_LEN, RESPONSE_MAX_LEN, Response};
+use super::message::{ACCEPTED, CHALLENGE_LEN, NONCE_LEN, RESPONSE_MAX_LEN, response_header};
 use super::prologue::Prologue;
 use crate::buffer::{Buffer, StreamError};
 use crate::key::Key;
@@ -34,56 +34,70 @@ impl Transcript {
     }
 
     /// Forgets everything and begins with `P`.
+    #[inline]
     pub(super) fn start(&mut self, prologue: &Prologue) -> Result<(), StreamError> {
         self.0.clear();
-        self.0.append_lv(prologue.service_name())?;
-        self.0.append_lv(prologue.binding_bytes())
+        let [service, binding] = prologue.encoded();
+        self.0.append(service)?;
+        self.0.append(binding)
     }
 
     /// Appends what this end sends. What comes after it is the next message.
+    #[inline]
     pub(super) fn append(&mut self, message: &[u8]) -> Result<(), StreamError> {
         self.0.append(message)
     }
 
     /// Opens space for a message of `len` bytes.
+    #[inline]
     pub(super) fn expect(&mut self, len: usize) -> Result<(), StreamError> {
         self.0.expect(len)
     }
 
     /// Where to read the rest of the message, and no more than that.
+    #[inline]
     pub(super) fn space(&mut self) -> &mut [u8] {
         self.0.space()
     }
 
     /// Records that `n` bytes were read into [`space`](Self::space).
+    #[inline]
     pub(super) fn advance(&mut self, n: usize) -> Result<(), StreamError> {
         self.0.advance(n)
     }
 
     /// What has been received of the message.
+    #[inline]
     pub(super) fn received(&self) -> &[u8] {
         self.0.received()
     }
 
     /// Whether the message is complete.
+    #[inline]
     pub(super) fn is_complete(&self) -> bool {
         self.0.is_complete()
     }
 
-    /// Makes F2, with `Tc = H(Kc, P | F1 | F2 without Tc)`, and completes what `Ts` covers.
+    /// Appends F2, with `Tc = H(Kc, P | F1 | F2 without Tc)`, and returns its offset.
     pub(super) fn respond(
         &mut self,
         mode: u8,
         key: &Key,
         nonce: &[u8; NONCE_LEN],
-    ) -> Result<Response, StreamError> {
-        let mut response = Response::new(mode, key.id(), nonce)?;
-        self.append(response.as_ref())?;
+    ) -> Result<usize, StreamError> {
+        let start = self.0.len();
+        self.append(&response_header(mode))?;
+        self.0.append_lv(key.id().as_bytes())?;
+        self.append(nonce)?;
         let tag = key.client().tag(self.0.as_slice()).disclose();
-        response.append_tag(&tag)?;
         self.append(&tag)?;
-        self.append(&[ACCEPTED])?;
-        Ok(response)
+        Ok(start)
+    }
+
+    /// What was appended from this offset on.
+    #[inline]
+    pub(super) fn since(&self, offset: usize) -> &[u8] {
+        self.0.since(offset)
     }
 
     /// Verifies `Tc` at the end of the transcript. Then, and only then, makes
@@ -110,10 +124,11 @@ impl Transcript {
 
     /// Verifies `Ts = H(Ks, P | F1 | F2 | "A")`. Then, and only then, makes `X`.
     pub(super) fn verify_server(
-        &self,
+        &mut self,
         key: &Key,
         received: &[u8; TAG_LEN],
     ) -> Option<SessionSecret> {
+        self.append(&[ACCEPTED]).ok()?;
         let accepted = self.0.as_slice();
         let verified = bool::from(key.server().tag(accepted).matches(received));
         verified.then(|| SessionSecret(key.session().tag(accepted)))

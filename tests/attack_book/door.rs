@@ -88,7 +88,7 @@ fn blocks_a_listener() -> bool {
     let server = Server::new(key("shared"));
     let _listener = Listener::with_options(socket, server, options).unwrap();
     let honest = connect();
-    let login = Client::new(key("shared")).authenticate_within(&honest, LIMIT);
+    let login = Client::new(key("shared")).authenticate_timeout(&honest, LIMIT);
 
     // The cap was reached, so the listener closed the oldest connection.
     let mut oldest = &silent[0];

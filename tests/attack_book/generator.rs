@@ -1,12 +1,13 @@
 //! Attacks on a server whose random number generator is broken.
 
-use countersign::Session;
-use countersign::handshake::Mode;
+use countersign::handshake::{Authenticate, Protect};
 use countersign::record::Opened;
 
 use super::stage::{FORGED, Program, REQUESTS, Relayed, Wire, challenge, framed};
 use super::table::Fates;
-use crate::support::{Draws, NO_PROLOGUE, Pair, Schedule, deliver, f1, hmac, key, record, secret};
+use crate::support::{
+    AnyMode, Draws, End, NO_PROLOGUE, Pair, Schedule, deliver, f1, hmac, key, record, secret,
+};
 
 /// The byte that the broken generator repeats.
 const FORESEEN: u8 = 0x50;
@@ -17,8 +18,8 @@ pub fn pre_play() -> Fates {
         let asked = match wire {
             Wire::Recipe => vec![FORESEEN; 32],
             Wire::Multiprocessing => challenge("{sha256}", &[FORESEEN; 40]),
-            Wire::Native => f1(Mode::Authenticate, &[FORESEEN; 32]),
-            Wire::Protected => f1(Mode::Protect, &[FORESEEN; 32]),
+            Wire::Native => f1(0, &[FORESEEN; 32]),
+            Wire::Protected => f1(1, &[FORESEEN; 32]),
         };
         let mut client = Program::on(wire).client();
         client.hears(&asked);
@@ -27,7 +28,7 @@ pub fn pre_play() -> Fates {
         (asked, answered)
     };
     let (f1, f2) = today(Wire::Protected);
-    let logged_in = session_of_server(&f1, &f2).is_some();
+    let logged_in = end_of_server(&f1, &f2).is_accepted();
     if logged_in {
         let of_another = Schedule::of(&secret("other")).session(NO_PROLOGUE, &f1, &f2);
         for record in [
@@ -76,31 +77,35 @@ fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
             let digest = hmac(&secret, &asked[15..]);
             answered == framed(&[b"{sha256}", &digest[..]].concat())
         }
-        Wire::Native | Wire::Protected => session_of_server(asked, answered).is_some(),
+        Wire::Native | Wire::Protected => end_of_server(asked, answered).is_accepted(),
     }
 }
 
 /// Returns whether such a native server accepts, and then opens this record as the first request.
 fn is_opened(f1: &[u8], f2: &[u8], record: &[u8], request: &[u8]) -> bool {
-    session_of_server(f1, f2).is_some_and(|mut session| {
-        let (_, mut opener) = session.records().unwrap();
-        opener.open(record) == Ok(Opened::Data(request))
-    })
+    match end_of_server(f1, f2) {
+        End::Accepted(_, Some(mut records)) => {
+            records.opener.open(record) == Ok(Opened::Data(request))
+        }
+        _ => false,
+    }
 }
 
-/// Returns the session of a native server whose generator gave it the nonce of this F1.
-fn session_of_server(f1: &[u8], f2: &[u8]) -> Option<Session> {
-    let mode = if f1[7] == 0 {
-        Mode::Authenticate
-    } else {
-        Mode::Protect
-    };
-    let pair = Pair {
-        server_draws: Draws::of(f1[8..].try_into().unwrap()),
-        ..Pair::of(&key("shared")).in_modes(mode, mode)
-    };
-    let (challenge, state) = pair.server();
-    assert_eq!(challenge.as_ref(), f1);
-    let (_, outcome) = deliver(state, f2).unwrap().verify(pair.server_key.as_ref());
-    outcome.ok()
+/// Returns how a native server ends whose generator gave it the nonce of this F1.
+fn end_of_server(f1: &[u8], f2: &[u8]) -> End {
+    fn in_mode<M: AnyMode>(mode: M, f1: &[u8], f2: &[u8]) -> End {
+        let pair = Pair {
+            server_draws: Draws::of(f1[8..].try_into().unwrap()),
+            ..Pair::of(&key("shared"))
+        };
+        let (challenge, state) = pair.server_in(mode);
+        assert_eq!(challenge.as_ref(), f1);
+        let (_, outcome) = deliver(state, f2).unwrap().verify(pair.server_key.as_ref());
+        outcome.map_or_else(End::Refused, M::accepted)
+    }
+
+    match f1[7] {
+        0 => in_mode(Authenticate, f1, f2),
+        _ => in_mode(Protect, f1, f2),
+    }
 }

@@ -1,7 +1,5 @@
 //! Attackers who hold a secret, obtain one later, or guess one.
 
-use countersign::handshake::Mode;
-
 use super::joined;
 use super::stage::{Program, REQUESTS, Relayed, Wire};
 use super::table::Fates;
@@ -34,7 +32,7 @@ fn is_served_by(client: &Program, known: &[u8]) -> bool {
         return Relayed::between(client, &server).client.accepts();
     }
     let mut honest = client.client();
-    let f1 = f1(Mode::Authenticate, &[7; 32]);
+    let f1 = f1(0, &[7; 32]);
     honest.hears(&f1);
     let f2 = honest.says(73 + client.key_id.len());
     honest.hears(&Schedule::of(known).acceptance(NO_PROLOGUE, &f1, &f2));

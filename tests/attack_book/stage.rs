@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign::compat::cookbook;
 use countersign::compat::multiprocessing::{self, Connection};
-use countersign::{Binding, Client, Deadline, Error, Key, Keys, Server};
+use countersign::{Binding, Client, Deadline, Error, Key, Server};
 
 use crate::support::{exported, secret, tcp_pair};
 
@@ -192,45 +192,32 @@ impl Program {
                 let knows = multiprocessing::server_authenticate(stream, &self.secret)?;
                 login.receive_messages(&mut Connection::new(stream, knows));
             }
-            Wire::Native | Wire::Protected => {
-                let key = self.key();
-                let server = Server::new(&key).service(self.service).unwrap();
-                match &self.channel {
-                    None => self.serve(&server, &mut login, stream)?,
-                    Some(exported) => {
-                        let server = server.bound(&Binding::tls_exporter(exported));
-                        self.serve(&server, &mut login, stream)?;
-                    }
-                }
+            Wire::Native => {
+                let session = self.native_server().authenticate(stream)?;
+                login.exported = Some(exported(&session));
+                login.receive(stream);
+            }
+            Wire::Protected => {
+                let mut stream = self.native_server().protect(stream)?;
+                login.exported = Some(exported(stream.session()));
+                login.receive(&mut stream);
             }
         }
         Ok(login)
     }
 
-    fn serve<K: Keys>(
-        &self,
-        server: &Server<K>,
-        login: &mut Login,
-        stream: &mut Deadline<'_, TcpStream>,
-    ) -> Result<(), Error> {
-        if self.wire == Wire::Protected {
-            let mut stream = server.protect(stream)?;
-            login.exported = Some(exported(stream.session()));
-            login.receive(&mut stream);
-        } else {
-            let session = server.authenticate(stream)?;
-            login.exported = Some(exported(&session));
-            login.receive(stream);
-        }
-        Ok(())
-    }
-
     fn native_client(&self) -> Client {
         let client = Client::new(self.key()).service(self.service).unwrap();
-        match &self.channel {
-            Some(exported) => client.bound(&Binding::tls_exporter(exported)),
-            None => client,
-        }
+        client.bound(self.binding().as_ref())
+    }
+
+    fn native_server(&self) -> Server<Key> {
+        let server = Server::new(self.key()).service(self.service).unwrap();
+        server.bound(self.binding().as_ref())
+    }
+
+    fn binding(&self) -> Option<Binding> {
+        self.channel.as_ref().map(Binding::tls_exporter)
     }
 
     fn key(&self) -> Key {
@@ -380,10 +367,9 @@ impl Honest {
         match self.ends() {
             Ok(_) => true,
             Err(
-                Error::Denied
-                | Error::ServerNotAuthentic
-                | Error::ClientNotAuthentic { .. }
-                | Error::Incompatible(_)
+                Error::Handshake(_)
+                | Error::Denied(_)
+                | Error::Cookbook(_)
                 | Error::Multiprocessing(_),
             ) => false,
             Err(error) => panic!("{error}"),

@@ -1,6 +1,6 @@
 //! Attackers who know no secret.
 
-use countersign::handshake::{Flight, Mode};
+use countersign::handshake::{Authenticate, Message, Protect};
 
 use super::stage::{FORGED, Honest, Program, Relayed, Role, Wire, challenge, framed};
 use super::table::{Fates, fate};
@@ -69,7 +69,7 @@ pub fn rogue_server() -> Fates {
             attempts.into_iter().any(|forgery| {
                 let mut client = Program::on(wire).client();
                 let f2 = answer_to(&mut client, &[7; 32]);
-                client.hears(&forgery(&f1(Mode::Authenticate, &[7; 32]), &f2));
+                client.hears(&forgery(&f1(0, &[7; 32]), &f2));
                 client.accepts()
             })
         }
@@ -211,7 +211,7 @@ pub fn identity_misbinding() -> Fates {
     };
     assert!(one_secret_for_all.run().server.is_accepted());
     let renamed = one_secret_for_all.run_through(|message, f2| {
-        if message == Flight::Response {
+        if message == Message::RESPONSE {
             f2[9..14].copy_from_slice(b"carol");
         }
     });
@@ -234,19 +234,18 @@ pub fn downgrade() -> Fates {
         server.accepts()
     });
 
-    let native = [Mode::Protect, Mode::Authenticate].into_iter().any(|mode| {
-        let pair = Pair {
-            client_mode: mode,
-            server_mode: Mode::Protect,
-            ..Pair::of(&key("shared"))
-        };
-        let run = pair.run_through(|message, bytes| match message {
-            Flight::Challenge => bytes[7] = 0,
-            Flight::Response => bytes[7] = 1,
-            _ => {}
-        });
-        run.client.is_accepted() || run.server.is_accepted()
-    });
+    let weaken = |message, bytes: &mut Vec<u8>| match message {
+        Message::CHALLENGE => bytes[7] = 0,
+        Message::RESPONSE => bytes[7] = 1,
+        _ => {}
+    };
+    let pair = Pair::of(&key("shared"));
+    let native = [
+        pair.run_through_in(Protect, Protect, weaken),
+        pair.run_through_in(Authenticate, Protect, weaken),
+    ]
+    .iter()
+    .any(|run| run.client.is_accepted() || run.server.is_accepted());
     Fates {
         multiprocessing: fate(multiprocessing),
         ..Fates::of_native(native)
@@ -269,7 +268,7 @@ pub fn message_splicing() -> Fates {
     };
     assert!(any_id.run().server.is_accepted());
     let spliced = any_id.run_through(|message, f2| {
-        if message == Flight::Response {
+        if message == Message::RESPONSE {
             f2[8] = 7;
             // The nonce loses its last byte, so that the tag keeps its place.
             f2.remove(48);
@@ -331,7 +330,7 @@ type Attempt<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 fn opens_native(oracle: Wire) -> bool {
     let label = b"countersign/1 client proof";
     let padded = [&label[..], &[1; 6]].concat();
-    let f2 = untagged_f2(Mode::Authenticate, b"", &[7; 32]);
+    let f2 = untagged_f2(0, b"", &[7; 32]);
     let proof = |kc: &[u8], f1: &[u8]| hmac(kc, &[NO_PROLOGUE, f1, &f2].concat()).to_vec();
     let attempts: [&Attempt<'_>; 3] = [
         &|f1| asked_of(oracle, &f1[8..]),

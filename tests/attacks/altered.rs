@@ -1,6 +1,6 @@
 //! Messages that are altered on their way.
 
-use countersign::handshake::{Error, Flight, Hint};
+use countersign::handshake::{Error, Message};
 
 use super::{foreign, key_with_id_of};
 use crate::support::{DENIAL, End, MESSAGES, Pair, key};
@@ -19,7 +19,7 @@ fn a_flipped_bit_in_any_message_is_fatal() {
                 let context = format!("bit {bit} of {message}, key id of {id_len}: {run:?}");
                 assert!(!run.client.is_accepted(), "{context}");
                 // The server does not learn what happened to its verdict.
-                let last = message == Flight::Verdict;
+                let last = message == Message::VERDICT;
                 assert_eq!(run.server.is_accepted(), last, "{context}");
                 if let Some(verdict) = run.sent.get(2) {
                     assert_eq!(*verdict == DENIAL, !last, "{context}");
@@ -34,12 +34,11 @@ fn no_verdict_but_a_accepts() {
     let pair = Pair::of(&key("a"));
     let proved = &pair.run().sent[2][1..];
     for verdict in 0..=u8::MAX {
-        let run = pair.run_with(Flight::Verdict, &[&[verdict], proved].concat());
+        let run = pair.run_with(Message::VERDICT, &[&[verdict], proved].concat());
         let expected = match verdict {
             b'A' => None,
             b'D' => Some(Error::Denied),
-            b'C' => Some(foreign(Flight::Verdict, Some(Hint::Echo))),
-            _ => Some(foreign(Flight::Verdict, None)),
+            _ => Some(foreign(Message::VERDICT, 0, verdict)),
         };
         assert_eq!(run.client.refusal(), expected, "{verdict}");
         assert_eq!(run.client.is_accepted(), expected.is_none(), "{verdict}");
@@ -51,11 +50,14 @@ fn a_denial_is_known_by_its_d_and_only_when_its_last_byte_has_come() {
     let pair = Pair::of(&key("a"));
     for filler in [0, 0xff] {
         let denial = [&b"D"[..], &[filler; 32]].concat();
-        let run = pair.run_with(Flight::Verdict, &denial);
+        let run = pair.run_with(Message::VERDICT, &denial);
         assert_eq!(run.client.refusal(), Some(Error::Denied));
         for len in 0..33 {
-            let run = pair.run_with(Flight::Verdict, &denial[..len]);
-            assert!(matches!(run.client, End::Waiting(Flight::Verdict)), "{len}");
+            let run = pair.run_with(Message::VERDICT, &denial[..len]);
+            assert!(
+                matches!(run.client, End::Waiting(Message::VERDICT)),
+                "{len}"
+            );
         }
     }
 }
@@ -68,13 +70,13 @@ fn a_byte_moved_between_key_id_and_nonce_is_denied() {
     let (header, rest) = honest.sent[1].split_at(9);
 
     let shorter = [&header[..8], &[7], rest].concat();
-    let run = pair.run_with(Flight::Response, &shorter);
+    let run = pair.run_with(Message::RESPONSE, &shorter);
     run.assert_denied(b"worker-");
 
     let first_of_nonce = rest[8];
     for filler in 0..=u8::MAX {
         let longer = [&header[..8], &[9], rest, &[filler]].concat();
-        let run = pair.run_with(Flight::Response, &longer);
+        let run = pair.run_with(Message::RESPONSE, &longer);
         run.assert_denied(&[&b"worker-7"[..], &[first_of_nonce]].concat());
     }
 }

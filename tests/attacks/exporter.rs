@@ -1,6 +1,7 @@
 //! What sessions export.
 
-use countersign::handshake::{InvalidInput, Mode};
+use countersign::InvalidInput;
+use countersign::handshake::Protect;
 
 use super::prologue;
 use crate::support::{Draws, Pair, key};
@@ -57,14 +58,14 @@ fn handshakes_that_differ_in_anything_have_sessions_that_differ() {
             server_draws: Draws::from(0x51),
             ..Pair::of(&key)
         },
-        Pair::of(&key).in_modes(Mode::Protect, Mode::Protect),
         Pair::of(&key).with_prologues(prologue("x"), prologue("x")),
         Pair::of(&key.clone().with_id("x").unwrap()),
         Pair::of(&crate::support::key("b")),
     ];
-    let sessions: Vec<_> = (pairs.iter())
+    let mut sessions: Vec<_> = (pairs.iter())
         .map(|pair| pair.run().assert_accepted())
         .collect();
+    sessions.push(pairs[0].run_in(Protect, Protect).assert_accepted());
     for (at, session) in sessions.iter().enumerate() {
         assert!(!sessions[at + 1..].contains(session), "{at}");
     }

@@ -1,7 +1,7 @@
 //! Secrets that are alike, and members of a group who know a secret.
 
-use countersign::Key;
-use countersign::handshake::{Error, Flight, InvalidInput};
+use countersign::handshake::{Error, Message};
+use countersign::{InvalidInput, Key};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{NO_PROLOGUE, Pair, Schedule, hmac, key, secret};
@@ -69,11 +69,11 @@ fn the_holder_of_a_child_secret_is_neither_another_child_nor_the_server() {
     honest.assert_accepted();
     let [f1, f2, _] = honest.messages();
     let forged = Schedule::of(secret_a.as_ref()).acceptance(NO_PROLOGUE, f1, f2);
-    let run = to_another.run_with(Flight::Verdict, &forged);
+    let run = to_another.run_with(Message::VERDICT, &forged);
     assert_eq!(run.client.refusal(), Some(Error::ServerNotAuthentic));
     // The same forgery is a verdict for an end that shares the secret it was made with.
     let forged = Schedule::of(secret_b.as_ref()).acceptance(NO_PROLOGUE, f1, f2);
-    let run = to_another.run_with(Flight::Verdict, &forged);
+    let run = to_another.run_with(Message::VERDICT, &forged);
     run.assert_accepted();
 }
 
@@ -85,7 +85,7 @@ fn the_holder_of_a_group_secret_can_pose_as_the_server() {
     honest.assert_accepted();
     let [f1, f2, _] = honest.messages();
     let forged = Schedule::of(&secret("group")).acceptance(NO_PROLOGUE, f1, f2);
-    let run = pair.run_with(Flight::Verdict, &forged);
+    let run = pair.run_with(Message::VERDICT, &forged);
     run.assert_accepted();
 }
 

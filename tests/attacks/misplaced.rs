@@ -1,14 +1,14 @@
 //! Messages that are replayed, or delivered in place of others.
 
 use countersign::Key;
-use countersign::handshake::{Error, Flight, Hint, Incompatible};
+use countersign::handshake::{Error, Incompatible, Message};
 
 use super::foreign;
 use crate::support::{Draws, MESSAGES, Pair, Run, deliver, exported, key, wrong_proof};
 
 /// Records a handshake. Then runs another, with the same nonces or fresh ones, in which the
 /// recorded message replaces the same message.
-fn replay(message: Flight, servers_repeats: bool, clients_repeats: bool) -> Run {
+fn replay(message: Message, servers_repeats: bool, clients_repeats: bool) -> Run {
     let mut pair = Pair::of(&key("a"));
     let recorded = pair.run();
     recorded.assert_accepted();
@@ -25,9 +25,9 @@ fn replay(message: Flight, servers_repeats: bool, clients_repeats: bool) -> Run 
 #[test]
 fn a_replayed_response_is_refused_if_the_servers_nonce_is_fresh() {
     for clients_repeats in [false, true] {
-        let run = replay(Flight::Response, false, clients_repeats);
+        let run = replay(Message::RESPONSE, false, clients_repeats);
         run.assert_denied(b"");
-        let run = replay(Flight::Response, true, clients_repeats);
+        let run = replay(Message::RESPONSE, true, clients_repeats);
         assert!(run.server.is_accepted(), "{run:?}");
     }
 }
@@ -35,10 +35,10 @@ fn a_replayed_response_is_refused_if_the_servers_nonce_is_fresh() {
 #[test]
 fn a_replayed_verdict_is_refused_if_either_nonce_is_fresh() {
     for (servers_repeats, clients_repeats) in [(false, false), (false, true), (true, false)] {
-        let run = replay(Flight::Verdict, servers_repeats, clients_repeats);
+        let run = replay(Message::VERDICT, servers_repeats, clients_repeats);
         assert_eq!(run.client.refusal(), Some(Error::ServerNotAuthentic));
     }
-    replay(Flight::Verdict, true, true).assert_accepted();
+    replay(Message::VERDICT, true, true).assert_accepted();
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_message_is_refused_in_place_of_another() {
     honest.assert_accepted();
     let [f1, f2, f3] = honest.messages();
     let (untagged, tc) = f2.split_at(f2.len() - 32);
-    let echo = foreign(Flight::Verdict, Some(Hint::Echo));
+    let echo = foreign(Message::VERDICT, 0, b'C');
     let role = |byte| Some(Incompatible::Role(byte).into());
 
     for (name, instead, at_client) in [
@@ -60,26 +60,26 @@ fn a_message_is_refused_in_place_of_another() {
             Some(Error::ServerNotAuthentic),
         ),
     ] {
-        let run = pair.run_with(Flight::Verdict, instead);
+        let run = pair.run_with(Message::VERDICT, instead);
         assert_eq!(run.client.refusal(), at_client, "{name} in place of F3");
     }
     for (name, instead, at_server) in [
         ("the server's own F1", f1, role(b'S')),
-        ("F3", f3, Some(foreign(Flight::Response, None))),
+        ("F3", f3, Some(foreign(Message::RESPONSE, 0, b'A'))),
         (
             "Ts as Tc",
             &[untagged, &f3[1..]].concat(),
             Some(wrong_proof(b"")),
         ),
     ] {
-        let run = pair.run_with(Flight::Response, instead);
+        let run = pair.run_with(Message::RESPONSE, instead);
         assert_eq!(run.server.refusal(), at_server, "{name} in place of F2");
     }
     for (name, instead, at_client) in [
         ("F2", f2, role(b'C')),
-        ("F3", f3, Some(foreign(Flight::Challenge, None))),
+        ("F3", f3, Some(foreign(Message::CHALLENGE, 0, b'A'))),
     ] {
-        let run = pair.run_with(Flight::Challenge, instead);
+        let run = pair.run_with(Message::CHALLENGE, instead);
         assert_eq!(run.client.refusal(), at_client, "{name} in place of F1");
     }
 }
@@ -96,7 +96,7 @@ struct Routing {
 }
 
 /// The delivery of a message to the client or server of this number.
-type Delivery = (Flight, usize);
+type Delivery = (Message, usize);
 
 impl Routing {
     fn all() -> impl Iterator<Item = Self> {
@@ -113,11 +113,11 @@ impl Routing {
     /// What must have been delivered before the sender could send this message.
     fn needs(&self, (message, to): Delivery) -> Vec<Delivery> {
         match message {
-            Flight::Challenge => vec![],
-            Flight::Response => vec![(Flight::Challenge, self.response[to])],
-            Flight::Verdict => vec![
-                (Flight::Challenge, to),
-                (Flight::Response, self.verdict[to]),
+            Message::CHALLENGE => vec![],
+            Message::RESPONSE => vec![(Message::CHALLENGE, self.response[to])],
+            Message::VERDICT => vec![
+                (Message::CHALLENGE, to),
+                (Message::RESPONSE, self.verdict[to]),
             ],
             other => unreachable!("{other} is of another protocol"),
         }
@@ -158,20 +158,20 @@ impl Routing {
         let mut sessions = [[None; 2]; 2];
         for &(message, to) in order {
             match message {
-                Flight::Challenge => {
+                Message::CHALLENGE => {
                     let challenge = &challenges[self.challenge[to]];
                     let (response, next) = deliver(clients[to].take().unwrap(), challenge).unwrap();
                     responses[to] = Some(response);
                     awaiting_verdict[to] = Some(next);
                 }
-                Flight::Response => {
+                Message::RESPONSE => {
                     let response = responses[self.response[to]].as_ref().unwrap();
                     let (_, state) = servers[to].take().unwrap();
                     let (verdict, outcome) = deliver(state, response).unwrap().verify(Some(key));
                     verdicts[to] = Some(verdict);
                     sessions[1][to] = outcome.ok().as_ref().map(exported);
                 }
-                Flight::Verdict => {
+                Message::VERDICT => {
                     let verdict = verdicts[self.verdict[to]].as_ref().unwrap();
                     let outcome = deliver(awaiting_verdict[to].take().unwrap(), verdict);
                     sessions[0][to] = outcome.ok().as_ref().map(exported);

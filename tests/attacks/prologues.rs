@@ -4,7 +4,7 @@ use countersign::Binding;
 use countersign::handshake::Prologue;
 
 use super::prologue;
-use crate::support::{Draws, Pair, deliver, key, transcript};
+use crate::support::{Pair, key};
 
 #[test]
 fn a_client_is_not_rerouted_to_a_server_that_it_did_not_mean() {
@@ -50,12 +50,12 @@ fn ends_whose_prologues_differ_in_any_byte_or_border_deny_each_other() {
         ("composed", prologue("\u{e9}")),
         ("decomposed", prologue("e\u{301}")),
         ("longest", prologue([b'x'; 255])),
-        ("binding", Prologue::EMPTY.bound(&binding)),
+        ("binding", Prologue::EMPTY.bound(Some(&binding))),
         (
             "other binding",
-            Prologue::EMPTY.bound(&Binding::tls_exporter(&other)),
+            Prologue::EMPTY.bound(Some(&Binding::tls_exporter(&other))),
         ),
-        ("service and binding", prologue("x").bound(&binding)),
+        ("service and binding", prologue("x").bound(Some(&binding))),
         ("binding as service", prologue(&text)),
         (
             "binding joined to service",
@@ -66,7 +66,10 @@ fn ends_whose_prologues_differ_in_any_byte_or_border_deny_each_other() {
             "border as service",
             prologue([&b"x\x2d"[..], &text].concat()),
         ),
-        ("longest and binding", prologue([b'x'; 255]).bound(&binding)),
+        (
+            "longest and binding",
+            prologue([b'x'; 255]).bound(Some(&binding)),
+        ),
     ];
     for (client, client_prologue) in &prologues {
         for (server, server_prologue) in &prologues {
@@ -86,20 +89,19 @@ fn ends_whose_prologues_differ_in_any_byte_or_border_deny_each_other() {
 fn a_handshake_is_bound_to_the_channel_that_was_given_last() {
     let (one, other) = ([1; 32], [2; 32]);
     let [one, other] = [one, other].map(|exported| Binding::tls_exporter(&exported));
-    let pair = Pair::of(&key("a")).with_prologues(prologue("x").bound(&one), prologue("x"));
-    let unbound = pair.config();
-    for (config, accepted) in [
-        (unbound.bound(&one), true),
-        (unbound.bound(&other).bound(&one), true),
-        (unbound.bound(&one).bound(&other), false),
-        (unbound.bound(&other), false),
-        (unbound.clone(), false),
+    let (one, other) = (Some(&one), Some(&other));
+    let (client, unbound) = (prologue("x").bound(one), || prologue("x"));
+    for (server, accepted) in [
+        (unbound().bound(one), true),
+        (unbound().bound(other).bound(one), true),
+        (unbound().bound(None).bound(one), true),
+        (unbound().bound(one).bound(other), false),
+        (unbound().bound(one).bound(None), false),
+        (unbound().bound(other), false),
+        (unbound(), false),
     ] {
-        let rng = &mut Draws::from(0x50);
-        let (f1, state) = pair.server_in(&config, transcript(), rng).unwrap();
-        let (f2, _) = deliver(pair.client(), f1).unwrap();
-        let (_, outcome) = deliver(state, f2).unwrap().verify(pair.server_key.as_ref());
-        assert_eq!(outcome.is_ok(), accepted);
+        let pair = Pair::of(&key("a")).with_prologues(client.clone(), server);
+        assert_eq!(pair.run().server.is_accepted(), accepted);
     }
 }
 
@@ -107,10 +109,10 @@ fn a_handshake_is_bound_to_the_channel_that_was_given_last() {
 fn a_channel_binding_survives_a_service_name_that_is_given_after_it() {
     let binding = Binding::tls_exporter(&[7; 32]);
     let bound_first = Prologue::EMPTY
-        .bound(&binding)
+        .bound(Some(&binding))
         .service("billing/2")
         .unwrap();
-    let bound_last = Prologue::new("billing/2").unwrap().bound(&binding);
+    let bound_last = Prologue::new("billing/2").unwrap().bound(Some(&binding));
     let unbound = Prologue::new("billing/2").unwrap();
     for (server, accepted) in [(&bound_last, true), (&unbound, false)] {
         let pair = Pair::of(&key("one secret")).with_prologues(bound_first.clone(), server.clone());

@@ -1,47 +1,51 @@
 //! Ends that disagree about the mode or the key, and what each learns of it.
 
-use countersign::handshake::{Error, Flight, Incompatible, Mode, Refusal};
+use countersign::handshake::{Authenticate, Error, Incompatible, Message, Protect, Refusal};
 
-use crate::support::{DENIAL, End, MODES, Pair, key};
+use crate::support::{AnyMode, DENIAL, End, Pair, key};
 
 #[test]
 fn a_client_of_another_mode_sends_nothing() {
-    for [ours, other] in [MODES, [MODES[1], MODES[0]]] {
-        let run = Pair::of(&key("a")).in_modes(ours, other).run();
-        let theirs = u8::from(other == Mode::Protect);
+    fn in_modes<C: AnyMode, S: AnyMode>(client: C, server: S) {
+        let run = Pair::of(&key("a")).run_in(client, server);
+        let (ours, theirs) = (C::NUMBER, S::NUMBER);
         let expected = Incompatible::Mode { ours, theirs }.into();
         assert_eq!(run.client.refusal(), Some(expected));
         assert_eq!(run.sent.len(), 1);
-        assert!(matches!(run.server, End::Waiting(Flight::Response)));
+        assert!(matches!(run.server, End::Waiting(Message::RESPONSE)));
     }
+
+    in_modes(Authenticate, Protect);
+    in_modes(Protect, Authenticate);
 }
 
 #[test]
 fn a_mode_that_was_changed_on_the_way_is_refused_by_the_server() {
-    for [at_client, at_server] in [MODES, [MODES[1], MODES[0]]] {
-        let [client_byte, server_byte] =
-            [at_client, at_server].map(|mode| u8::from(mode == Mode::Protect));
-        let pair = Pair::of(&key("a")).in_modes(at_client, at_server);
+    fn in_modes<C: AnyMode, S: AnyMode>(client: C, server: S) {
+        let pair = Pair::of(&key("a"));
 
-        let run = pair.run_through(|message, bytes| {
-            if message == Flight::Challenge {
-                bytes[7] = client_byte;
+        let run = pair.run_through_in(client, server, |message, bytes| {
+            if message == Message::CHALLENGE {
+                bytes[7] = C::NUMBER;
             }
         });
         let expected = Incompatible::Mode {
-            ours: at_server,
-            theirs: client_byte,
+            ours: S::NUMBER,
+            theirs: C::NUMBER,
         };
         assert_eq!(run.server.refusal(), Some(expected.into()));
         assert_eq!(run.sent.len(), 2);
 
-        let run = pair.run_through(|message, bytes| match message {
-            Flight::Challenge => bytes[7] = client_byte,
-            Flight::Response => bytes[7] = server_byte,
+        let run = pair.run_through_in(client, server, |message, bytes| match message {
+            Message::CHALLENGE => bytes[7] = C::NUMBER,
+            Message::RESPONSE => bytes[7] = S::NUMBER,
             _ => {}
         });
         run.assert_denied(b"");
     }
+
+    in_modes(Authenticate, Protect);
+    in_modes(Protect, Authenticate);
 }
 
 #[test]

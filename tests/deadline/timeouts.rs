@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign::handshake::Flight;
+use countersign::handshake::Message;
 use countersign::{Client, Error, Server, Session};
 
 use super::{challenge, response, timed_out_awaiting};
@@ -27,16 +27,16 @@ fn authenticate_timeout(
     let (client, server) = (Client::new(key("ours")), Server::new(key("ours")));
     let began = Instant::now();
     let outcome = match (driver, side) {
-        (Driver::Blocking, Side::Client) => client.authenticate_within(stream, timeout),
-        (Driver::Blocking, Side::Server) => server.authenticate_within(stream, timeout),
+        (Driver::Blocking, Side::Client) => client.authenticate_timeout(stream, timeout),
+        (Driver::Blocking, Side::Server) => server.authenticate_timeout(stream, timeout),
         #[cfg(feature = "tokio")]
         (Driver::Tokio, _) => block_on(async {
             let mut stream = over_tokio(stream.try_clone().unwrap());
             let client = countersign::tokio::Client::from(client);
             let server = countersign::tokio::Server::from(server);
             match side {
-                Side::Client => client.authenticate_within(&mut stream, timeout).await,
-                Side::Server => server.authenticate_within(&mut stream, timeout).await,
+                Side::Client => client.authenticate_timeout(&mut stream, timeout).await,
+                Side::Server => server.authenticate_timeout(&mut stream, timeout).await,
             }
         }),
     };
@@ -52,13 +52,13 @@ fn a_handshake_with_a_timeout_ends_at_it_and_names_the_message_awaited() {
     let (challenge, response) = (challenge(), response());
     let verdict = [&b"A"[..], &[0x33; 32]].concat();
     // What is sent at once, what is then sent byte by byte, and the message that is awaited.
-    let rows: [(Side, &[u8], &[u8], Flight); 6] = [
-        (Side::Client, b"", b"", Flight::Challenge),
-        (Side::Client, b"", &challenge, Flight::Challenge),
-        (Side::Client, &challenge, b"", Flight::Verdict),
-        (Side::Client, &challenge, &verdict, Flight::Verdict),
-        (Side::Server, b"", b"", Flight::Response),
-        (Side::Server, b"", &response, Flight::Response),
+    let rows: [(Side, &[u8], &[u8], Message); 6] = [
+        (Side::Client, b"", b"", Message::CHALLENGE),
+        (Side::Client, b"", &challenge, Message::CHALLENGE),
+        (Side::Client, &challenge, b"", Message::VERDICT),
+        (Side::Client, &challenge, &verdict, Message::VERDICT),
+        (Side::Server, b"", b"", Message::RESPONSE),
+        (Side::Server, b"", &response, Message::RESPONSE),
     ];
     for &driver in Driver::ALL {
         thread::scope(|scope| {

@@ -2,10 +2,16 @@
 
 use std::sync::LazyLock;
 
-use countersign::handshake::{self, Flight, Mode, Progress, Prologue, Transcript, client};
+use countersign::handshake::{
+    self, Authenticate, Incompatible, Message, Mode, Progress, Prologue, Protect, Transcript,
+    client,
+};
 use countersign::{Client, Error, Key, Phase};
 
-use super::harness::{Draws, Options, Wire, assert_is_about, fault, feed, key, without_allocating};
+use super::harness::{
+    Draws, Options, Wire, assert_is_about, counting_allocations, fault, feed, key,
+    without_allocating,
+};
 
 static KEYS: LazyLock<[Key; 2]> = LazyLock::new(|| ["", "worker-7"].map(|id| key("ours", id)));
 
@@ -13,7 +19,7 @@ static KEYS: LazyLock<[Key; 2]> = LazyLock::new(|| ["", "worker-7"].map(|id| key
 #[derive(Debug, PartialEq)]
 enum Fate {
     /// It waits for more of this message.
-    Incomplete(Flight),
+    Incomplete(Message),
     /// It fails at the byte at this offset of F1.
     Fault(usize),
     /// It fails at the first byte of F3.
@@ -29,30 +35,32 @@ pub fn body(input: &[u8]) {
         return;
     };
     let key = &KEYS[usize::from(options.bit(4))];
-    core(input, options, says, key);
+    if options.protects() {
+        core(input, options, says, key, Protect);
+    } else {
+        core(input, options, says, key, Authenticate);
+    }
     driver(options, says, key);
 }
 
-fn core(input: &[u8], options: Options, says: &[u8], key: &Key) {
-    let mode = options.mode();
-    let mut transcript = Transcript::new();
+fn core<M: Mode>(input: &[u8], options: Options, says: &[u8], key: &Key, mode: M) {
     without_allocating(|| {
-        let draws = &mut Draws::of(input);
-        let state = client::start(&mut transcript, &Prologue::EMPTY, mode, key, draws).unwrap();
-        let fate = fate(says, mode);
+        let (transcript, draws) = (Transcript::new(), &mut Draws::of(input));
+        let state = client::start(transcript, key, &Prologue::EMPTY, mode, draws).unwrap();
+        let fate = fate(says, M::NUMBER);
         let mut rest = says;
         let error = match feed(state, &mut rest, options.piece()) {
             Ok(Progress::More(_)) => {
-                assert_eq!(fate, Fate::Incomplete(Flight::Challenge));
+                assert_eq!(fate, Fate::Incomplete(Message::CHALLENGE));
                 return;
             }
             Err(error) => error,
             Ok(Progress::Done((response, state))) => {
                 assert_eq!(says.len() - rest.len(), 40);
-                assert_is_response(response.as_ref(), mode, key);
+                assert_is_response(response.as_ref(), M::NUMBER, key);
                 match feed(state, &mut rest, options.piece()) {
                     Ok(Progress::More(_)) => {
-                        assert_eq!(fate, Fate::Incomplete(Flight::Verdict));
+                        assert_eq!(fate, Fate::Incomplete(Message::VERDICT));
                         return;
                     }
                     Err(error) => error,
@@ -60,7 +68,10 @@ fn core(input: &[u8], options: Options, says: &[u8], key: &Key) {
                 }
             }
         };
-        assert_is(&error.into(), &fate, says);
+        match error {
+            handshake::Error::Denied => assert_eq!(fate, Fate::Denied),
+            error => assert_is(&error.into(), &fate, says, key),
+        }
     });
 }
 
@@ -68,55 +79,67 @@ fn driver(options: Options, says: &[u8], key: &Key) {
     let mode = options.mode();
     let client = Client::new(key.clone());
     let mut wire = Wire::new(says, options);
-    let error = without_allocating(|| match mode {
-        Mode::Authenticate => client.authenticate(&mut wire).map(drop),
-        Mode::Protect => client.protect(&mut wire).map(drop),
-    })
-    .expect_err("no session without the secret");
+    let (outcome, allocations) = counting_allocations(|| {
+        if options.protects() {
+            client.protect(&mut wire).map(drop)
+        } else {
+            client.authenticate(&mut wire).map(drop)
+        }
+    });
+    let error = outcome.expect_err("no session without the secret");
 
     let fate = fate(wire.read(), mode);
-    assert_is(&error, &fate, wire.read());
+    assert_is(&error, &fate, wire.read(), key);
+    // What the client sent is in a box.
+    assert_eq!(allocations, u64::from(fate == Fate::Denied), "allocations");
     match fate {
-        Fate::Incomplete(Flight::Challenge) | Fate::Fault(_) => assert_eq!(wire.written(), b""),
+        Fate::Incomplete(Message::CHALLENGE) | Fate::Fault(_) => assert_eq!(wire.written(), b""),
         _ => assert_is_response(wire.written(), mode, key),
     }
     assert!(wire.read().len() <= 73, "nothing after F3 is read");
 }
 
-fn fate(received: &[u8], mode: Mode) -> Fate {
+fn fate(received: &[u8], mode: u8) -> Fate {
     if let Some(at) = fault(received, b'S', mode) {
         return Fate::Fault(at);
     }
     let Some((_, verdict)) = received.split_at_checked(40) else {
-        return Fate::Incomplete(Flight::Challenge);
+        return Fate::Incomplete(Message::CHALLENGE);
     };
     match verdict {
         [b'A', proof @ ..] if proof.len() >= 32 => Fate::NotAuthentic,
         [b'D', zeros @ ..] if zeros.len() >= 32 => Fate::Denied,
-        [] | [b'A' | b'D', ..] => Fate::Incomplete(Flight::Verdict),
+        [] | [b'A' | b'D', ..] => Fate::Incomplete(Message::VERDICT),
         _ => Fate::NoVerdict,
     }
 }
 
-fn assert_is(error: &Error, fate: &Fate, received: &[u8]) {
+fn assert_is(error: &Error, fate: &Fate, received: &[u8], key: &Key) {
     match (error, fate) {
-        (Error::Incompatible(incompatible), Fate::Fault(at)) => {
-            assert_is_about(*incompatible, *at, received);
-        }
+        (Error::Handshake(handshake::Error::Incompatible(incompatible)), fate) => match fate {
+            Fate::Fault(at) => assert_is_about(*incompatible, *at, received),
+            Fate::NoVerdict => {
+                let awaiting = Message::VERDICT;
+                let (at, byte) = (0, received[40]);
+                let foreign = Incompatible::Foreign { awaiting, at, byte };
+                assert_eq!(*incompatible, foreign);
+            }
+            fate => panic!("{error} instead of {fate:?}"),
+        },
         (Error::Closed(Phase::Awaiting(awaited)), Fate::Incomplete(message)) => {
             assert_eq!(awaited, message);
         }
-        (
-            Error::Incompatible(handshake::Incompatible::Foreign { awaiting, .. }),
-            Fate::NoVerdict,
-        ) => assert_eq!(*awaiting, Flight::Verdict),
-        (Error::Denied, Fate::Denied) | (Error::ServerNotAuthentic, Fate::NotAuthentic) => {}
+        (Error::Denied(denial), Fate::Denied) => {
+            assert_eq!(denial.key_id, *key.id());
+            assert!(denial.service.is_empty() && !denial.bound);
+        }
+        (Error::Handshake(handshake::Error::ServerNotAuthentic), Fate::NotAuthentic) => {}
         _ => panic!("{error} instead of {fate:?}"),
     }
 }
 
 /// Asserts that these bytes are one F2 and nothing more.
-fn assert_is_response(f2: &[u8], mode: Mode, key: &Key) {
+fn assert_is_response(f2: &[u8], mode: u8, key: &Key) {
     let id = key.id().as_bytes();
     assert_eq!(f2.len(), 73 + id.len());
     assert_eq!(fault(f2, b'C', mode), None);

@@ -1,7 +1,6 @@
 //! Both ends of the cookbook protocol, whose peer sends arbitrary bytes.
 
-use countersign::compat::cookbook::{client_authenticate, server_authenticate};
-use countersign::handshake::{Flight, Hint, Incompatible};
+use countersign::compat::cookbook::{Problem, client_authenticate, server_authenticate};
 use countersign::{Error, Phase};
 
 use super::harness::{Options, Wire, without_allocating};
@@ -28,8 +27,11 @@ fn server(wire: &mut Wire<'_>) {
     // The challenge, and no answer.
     assert_eq!(wire.written().len(), 32);
     match error {
-        Error::ClientNotAuthentic { .. } => assert_eq!(wire.read().len(), 32),
-        Error::Closed(Phase::Awaiting(Flight::CompatDigest)) => assert!(wire.read().len() < 32),
+        Error::Cookbook(Problem::WrongDigest) => assert_eq!(wire.read().len(), 32),
+        Error::Closed(Phase::Awaiting(message)) => {
+            assert_eq!(message.to_string(), "the digest of a challenge");
+            assert!(wire.read().len() < 32);
+        }
         error => panic!("{error}"),
     }
 }
@@ -40,15 +42,16 @@ fn client(wire: &mut Wire<'_>) {
     let asked = wire.read();
     let signed = match outcome {
         Ok(_) => 32,
-        Err(Error::Incompatible(Incompatible::Foreign { hint, .. })) => {
-            assert!(match hint {
-                Some(Hint::Multiprocessing) => asked.starts_with(b"{sha256}"),
-                Some(Hint::Native) => asked.starts_with(b"CSIGN1"),
+        Err(Error::Cookbook(problem)) => {
+            assert!(match problem {
+                Problem::Multiprocessing => asked.starts_with(b"{sha256}"),
+                Problem::Native => asked.starts_with(b"CSIGN1"),
                 _ => false,
             });
             0
         }
-        Err(Error::Closed(Phase::Awaiting(Flight::CompatChallenge))) => {
+        Err(Error::Closed(Phase::Awaiting(message))) => {
+            assert_eq!(message.to_string(), "a challenge");
             assert!(asked.len() < 32);
             0
         }

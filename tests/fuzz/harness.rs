@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::io::{self, Read, Write};
 
 use allocation_counter::measure;
+use countersign::Key;
+use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
-    Error, Incompatible, Mode, Progress, Prologue, Receive, Transcript, TryCryptoRng, TryRng,
-    client, server,
+    Incompatible, Progress, Prologue, Protect, Receive, Transcript, TryCryptoRng, TryRng, client,
 };
-use countersign::{Key, Session};
+use countersign::record::Records;
 
 /// Runs a body and asserts that it frees what it allocates.
 pub fn run(body: fn(&[u8]), bytes: &[u8]) {
@@ -18,10 +19,16 @@ pub fn run(body: fn(&[u8]), bytes: &[u8]) {
 
 /// Returns what `routine` returns, and asserts that it allocates nothing.
 pub fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
+    let (value, allocations) = counting_allocations(routine);
+    assert_eq!(allocations, 0, "allocations");
+    value
+}
+
+/// Returns what `routine` returns, and how often it allocates.
+pub fn counting_allocations<T>(routine: impl FnOnce() -> T) -> (T, u64) {
     let mut value = None;
     let info = measure(|| value = Some(routine()));
-    assert_eq!(info.count_total, 0, "allocations");
-    value.unwrap()
+    (value.unwrap(), info.count_total)
 }
 
 /// Returns a key with this key id, whose secret depends on `name`.
@@ -107,17 +114,14 @@ impl Options {
         self.0 >> n & 1 != 0
     }
 
-    /// Returns the mode, which is bit 3.
-    pub fn mode(self) -> Mode {
-        mode(self.bit(3))
+    /// Returns whether the mode is `Protect`, which is bit 3.
+    pub fn protects(self) -> bool {
+        self.bit(3)
     }
-}
 
-pub fn mode(protects: bool) -> Mode {
-    if protects {
-        Mode::Protect
-    } else {
-        Mode::Authenticate
+    /// Returns the number of the mode.
+    pub fn mode(self) -> u8 {
+        self.protects().into()
     }
 }
 
@@ -127,7 +131,7 @@ pub fn feed<R: Receive>(
     mut state: R,
     bytes: &mut &[u8],
     piece: usize,
-) -> Result<Progress<R>, Error> {
+) -> Result<Progress<R>, R::Error> {
     loop {
         let space = state.space();
         assert!(!space.is_empty(), "a state that waits has space");
@@ -145,50 +149,47 @@ pub fn feed<R: Receive>(
 
 /// Feeds a whole and acceptable message to a state.
 pub fn deliver<R: Receive>(state: R, mut message: &[u8]) -> R::Next {
-    match feed(state, &mut message, usize::MAX) {
-        Ok(Progress::Done(next)) if message.is_empty() => next,
-        _ => panic!("{} was not taken whole", R::FLIGHT),
+    let awaited = state.message();
+    match state.read::<R::Error>(|space| Ok(message.read(space).unwrap())) {
+        Ok(next) if message.is_empty() => next,
+        _ => panic!("{awaited} was not taken whole"),
     }
 }
 
-/// Returns the sessions of client and server after an honest handshake in mode 1.
-pub fn sessions(key: &Key, draws: &mut Draws) -> [Session; 2] {
-    let config = server::Config::new(Prologue::EMPTY);
-    let (mut clients, mut servers, mode) = (Transcript::new(), Transcript::new(), Mode::Protect);
-    let (f1, at_server) = config.start(&mut servers, mode, draws).unwrap();
-    let at_client = client::start(&mut clients, &Prologue::EMPTY, mode, key, draws).unwrap();
+/// Returns the records of client and server after an honest handshake.
+pub fn records(key: &Key, draws: &mut Draws) -> [Records; 2] {
+    let (prologue, dummy, transcript) = (Prologue::EMPTY, Dummy::new(), Transcript::new);
+    let started = server::start(transcript(), dummy, &prologue, Protect, draws);
+    let (f1, at_server) = started.unwrap();
+    let at_client = client::start(transcript(), key, &prologue, Protect, draws).unwrap();
     let (f2, at_client) = deliver(at_client, f1.as_ref());
     let (f3, server) = deliver(at_server, f2.as_ref()).verify(Some(key));
-    [deliver(at_client, f3.as_ref()), server.unwrap()]
+    let (_, client) = deliver(at_client, f3.as_ref());
+    let (_, server) = server.unwrap();
+    [client, server]
 }
 
 /// Returns the offset of the first wrong byte of the header, by section 6.1 of the protocol.
-pub fn fault(message: &[u8], role: u8, mode: Mode) -> Option<usize> {
-    let header = [b'C', b'S', b'I', b'G', b'N', b'1', role, mode as u8];
+pub fn fault(message: &[u8], role: u8, mode: u8) -> Option<usize> {
+    let header = [b'C', b'S', b'I', b'G', b'N', b'1', role, mode];
     message.iter().zip(&header).position(|(a, b)| a != b)
 }
 
 /// Asserts that the error is about the byte at this offset.
 pub fn assert_is_about(incompatible: Incompatible, at: usize, message: &[u8]) {
-    match (incompatible, at) {
-        (Incompatible::Foreign { .. }, 0..=4) => {}
-        (
-            Incompatible::Version(byte)
-            | Incompatible::Role(byte)
-            | Incompatible::Mode { theirs: byte, .. }
-            | Incompatible::KeyIdLength(byte),
-            5..=8,
-        ) => assert_eq!(byte, message[at]),
+    let reported = match incompatible {
+        Incompatible::Foreign {
+            at: at @ 0..=4,
+            byte,
+            ..
+        } => (at.into(), byte),
+        Incompatible::Version(byte) => (5, byte),
+        Incompatible::Role(byte) => (6, byte),
+        Incompatible::Mode { theirs, .. } => (7, theirs),
+        Incompatible::KeyIdLength(len) => (8, len),
         _ => panic!("{incompatible:?} for the byte at {at}"),
-    }
-    let offsets = match incompatible {
-        Incompatible::Version(_) => 5..=5,
-        Incompatible::Role(_) => 6..=6,
-        Incompatible::Mode { .. } => 7..=7,
-        Incompatible::KeyIdLength(_) => 8..=8,
-        _ => 0..=4,
     };
-    assert!(offsets.contains(&at), "{incompatible:?} at {at}");
+    assert_eq!(reported, (at, message[at]), "{incompatible:?}");
 }
 
 /// A stream from a peer that sends fixed bytes, and then perhaps echoes.

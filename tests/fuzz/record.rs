@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 
 use arbitrary::{Result, Unstructured};
 use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
-use countersign::handshake::{Mode, Prologue, Transcript, client};
+use countersign::handshake::{Prologue, Protect, Transcript, client};
 use countersign::record::{self, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
 use countersign::{Key, Server};
 
-use super::harness::{Draws, deliver, key, sessions, without_allocating};
+use super::harness::{Draws, deliver, key, records, without_allocating};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
 
@@ -26,10 +26,8 @@ pub fn body(input: &[u8]) {
 }
 
 fn core(plan: &Plan, draws: &mut Draws) {
-    let [mut client, mut server] = sessions(&KEY, draws);
-    let (sealer, _) = client.records().unwrap();
-    let (back, mut opener) = server.records().unwrap();
-    let line = plan.carry_out(sealer, back, draws);
+    let [client, mut server] = records(&KEY, draws);
+    let line = plan.carry_out(client.sealer, server.sealer, draws);
 
     let (mut rest, mut delivered) = (&line.bytes[..], &line.delivered[..]);
     let end = loop {
@@ -41,7 +39,7 @@ fn core(plan: &Plan, draws: &mut Draws) {
             Ok(len) => {
                 let (record, behind) = rest.split_at(len);
                 rest = behind;
-                without_allocating(|| opener.open(record))
+                without_allocating(|| server.opener.open(record))
             }
             Err(error) => Err(error),
         };
@@ -56,7 +54,7 @@ fn core(plan: &Plan, draws: &mut Draws) {
                 // After an error, not even the right record is opened.
                 let next = line.sent.iter().find(|record| rest.starts_with(record));
                 let next = next.map_or(rest, |record| &record[..]);
-                assert!(opener.open(next).is_err());
+                assert!(server.opener.open(next).is_err());
                 break End::NotAuthentic;
             }
         }
@@ -66,15 +64,8 @@ fn core(plan: &Plan, draws: &mut Draws) {
 }
 
 fn stream(plan: &Plan, draws: &mut Draws) {
-    let mut transcript = Transcript::new();
-    let await_challenge = client::start(
-        &mut transcript,
-        &Prologue::EMPTY,
-        Mode::Protect,
-        &KEY,
-        draws,
-    )
-    .unwrap();
+    let (transcript, prologue) = (Box::new(Transcript::new()), &Prologue::EMPTY);
+    let await_challenge = client::start(transcript, &*KEY, prologue, Protect, draws).unwrap();
     let peer = RefCell::new(Peer {
         state: State::AwaitsChallenge(await_challenge),
         plan,
@@ -83,7 +74,7 @@ fn stream(plan: &Plan, draws: &mut Draws) {
         line: None,
         written: 0,
     });
-    let server = Server::new(&*KEY);
+    let server = Server::new(KEY.clone());
     let mut protected = server.protect(AtPeer(&peer)).unwrap();
 
     let mut delivered = Vec::new();
@@ -186,10 +177,9 @@ impl Plan {
         if self.closes {
             sent.push(sealer.close().unwrap().to_vec());
         }
-        let [mut another, _] = sessions(&KEY, draws);
-        let (mut another, _) = another.records().unwrap();
+        let [mut another, _] = records(&KEY, draws);
         let len = self.lens.last().copied().unwrap_or(1);
-        let others = [sealed(&mut back, len, 1), sealed(&mut another, len, 1)];
+        let others = [&mut back, &mut another.sealer].map(|sealer| sealed(sealer, len, 1));
 
         let mut bytes = Vec::new();
         let mut next = sent.iter();
@@ -268,7 +258,7 @@ fn authentic(line: &[u8], sent: &[Vec<u8>]) -> (Vec<u8>, End) {
 
 /// A client that is honest in the handshake, and whose records then arrive as planned.
 struct Peer<'a> {
-    state: State<'a>,
+    state: State,
     plan: &'a Plan,
     draws: Draws,
     says: io::Cursor<Vec<u8>>,
@@ -277,9 +267,9 @@ struct Peer<'a> {
     written: usize,
 }
 
-enum State<'a> {
-    AwaitsChallenge(AwaitChallenge<'a>),
-    AwaitsVerdict(AwaitVerdict<'a>),
+enum State {
+    AwaitsChallenge(AwaitChallenge<Box<Transcript>, &'static Key, Protect>),
+    AwaitsVerdict(AwaitVerdict<Box<Transcript>, &'static Key, Protect>),
     Done,
 }
 
@@ -304,10 +294,9 @@ impl Write for AtPeer<'_, '_> {
                 State::AwaitsVerdict(state)
             }
             State::AwaitsVerdict(state) => {
-                let (sealer, _) = deliver(state, buf).records().unwrap();
-                let [_, mut another] = sessions(&KEY, &mut peer.draws);
-                let (back, _) = another.records().unwrap();
-                let line = peer.plan.carry_out(sealer, back, &mut peer.draws);
+                let (_, ours) = deliver(state, buf);
+                let [_, another] = records(&KEY, &mut peer.draws);
+                let line = (peer.plan).carry_out(ours.sealer, another.sealer, &mut peer.draws);
                 peer.says.get_mut().extend(&line.bytes);
                 peer.line = Some(line);
                 State::Done

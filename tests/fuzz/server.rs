@@ -2,8 +2,12 @@
 
 use std::sync::LazyLock;
 
-use countersign::handshake::{self, Flight, Mode, Progress, Prologue, Transcript, server};
-use countersign::{Error, Key, Phase, Server, keys_fn};
+use countersign::handshake::Error::{ClientNotAuthentic, Incompatible};
+use countersign::handshake::server::{self, Dummy};
+use countersign::handshake::{
+    Authenticate, Message, Mode, Progress, Prologue, Protect, Transcript,
+};
+use countersign::{Error, Key, Phase, Server};
 
 use super::harness::{Draws, Options, Wire, assert_is_about, fault, feed, key, without_allocating};
 
@@ -26,22 +30,25 @@ pub fn body(input: &[u8]) {
         return;
     };
     let known = options.bit(4).then_some(&*KEY);
-    core(input, options, says, known);
+    if options.protects() {
+        core(input, options, says, known, Protect);
+    } else {
+        core(input, options, says, known, Authenticate);
+    }
     driver(options, says, known);
 }
 
-fn core(input: &[u8], options: Options, says: &[u8], known: Option<&Key>) {
-    let config = server::Config::new(Prologue::EMPTY);
-    let mut transcript = Transcript::new();
-    let fate = fate(says, options.mode());
+fn core<M: Mode>(input: &[u8], options: Options, says: &[u8], known: Option<&Key>, mode: M) {
+    let fate = fate(says, M::NUMBER);
     without_allocating(|| {
-        let started = config.start(&mut transcript, options.mode(), &mut Draws::of(input));
+        let (transcript, dummy, draws) = (Transcript::new(), Dummy::new(), &mut Draws::of(input));
+        let started = server::start(transcript, dummy, &Prologue::EMPTY, mode, draws);
         let (f1, state) = started.unwrap();
-        assert_is_challenge(f1.as_ref(), options.mode());
+        assert_is_challenge(f1.as_ref(), M::NUMBER);
         let mut rest = says;
         match feed(state, &mut rest, options.piece()) {
             Ok(Progress::More(_)) => assert_eq!(fate, Fate::Incomplete),
-            Err(handshake::Error::Incompatible(incompatible)) => {
+            Err(Incompatible(incompatible)) => {
                 let Fate::Fault(at) = fate else {
                     panic!("{incompatible:?} instead of {fate:?}");
                 };
@@ -61,23 +68,28 @@ fn core(input: &[u8], options: Options, says: &[u8], known: Option<&Key>) {
 }
 
 fn driver(options: Options, says: &[u8], known: Option<&Key>) {
-    let server = Server::new(keys_fn(|_| known.cloned()));
+    let server = Server::new(|_: &[u8]| known.cloned());
     let mut wire = Wire::new(says, options);
-    let error = without_allocating(|| match options.mode() {
-        Mode::Authenticate => server.authenticate(&mut wire).map(drop),
-        Mode::Protect => server.protect(&mut wire).map(drop),
+    let error = without_allocating(|| {
+        if options.protects() {
+            server.protect(&mut wire).map(drop)
+        } else {
+            server.authenticate(&mut wire).map(drop)
+        }
     })
     .expect_err("no session without the secret");
 
     let (f1, f3) = wire.written().split_at(40);
     assert_is_challenge(f1, options.mode());
     match (error, fate(wire.read(), options.mode())) {
-        (Error::Closed(Phase::Awaiting(Flight::Response)), Fate::Incomplete) => assert_eq!(f3, b""),
-        (Error::Incompatible(incompatible), Fate::Fault(at)) => {
+        (Error::Closed(Phase::Awaiting(Message::RESPONSE)), Fate::Incomplete) => {
+            assert_eq!(f3, b"");
+        }
+        (Error::Handshake(Incompatible(incompatible)), Fate::Fault(at)) => {
             assert_is_about(incompatible, at, wire.read());
             assert_eq!(f3, b"");
         }
-        (Error::ClientNotAuthentic { .. }, Fate::Denied(len)) => {
+        (Error::Handshake(ClientNotAuthentic { .. }), Fate::Denied(len)) => {
             assert_eq!(wire.read().len(), len, "nothing after F2 is read");
             assert_is_denial(f3);
         }
@@ -85,7 +97,7 @@ fn driver(options: Options, says: &[u8], known: Option<&Key>) {
     }
 }
 
-fn fate(received: &[u8], mode: Mode) -> Fate {
+fn fate(received: &[u8], mode: u8) -> Fate {
     if let Some(at) = fault(received, b'C', mode) {
         return Fate::Fault(at);
     }
@@ -99,7 +111,7 @@ fn fate(received: &[u8], mode: Mode) -> Fate {
     Fate::Denied(73 + id_len)
 }
 
-fn assert_is_challenge(f1: &[u8], mode: Mode) {
+fn assert_is_challenge(f1: &[u8], mode: u8) {
     assert_eq!(f1.len(), 40);
     assert_eq!(fault(f1, b'S', mode), None);
 }

@@ -14,10 +14,15 @@
 use std::sync::LazyLock;
 
 use arbitrary::{Result, Unstructured};
-use countersign::handshake::{Mode, Progress, Prologue, Receive, Transcript, client, server};
+use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
+use countersign::handshake::server::{self, AwaitResponse, Dummy};
+use countersign::handshake::{
+    Authenticate, Mode, Progress, Prologue, Protect, Receive, Transcript,
+};
+use countersign::record::Records;
 use countersign::{Binding, Key, Session};
 
-use super::harness::{Draws, feed, mode};
+use super::harness::{Draws, feed};
 
 const SECRETS: usize = 3;
 const IDS: [&str; 3] = ["", "worker-7", "worker-8"];
@@ -40,16 +45,20 @@ fn run(choices: &mut Unstructured<'_>, draws: &mut Draws) -> Result<()> {
         Settings::from(choices)?,
         Settings::from(choices)?,
     ];
+    let mut messages = Messages::new();
+    let mut start = |settings: &Settings, is_server| {
+        if settings.protects {
+            End::start(Protect, is_server, settings, draws, &mut messages)
+        } else {
+            End::start(Authenticate, is_server, settings, draws, &mut messages)
+        }
+    };
     let [a, b, c, d] = &settings;
-    let configs = [c, d].map(|server| server::Config::new(server.prologue()));
-    let [ta, tb, tc, td] = &mut [const { Transcript::new() }; 4];
-
-    let mut messages: Vec<Vec<u8>> = Vec::new();
     let mut ends = [
-        End::client(a, ta, draws),
-        End::client(b, tb, draws),
-        End::server(c, &configs[0], tc, draws, &mut messages),
-        End::server(d, &configs[1], td, draws, &mut messages),
+        start(a, false),
+        start(b, false),
+        start(c, true),
+        start(d, true),
     ];
     let mut deliveries = 0;
     while !choices.is_empty() && deliveries < 64 {
@@ -65,6 +74,9 @@ fn run(choices: &mut Unstructured<'_>, draws: &mut Draws) -> Result<()> {
     Ok(())
 }
 
+/// All messages that were sent.
+type Messages = Vec<Vec<u8>>;
+
 /// Bytes on their way to one of the four ends.
 struct Delivery {
     to: usize,
@@ -73,7 +85,7 @@ struct Delivery {
 }
 
 impl Delivery {
-    fn from(choices: &mut Unstructured<'_>, messages: &[Vec<u8>]) -> Result<Self> {
+    fn from(choices: &mut Unstructured<'_>, messages: &Messages) -> Result<Self> {
         let first: u8 = choices.arbitrary()?;
         let message = |choices: &mut Unstructured<'_>| -> Result<Vec<u8>> {
             let n = usize::from(choices.arbitrary::<u8>()?) % messages.len();
@@ -117,7 +129,7 @@ struct Settings {
     id: usize,
     service: usize,
     bound: bool,
-    mode: Mode,
+    protects: bool,
 }
 
 impl Settings {
@@ -129,7 +141,7 @@ impl Settings {
             id: byte / 3 % IDS.len(),
             service: byte / 9 % 3,
             bound: byte / 27 % 2 == 1,
-            mode: mode(byte / 54 % 2 == 1),
+            protects: byte / 54 % 2 == 1,
         })
     }
 
@@ -139,99 +151,67 @@ impl Settings {
 
     fn prologue(&self) -> Prologue {
         let prologue = Prologue::new(["", "billing/2", "billing/3"][self.service]).unwrap();
-        if self.bound {
-            prologue.bound(&Binding::tls_exporter(&[7; 32]))
-        } else {
-            prologue
-        }
+        let binding = self.bound.then(|| Binding::tls_exporter(&[7; 32]));
+        prologue.bound(binding.as_ref())
     }
 
     fn agree(&self, other: &Self) -> bool {
-        let parts = |s: &Self| (s.secret, s.id, s.service, s.bound, s.mode as u8);
+        let parts = |s: &Self| (s.secret, s.id, s.service, s.bound, s.protects);
         parts(self) == parts(other)
     }
 }
 
 /// One of the four ends, and what it received and sent.
-struct End<'h> {
-    state: State<'h>,
+struct End {
+    state: State,
     key: &'static Key,
     /// The messages that it received. The last may be incomplete.
     received: Vec<Vec<u8>>,
     sent: Vec<Vec<u8>>,
 }
 
-enum State<'h> {
-    AwaitsChallenge(client::AwaitChallenge<'h>),
-    AwaitsVerdict(client::AwaitVerdict<'h>),
-    AwaitsResponse(server::AwaitResponse<'h>),
+enum State {
+    Waits(Box<dyn Waits>),
     Succeeded(Session),
     Failed,
 }
 
-impl<'h> End<'h> {
-    fn client(settings: &Settings, transcript: &'h mut Transcript, draws: &mut Draws) -> Self {
-        let (key, prologue) = (settings.key(), settings.prologue());
-        let state = client::start(transcript, &prologue, settings.mode, key, draws).unwrap();
-        Self {
-            state: State::AwaitsChallenge(state),
+impl End {
+    fn start<M: Yields>(
+        mode: M,
+        is_server: bool,
+        settings: &Settings,
+        draws: &mut Draws,
+        messages: &mut Messages,
+    ) -> Self {
+        let (transcript, key, prologue) = (Transcript::new(), settings.key(), settings.prologue());
+        let mut end = Self {
+            state: State::Failed,
             key,
             received: vec![Vec::new()],
             sent: Vec::new(),
-        }
-    }
-
-    fn server(
-        settings: &Settings,
-        config: &'h server::Config,
-        transcript: &'h mut Transcript,
-        draws: &mut Draws,
-        messages: &mut Vec<Vec<u8>>,
-    ) -> Self {
-        let (f1, state) = config.start(transcript, settings.mode, draws).unwrap();
-        let mut server = Self {
-            state: State::AwaitsResponse(state),
-            key: settings.key(),
-            received: vec![Vec::new()],
-            sent: Vec::new(),
         };
-        server.send(f1.as_ref(), messages);
-        server
+        end.state = State::Waits(if is_server {
+            let started = server::start(transcript, Dummy::new(), &prologue, mode, draws);
+            let (f1, state) = started.unwrap();
+            end.send(f1.as_ref(), messages);
+            Box::new(state)
+        } else {
+            Box::new(client::start(transcript, key, &prologue, mode, draws).unwrap())
+        });
+        end
     }
 
-    fn send(&mut self, message: &[u8], messages: &mut Vec<Vec<u8>>) {
+    fn send(&mut self, message: &[u8], messages: &mut Messages) {
         self.sent.push(message.to_vec());
         messages.push(message.to_vec());
     }
 
     /// Receives these bytes, except those after the handshake.
-    fn receive(&mut self, mut bytes: &[u8], messages: &mut Vec<Vec<u8>>) {
+    fn receive(&mut self, mut bytes: &[u8], messages: &mut Messages) {
         while !bytes.is_empty() {
             self.state = match std::mem::replace(&mut self.state, State::Failed) {
-                State::AwaitsChallenge(state) => match self.feed(state, &mut bytes) {
-                    None => State::Failed,
-                    Some(Progress::More(state)) => State::AwaitsChallenge(state),
-                    Some(Progress::Done((f2, state))) => {
-                        self.send(f2.as_ref(), messages);
-                        self.received.push(Vec::new());
-                        State::AwaitsVerdict(state)
-                    }
-                },
-                State::AwaitsVerdict(state) => match self.feed(state, &mut bytes) {
-                    None => State::Failed,
-                    Some(Progress::More(state)) => State::AwaitsVerdict(state),
-                    Some(Progress::Done(session)) => State::Succeeded(session),
-                },
-                State::AwaitsResponse(state) => match self.feed(state, &mut bytes) {
-                    None => State::Failed,
-                    Some(Progress::More(state)) => State::AwaitsResponse(state),
-                    Some(Progress::Done(identified)) => {
-                        let found = (identified.key_id() == self.key.id()).then_some(self.key);
-                        let (f3, outcome) = identified.verify(found);
-                        self.send(f3.as_ref(), messages);
-                        outcome.map_or(State::Failed, State::Succeeded)
-                    }
-                },
+                State::Waits(state) => state.receive(self, &mut bytes, messages),
                 // These bytes do not belong to the handshake.
                 end @ (State::Succeeded(_) | State::Failed) => {
                     self.state = end;
@@ -241,12 +221,22 @@ impl<'h> End<'h> {
         }
     }
 
-    fn feed<R: Receive>(&mut self, state: R, bytes: &mut &[u8]) -> Option<Progress<R>> {
+    /// Feeds bytes to a state, and continues with `then` once its message is complete.
+    fn feed<R: Receive + Waits + 'static>(
+        &mut self,
+        state: R,
+        bytes: &mut &[u8],
+        then: impl FnOnce(&mut Self, R::Next) -> State,
+    ) -> State {
         let before = *bytes;
         let progress = feed(state, bytes, usize::MAX);
         let taken = &before[..before.len() - bytes.len()];
         self.received.last_mut().unwrap().extend(taken);
-        progress.ok()
+        match progress {
+            Ok(Progress::More(state)) => State::Waits(Box::new(state)),
+            Ok(Progress::Done(next)) => then(self, next),
+            Err(_) => State::Failed,
+        }
     }
 
     fn session(&self) -> Option<&Session> {
@@ -257,7 +247,72 @@ impl<'h> End<'h> {
     }
 }
 
-fn judge(settings: &[Settings; 4], ends: &[End<'_>; 4]) {
+/// A state that waits for a message, in either mode.
+trait Waits {
+    /// Receives what it can of these bytes, and returns the state after them.
+    fn receive(self: Box<Self>, end: &mut End, bytes: &mut &[u8], messages: &mut Messages)
+    -> State;
+}
+
+impl<M: Yields> Waits for AwaitChallenge<Transcript, &'static Key, M> {
+    fn receive(
+        self: Box<Self>,
+        end: &mut End,
+        bytes: &mut &[u8],
+        messages: &mut Messages,
+    ) -> State {
+        end.feed(*self, bytes, |end, (f2, state)| {
+            end.send(f2.as_ref(), messages);
+            end.received.push(Vec::new());
+            State::Waits(Box::new(state))
+        })
+    }
+}
+
+impl<M: Yields> Waits for AwaitVerdict<Transcript, &'static Key, M> {
+    fn receive(self: Box<Self>, end: &mut End, bytes: &mut &[u8], _: &mut Messages) -> State {
+        end.feed(*self, bytes, |_, established| {
+            State::Succeeded(M::into_session(established))
+        })
+    }
+}
+
+impl<M: Yields> Waits for AwaitResponse<Transcript, Dummy, M> {
+    fn receive(
+        self: Box<Self>,
+        end: &mut End,
+        bytes: &mut &[u8],
+        messages: &mut Messages,
+    ) -> State {
+        end.feed(*self, bytes, |end, identified| {
+            let found = (identified.key_id() == end.key.id()).then_some(end.key);
+            let (f3, outcome) = identified.verify(found);
+            end.send(f3.as_ref(), messages);
+            outcome.map_or(State::Failed, |established| {
+                State::Succeeded(M::into_session(established))
+            })
+        })
+    }
+}
+
+/// A mode, and the session that it yields.
+trait Yields: Mode {
+    fn into_session(established: Self::Established) -> Session;
+}
+
+impl Yields for Authenticate {
+    fn into_session(session: Session) -> Session {
+        session
+    }
+}
+
+impl Yields for Protect {
+    fn into_session((session, _): (Session, Records)) -> Session {
+        session
+    }
+}
+
+fn judge(settings: &[Settings; 4], ends: &[End; 4]) {
     let (clients, servers) = ends.split_at(2);
     let (client_settings, server_settings) = settings.split_at(2);
     let mut partners = Vec::new();

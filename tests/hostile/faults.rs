@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 
-use countersign::handshake::{Flight, InvalidInput, Refusal};
+use countersign::handshake::{self, Message, Refusal, StreamError};
 use countersign::{Error, Key, Phase};
 
 use super::{ClientSide, F1_LEN, F2_LEN, F3_LEN, ID, Outcome, ServerSide, Side, ours};
@@ -32,39 +32,74 @@ struct Point {
 
 impl Point {
     fn all() -> Vec<Self> {
-        use Flight::{Challenge, Response, Verdict};
         use Phase::{Awaiting, Sending};
 
         let f1_and_f3 = F1_LEN + F3_LEN;
         // The last column is how many bytes were sent before the call could be made.
         let calls: [(Side, Call, Phase, Range<usize>, usize); 9] = [
-            (ClientSide, Call::Read, Awaiting(Challenge), 0..F1_LEN, 0),
-            (ClientSide, Call::Write, Sending(Response), 0..F2_LEN, 0),
-            (ClientSide, Call::Flush, Sending(Response), 0..1, F2_LEN),
             (
                 ClientSide,
                 Call::Read,
-                Awaiting(Verdict),
+                Awaiting(Message::CHALLENGE),
+                0..F1_LEN,
+                0,
+            ),
+            (
+                ClientSide,
+                Call::Write,
+                Sending(Message::RESPONSE),
+                0..F2_LEN,
+                0,
+            ),
+            (
+                ClientSide,
+                Call::Flush,
+                Sending(Message::RESPONSE),
+                0..1,
+                F2_LEN,
+            ),
+            (
+                ClientSide,
+                Call::Read,
+                Awaiting(Message::VERDICT),
                 F1_LEN..f1_and_f3,
                 F2_LEN,
             ),
-            (ServerSide, Call::Write, Sending(Challenge), 0..F1_LEN, 0),
-            (ServerSide, Call::Flush, Sending(Challenge), 0..1, F1_LEN),
+            (
+                ServerSide,
+                Call::Write,
+                Sending(Message::CHALLENGE),
+                0..F1_LEN,
+                0,
+            ),
+            (
+                ServerSide,
+                Call::Flush,
+                Sending(Message::CHALLENGE),
+                0..1,
+                F1_LEN,
+            ),
             (
                 ServerSide,
                 Call::Read,
-                Awaiting(Response),
+                Awaiting(Message::RESPONSE),
                 0..F2_LEN,
                 F1_LEN,
             ),
             (
                 ServerSide,
                 Call::Write,
-                Sending(Verdict),
+                Sending(Message::VERDICT),
                 F1_LEN..f1_and_f3,
                 F1_LEN,
             ),
-            (ServerSide, Call::Flush, Sending(Verdict), 1..2, f1_and_f3),
+            (
+                ServerSide,
+                Call::Flush,
+                Sending(Message::VERDICT),
+                1..2,
+                f1_and_f3,
+            ),
         ];
         calls
             .into_iter()
@@ -206,8 +241,9 @@ fn a_stream_that_reports_more_than_it_was_given_is_refused() {
                 _ if point.at < point.side.writes()[0] => point.side.writes()[0] - point.at,
                 _ => F1_LEN + F3_LEN - point.at,
             };
-            matches!(error, Error::InvalidInput(InvalidInput::Overrun { room, len })
-                if (*room, *len) == (given, given + 1))
+            let (room, len) = (given, given + 1);
+            let overrun = handshake::Error::Stream(StreamError::Overrun { room, len });
+            matches!(error, Error::Handshake(it) if *it == overrun)
         },
     );
 }
@@ -231,7 +267,7 @@ fn why_a_client_was_refused_is_reported_even_if_the_denial_cannot_be_sent() {
     ];
     for point in Point::of(&[Call::Write, Call::Flush])
         .into_iter()
-        .filter(|point| point.phase == Phase::Sending(Flight::Verdict))
+        .filter(|point| point.phase == Phase::Sending(Message::VERDICT))
     {
         for ((peer, why), act) in refused
             .iter()
@@ -240,9 +276,12 @@ fn why_a_client_was_refused_is_reported_even_if_the_denial_cannot_be_sent() {
             for &driver in Driver::ALL {
                 let (outcome, wire) = point.run_as(driver, act, &ours(), peer);
                 let error = outcome.unwrap_err();
+                let expected = handshake::Error::ClientNotAuthentic {
+                    key_id: *peer.id(),
+                    refusal: *why,
+                };
                 assert!(
-                    matches!(&error, Error::ClientNotAuthentic { key_id, refusal }
-                        if key_id == peer.id() && refusal == why),
+                    matches!(error, Error::Handshake(it) if it == expected),
                     "{driver:?}, {act:?} at {point:?}: {error:?}"
                 );
                 assert_eq!(wire.written.len(), point.sent);

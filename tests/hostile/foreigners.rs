@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use countersign::handshake::{Flight, Hint, Incompatible, Mode, Prologue};
-use countersign::{Client, Error, Phase};
+use countersign::handshake::{self, Incompatible, Message, Prologue};
+use countersign::{Client, Error, Hint, Phase};
 
 use super::{ClientSide, F1_LEN, F2_LEN, F3_LEN, ServerSide, ours, tail};
 use crate::support::{Act, DENIAL, Driver, Echoes, HonestServer, Pair, Peer, Says, Wire, key};
@@ -55,9 +55,9 @@ fn altered(mut message: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
     message
 }
 
-/// A peer of another protocol: its name, a stream to it, the error, and the offset, in all that
-/// this end receives, of the first byte that cannot belong.
-type Foreigner = (&'static str, WireTo, Incompatible, usize);
+/// A peer of another protocol: its name, a stream to it, the error, and what the error says the peer
+/// may be.
+type Foreigner = (&'static str, WireTo, Incompatible, Option<Hint>);
 
 type WireTo = Box<dyn Fn() -> Wire>;
 
@@ -76,19 +76,33 @@ const RANDOM: [u8; 40] = [
     0x2e, 0xd9, 0x74, 0x0a, 0xb1, 0x4c, 0x97, 0x68,
 ];
 
-const OTHER_MODE: Incompatible = Incompatible::Mode {
-    ours: Mode::Authenticate,
-    theirs: 1,
-};
+const OTHER_MODE: Incompatible = Incompatible::Mode { ours: 0, theirs: 1 };
 
-/// A message of another protocol in place of this one.
-fn foreign(awaiting: Flight, hint: Option<Hint>) -> Incompatible {
-    Incompatible::Foreign { awaiting, hint }
+/// A byte that cannot belong to the awaited message, at this offset of it.
+fn foreign(awaiting: Message, at: u8, byte: u8) -> Incompatible {
+    Incompatible::Foreign { awaiting, at, byte }
+}
+
+/// The offset, in all that this end receives, of the first byte that cannot belong.
+fn fault(incompatible: Incompatible) -> usize {
+    match incompatible {
+        Incompatible::Foreign {
+            awaiting: Message::VERDICT,
+            at,
+            ..
+        } => F1_LEN + usize::from(at),
+        Incompatible::Foreign { at, .. } => at.into(),
+        Incompatible::Version(_) => 5,
+        Incompatible::Role(_) => 6,
+        Incompatible::Mode { .. } => 7,
+        Incompatible::KeyIdLength(_) => 8,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn foreigners_at_a_server() -> Vec<Foreigner> {
-    let foreign = |hint| foreign(Flight::Response, hint);
-    let http = foreign(Some(Hint::Http));
+    let foreign = |at, byte| foreign(Message::RESPONSE, at, byte);
+    let http = Some(Hint::Http);
     // A record of 512 bytes with the version of TLS 1.0, with which TLS always begins.
     let client_hello = [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
@@ -97,56 +111,75 @@ fn foreigners_at_a_server() -> Vec<Foreigner> {
     .concat();
 
     vec![
-        ("GET", says("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), http, 0),
-        ("POST", says("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), http, 0),
-        ("CONNECT", says("CONNECT a:443 HTTP/1.1\r\n\r\n"), http, 1),
-        ("TLS", says(client_hello), foreign(Some(Hint::Tls)), 0),
+        (
+            "GET",
+            says("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+            foreign(0, b'G'),
+            http,
+        ),
+        (
+            "POST",
+            says("POST / HTTP/1.1\r\nHost: a\r\n\r\n"),
+            foreign(0, b'P'),
+            http,
+        ),
+        (
+            "CONNECT",
+            says("CONNECT a:443 HTTP/1.1\r\n\r\n"),
+            foreign(1, b'O'),
+            http,
+        ),
+        ("TLS", says(client_hello), foreign(0, 0x16), Some(Hint::Tls)),
         (
             "SSH",
             says("SSH-2.0-OpenSSH_9.6\r\n"),
-            foreign(Some(Hint::Ssh)),
-            0,
+            foreign(0, b'S'),
+            Some(Hint::Ssh),
         ),
-        ("random bytes", says(RANDOM), foreign(None), 0),
-        ("nearly our name", says("CSIGM1C\0\0"), foreign(None), 4),
+        ("random bytes", says(RANDOM), foreign(0, RANDOM[0]), None),
+        (
+            "nearly our name",
+            says("CSIGM1C\0\0"),
+            foreign(4, b'M'),
+            None,
+        ),
         (
             "a client of the next version",
             says(altered(response(), 5, b'2')),
             Incompatible::Version(b'2'),
-            5,
+            None,
         ),
         (
             "a second server",
             says(challenge()),
             Incompatible::Role(b'S'),
-            6,
+            None,
         ),
         (
             "a peer that echoes",
             Box::new(|| Wire::to(Echoes)),
             Incompatible::Role(b'S'),
-            6,
+            None,
         ),
         (
             "a client with records",
             says(altered(response(), 7, 1)),
             OTHER_MODE,
-            7,
+            None,
         ),
         (
             "a client with a key id of 65 bytes",
             says(altered(response(), 8, 65)),
             Incompatible::KeyIdLength(65),
-            8,
+            None,
         ),
     ]
 }
 
 fn foreigners_at_a_client() -> Vec<Foreigner> {
-    let in_place_of_f3 = |hint| foreign(Flight::Verdict, hint);
-    let foreign = |hint| foreign(Flight::Challenge, hint);
-    let http = foreign(Some(Hint::Http));
-    let multiprocessing = foreign(Some(Hint::Multiprocessing));
+    let in_place_of_f3 = |byte| foreign(Message::VERDICT, 0, byte);
+    let foreign = |byte| foreign(Message::CHALLENGE, 0, byte);
+    let multiprocessing = Some(Hint::Multiprocessing);
     // The challenges of CPython 3.12, and of CPython 3.11 and earlier, each behind its length in
     // four bytes.
     let listener = [b"\0\0\0\x3b#CHALLENGE#{sha256}", &[0x5a; 40][..]].concat();
@@ -157,48 +190,58 @@ fn foreigners_at_a_client() -> Vec<Foreigner> {
         (
             "SSH",
             says("SSH-2.0-OpenSSH_9.6\r\n"),
-            foreign(Some(Hint::Ssh)),
-            0,
+            foreign(b'S'),
+            Some(Hint::Ssh),
         ),
-        ("a Listener of CPython", says(listener), multiprocessing, 0),
+        (
+            "a Listener of CPython",
+            says(listener),
+            foreign(0),
+            multiprocessing,
+        ),
         (
             "an older Listener",
             says(older_listener),
+            foreign(0),
             multiprocessing,
-            0,
         ),
-        ("HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n"), http, 0),
-        ("a TLS alert", says(alert), foreign(Some(Hint::Tls)), 0),
-        ("random bytes", says(RANDOM), foreign(None), 0),
+        (
+            "HTTP",
+            says("HTTP/1.1 400 Bad Request\r\n\r\n"),
+            foreign(b'H'),
+            Some(Hint::Http),
+        ),
+        ("a TLS alert", says(alert), foreign(0x15), Some(Hint::Tls)),
+        ("random bytes", says(RANDOM), foreign(RANDOM[0]), None),
         (
             "a server of the next version",
             says(altered(challenge(), 5, b'2')),
             Incompatible::Version(b'2'),
-            5,
+            None,
         ),
         (
             "a second client",
             says(response()),
             Incompatible::Role(b'C'),
-            6,
+            None,
         ),
         (
             "a server with records",
             says(altered(challenge(), 7, 1)),
             OTHER_MODE,
-            7,
+            None,
         ),
         (
             "a server that echoes instead of judging",
             server_that(<[u8]>::to_vec),
-            in_place_of_f3(Some(Hint::Echo)),
-            F1_LEN,
+            in_place_of_f3(b'C'),
+            Some(Hint::Echo),
         ),
         (
             "a server with a verdict that does not exist",
             server_that(|_| b"accepted, believe me. No, really.".to_vec()),
-            in_place_of_f3(None),
-            F1_LEN,
+            in_place_of_f3(b'a'),
+            None,
         ),
     ]
 }
@@ -210,7 +253,8 @@ fn a_foreign_peer_is_recognised_at_the_first_byte_that_cannot_belong() {
     let at_a_server = at_a_server.map(|peer| (ServerSide, peer));
     let at_a_client = foreigners_at_a_client().into_iter();
     let at_a_client = at_a_client.map(|peer| (ClientSide, peer));
-    for (side, (name, wire, expected, fault)) in at_a_server.chain(at_a_client) {
+    for (side, (name, wire, expected, hint)) in at_a_server.chain(at_a_client) {
+        let fault = fault(expected);
         // Every cut in two parts, no cut, and a cut after every byte. A read of a client also
         // ends at the end of F1.
         let last = F1_LEN + F3_LEN;
@@ -228,8 +272,10 @@ fn a_foreign_peer_is_recognised_at_the_first_byte_that_cannot_belong() {
             let error = side.run(driver, &key, &mut wire).unwrap_err();
             let case = format!("{driver:?}, {name}, cut at {cuts:?}: {error:?}");
 
+            assert_eq!(error.hint(), hint, "{case}");
+            let expected = handshake::Error::Incompatible(expected);
             assert!(
-                matches!(error, Error::Incompatible(it) if it == expected),
+                matches!(error, Error::Handshake(it) if it == expected),
                 "{case}"
             );
             let mut ends = cuts;
@@ -258,7 +304,7 @@ fn a_client_writes_nothing_to_a_peer_that_does_not_begin_like_its_server() {
                 let mut wire = Wire::to(Says(altered(honest.clone(), at, byte)));
                 let error = driver.client(&mut wire, &client).unwrap_err();
                 assert!(
-                    matches!(error, Error::Incompatible(_)),
+                    matches!(error, Error::Handshake(handshake::Error::Incompatible(_))),
                     "{byte:#04x} at {at}: {error:?}"
                 );
                 assert!(wire.written.is_empty(), "{byte:#04x} at {at}");
@@ -286,7 +332,7 @@ fn a_denial_counts_only_when_it_is_whole() {
             for wire in denials() {
                 let mut wire = wire.dripping(piece);
                 let error = driver.client(&mut wire, &client).unwrap_err();
-                assert!(matches!(error, Error::Denied), "{error:?}");
+                assert!(matches!(error, Error::Denied(_)), "{error:?}");
                 assert_eq!(wire.read, F1_LEN + F3_LEN);
                 assert_eq!(wire.written.len(), F2_LEN);
             }
@@ -296,7 +342,7 @@ fn a_denial_counts_only_when_it_is_whole() {
                 let mut wire = wire.read_until(end, Act::Nothing);
                 let error = driver.client(&mut wire, &client).unwrap_err();
                 assert!(
-                    matches!(error, Error::Closed(Phase::Awaiting(Flight::Verdict))),
+                    matches!(error, Error::Closed(Phase::Awaiting(Message::VERDICT))),
                     "after {end}: {error:?}"
                 );
             }

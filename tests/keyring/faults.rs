@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use countersign::{Error, KeyFileProblem};
+use countersign::{Error, KeyFileError};
 
 use super::directory::{LOADS, path_of, write};
 use super::found;
@@ -108,17 +108,17 @@ const FAULTS: &[Fault] = &[
 ];
 
 /// The file that an error names, and what is wrong with it.
-pub fn key_file(error: Error) -> (PathBuf, KeyFileProblem) {
+pub fn key_file(error: Error) -> (PathBuf, KeyFileError) {
     match error {
-        Error::KeyFile { path, problem } => (path, problem),
+        Error::KeyFile { path, error } => (path, error),
         other => panic!("{other:?}"),
     }
 }
 
 /// A problem, in the words of the table.
-pub fn in_words(problem: &KeyFileProblem) -> String {
+pub fn in_words(problem: &KeyFileError) -> String {
     match problem {
-        KeyFileProblem::Io(error) => format!("{:?}", error.kind()),
+        KeyFileError::Io(error) => format!("{:?}", error.kind()),
         other => format!("{other:?}"),
     }
 }
@@ -198,7 +198,7 @@ fn a_file_that_others_can_read_is_an_error_unless_the_directory_is_shared() {
             let (path, problem) = key_file(error);
             assert_eq!(path, fs::canonicalize(&exposed).unwrap());
             assert!(
-                matches!(problem, KeyFileProblem::Exposed { mode: it } if it == mode),
+                matches!(problem, KeyFileError::Exposed { mode: it } if it == mode),
                 "{problem:?}"
             );
         }

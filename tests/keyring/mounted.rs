@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use countersign::{Keyring, Keys};
+use countersign::{KeyLookup, Keyring};
 
 use super::directory::{path_of, write};
 use super::faults::{in_words, key_file};

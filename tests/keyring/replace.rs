@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use countersign::{Keyring, Keys, Server};
+use countersign::{KeyLookup, Keyring, Server};
 
 use super::{Change, admission, found};
 use crate::identity::{child, key_of};

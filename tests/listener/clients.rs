@@ -40,7 +40,7 @@ where
     S: countersign::Timeouts,
     for<'s> &'s S: Read + Write,
 {
-    Client::new(key.clone()).authenticate_within(stream, LONG)
+    Client::new(key.clone()).authenticate_timeout(stream, LONG)
 }
 
 /// The response of an honest client, and what it sends behind it.

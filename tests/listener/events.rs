@@ -15,8 +15,8 @@ fn in_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Accepted(key_id) => format!("accepted {key_id}"),
         Outcome::Refused(error) => refused_in_words(error),
-        Outcome::GivenUp => "evicted".into(),
-        Outcome::Stopped => "shut down".into(),
+        Outcome::Evicted => "evicted".into(),
+        Outcome::ShutDown => "shut down".into(),
         Outcome::Failed(_) => "failed".into(),
         other => format!("{other:?}"),
     }
@@ -32,7 +32,7 @@ fn refused_in_words(error: &Error) -> String {
         return format!("{refusal:?}");
     }
     match incompatible(error) {
-        Some(Incompatible::Foreign { hint, .. }) => format!("foreign {hint:?}"),
+        Some(Incompatible::Foreign { .. }) => format!("foreign {:?}", error.hint()),
         Some(other) => format!("{other:?}"),
         None => format!("{error:?}"),
     }

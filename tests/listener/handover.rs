@@ -10,9 +10,9 @@ use countersign::Keyring;
 use super::clients::{F3_LEN, challenged, log_in, response};
 use super::running::{assert_connected, options, ring, worker};
 use crate::failures::is_denied;
-use crate::identity::{child, exported, key_of};
+use crate::identity::{child, key_of};
 use crate::sockets::LONG;
-use crate::support::{Driver, key};
+use crate::support::{Driver, exported, key};
 
 #[test]
 fn clients_are_handed_over_with_their_key_ids() {

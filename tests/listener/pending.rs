@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign::Phase;
-use countersign::handshake::Flight;
+use countersign::handshake::Message;
 
 use super::clients::{F3_LEN, authenticate, challenged, log_in, response, silent};
 use super::events::Seen;
@@ -62,7 +62,7 @@ fn silent_and_slow_connections_end_at_the_deadline() {
         let seen = running.events.once(|seen| seen.len() == peers.len());
         for peer in peers {
             let event = running.events.of(peer);
-            let expected = format!("timed out {}", Phase::Awaiting(Flight::Response));
+            let expected = format!("timed out {}", Phase::Awaiting(Message::RESPONSE));
             assert_eq!(event.outcome, expected);
             let range = TIMEOUT..TIMEOUT + LATE;
             assert!(range.contains(&event.duration), "{:?}", event.duration);

@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use countersign::{Key, Keyring, Keys, Listener, ListenerOptions, Server, Session, Socket};
+use countersign::{Key, KeyLookup, Keyring, Listener, ListenerOptions, Server, Session};
 
 use super::events::Events;
-use crate::identity::{child, exported};
+use crate::identity::child;
 #[cfg(feature = "tokio")]
 use crate::sockets::listener_over_tokio;
 use crate::sockets::{LONG, until};
-use crate::support::{Driver, key};
+use crate::support::{Driver, exported, key};
 
 /// How long a test watches for what must not happen.
 pub const WATCH: Duration = Duration::from_millis(200);
@@ -47,8 +47,8 @@ pub trait Accepts<T>: fmt::Debug + Send + Sync {
     fn shutdown(&self);
 }
 
-impl<L: Socket> Accepts<(L::Stream, Session)> for Listener<L> {
-    fn accept(&self) -> io::Result<(L::Stream, Session)> {
+impl<S: Send> Accepts<(S, Session)> for Listener<(S, Session)> {
+    fn accept(&self) -> io::Result<(S, Session)> {
         self.accept()
     }
 
@@ -59,8 +59,8 @@ impl<L: Socket> Accepts<(L::Stream, Session)> for Listener<L> {
 
 #[cfg(feature = "tokio")]
 macro_rules! accepts_over_tokio {
-    ($socket:ty, $stream:ty) => {
-        impl Accepts<($stream, Session)> for countersign::tokio::Listener<$socket> {
+    ($over_tokio:ty, $stream:ty) => {
+        impl Accepts<($stream, Session)> for countersign::tokio::Listener<($over_tokio, Session)> {
             fn accept(&self) -> io::Result<($stream, Session)> {
                 let (stream, session) = runtime().block_on(self.accept())?;
                 let stream = stream.into_std()?;
@@ -76,9 +76,9 @@ macro_rules! accepts_over_tokio {
 }
 
 #[cfg(feature = "tokio")]
-accepts_over_tokio!(tokio::net::TcpListener, TcpStream);
+accepts_over_tokio!(tokio::net::TcpStream, TcpStream);
 #[cfg(all(unix, feature = "tokio"))]
-accepts_over_tokio!(tokio::net::UnixListener, UnixStream);
+accepts_over_tokio!(tokio::net::UnixStream, UnixStream);
 
 /// The runtime of all listeners over tokio, with more than one thread.
 #[cfg(feature = "tokio")]
@@ -95,7 +95,7 @@ impl Driver {
     pub fn listen(
         self,
         options: ListenerOptions,
-        keys: impl Keys + Send + Sync + 'static,
+        keys: impl KeyLookup + Send + Sync + 'static,
     ) -> Running {
         self.listen_hooked(options, keys, |_| {})
     }
@@ -105,7 +105,7 @@ impl Driver {
     pub fn listen_hooked(
         self,
         options: ListenerOptions,
-        keys: impl Keys + Send + Sync + 'static,
+        keys: impl KeyLookup + Send + Sync + 'static,
         hook: impl Fn(&str) + Send + Sync + 'static,
     ) -> Running {
         let events = Arc::new(Events::default());

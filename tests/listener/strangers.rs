@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use countersign::handshake::Flight;
-use countersign::{Error, Keys, Phase, keys_fn};
+use countersign::handshake::Message;
+use countersign::{Error, KeyLookup, Phase};
 
 use super::clients::{STRANGERS, is_denied, log_in, silent};
 use super::running::{options, ring, worker};
@@ -113,10 +113,10 @@ fn two_thousand_strangers_keep_no_client_out() {
 fn a_hook_or_a_look_up_that_panics_ends_only_its_own_connection() {
     for &driver in Driver::ALL {
         let ring = ring();
-        let keys = keys_fn(move |id| {
+        let keys = move |id: &[u8]| {
             assert_ne!(id, b"worker-look-up-panics", "as this test wants it");
             ring.find(id).map(Cow::into_owned)
-        });
+        };
         let options = options().max_pending(2);
         let running = driver.listen_hooked(options, keys, |outcome| {
             let panics = match outcome.strip_prefix("accepted ") {
@@ -135,7 +135,7 @@ fn a_hook_or_a_look_up_that_panics_ends_only_its_own_connection() {
             assert!(
                 matches!(
                     outcome,
-                    Err(Error::Closed(Phase::Awaiting(Flight::Verdict)))
+                    Err(Error::Closed(Phase::Awaiting(Message::VERDICT)))
                 ),
                 "{outcome:?}"
             );
@@ -174,10 +174,10 @@ fn a_hook_and_a_look_up_have_256_kib_of_stack() {
     }
 
     let ring = ring();
-    let keys = keys_fn(move |id| {
+    let keys = move |id: &[u8]| {
         assert_eq!(use_200_kib(), 200 * 1024);
         ring.find(id).map(Cow::into_owned)
-    });
+    };
     let running = Driver::Blocking.listen_hooked(options(), keys, |_| {
         assert_eq!(use_200_kib(), 200 * 1024);
     });

@@ -4,8 +4,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use countersign::compat::multiprocessing::{self, KnowsAuthkey, Problem};
-use countersign::handshake::InvalidInput;
-use countersign::{Deadline, Error};
+use countersign::{Deadline, Error, InvalidInput};
 
 use super::{
     AUTHKEY, CHALLENGE, Digest, FAILURE, Far, Message, TAIL, WELCOME, beginning, ends, framed,

@@ -4,27 +4,28 @@ pub const ACCEPTED_NAMELESS: &str = r#"127.0.0.1:* accepted, key id """#;
 pub const ACCEPTED_WORKER_7: &str = r#"127.0.0.1:* accepted, key id "worker-7""#;
 pub const UNKNOWN_KEY_ID: &str = r#"127.0.0.1:* refused: *unknown key id "nobody"*"#;
 pub const WRONG_PROOF: &str = "127.0.0.1:* refused: *wrong proof *";
-pub const HTTP: &str = "127.0.0.1:* refused: *looks like HTTP*";
-pub const SILENT: &str = "127.0.0.1:* refused: time ran out while awaiting F2*";
+pub const HTTP: &str = "127.0.0.1:* refused: *they look like HTTP*";
+pub const SILENT: &str =
+    "127.0.0.1:* refused: timed out while awaiting the client's response (F2)*";
 pub const ANOTHER_MODE: &str = "127.0.0.1:* refused: *wants another mode*";
 
-pub const DENIED: &str = "the server denied this client: *";
+pub const DENIED: &str = "the server denied this client, which used key id *";
 pub const PEER_AUTHENTICATES: &str =
-    "the peer wants mode 0, and this end 1 (the peer Authenticate, this end Protect)";
+    "the peer is in mode 0 (authenticate) and this end in mode 1 (protect); *";
 pub const PEER_PROTECTS: &str =
-    "the peer wants mode 1, and this end 0 (the peer Protect, this end Authenticate)";
+    "the peer is in mode 1 (protect) and this end in mode 0 (authenticate); *";
 pub const INCOMPATIBLE: &str = "the peer does not speak this protocol: *";
 
-pub const NO_KEYS: &str = "there is no key file in this directory";
+pub const NO_KEYS: &str = "this directory has no key file; *";
 #[cfg(unix)]
 pub const EXPOSED: &str = "*(mode 0644)*chmod 600*";
-pub const TOO_SHORT: &str = "key file *too short: 8 octets*";
+pub const TOO_SHORT: &str = "key file *too short: 8 bytes*";
 
-pub const WRONG_DIGEST: &str = "127.0.0.1:* refused: *wrong digest*";
+pub const WRONG_DIGEST: &str = "127.0.0.1:* refused: *its digest is wrong*";
 #[cfg(feature = "multiprocessing")]
 pub const REJECTED: &str = "the peer rejected this end's digest: *";
 #[cfg(feature = "multiprocessing")]
 pub const WRONG_DIGEST_OF_AUTHKEY: &str = "127.0.0.1:* *: the peer's digest is wrong*";
 #[cfg(feature = "multiprocessing")]
 pub const SILENT_ABOUT_AUTHKEY: &str =
-    "127.0.0.1:* refused: time ran out while awaiting the digest of a challenge";
+    "127.0.0.1:* refused: timed out while awaiting the digest of a challenge";

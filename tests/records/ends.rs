@@ -9,11 +9,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use countersign::handshake::Mode;
-use countersign::record::{self, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
+use countersign::handshake::Protect;
+use countersign::record::{self, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer};
 #[cfg(feature = "tokio")]
 use countersign::tokio as over_tokio;
-use countersign::{Client, Protected, ReadHalf, Server, Session, WriteHalf};
+use countersign::{Client, Protected, ReadHalf, Server, WriteHalf};
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -23,7 +23,7 @@ use crate::listener::running::runtime;
 use crate::side::Side;
 #[cfg(feature = "tokio")]
 use crate::sockets::LONG;
-use crate::support::{Act, Draws, End, Pair, Says, key};
+use crate::support::{Act, Draws, Pair, Says, key};
 
 /// The largest record on the wire.
 pub const RECORD_MAX: usize = PAYLOAD_MAX + OVERHEAD;
@@ -195,8 +195,7 @@ fn at_once<T, E: Into<io::Error>>(future: impl Future<Output = Result<T, E>>) ->
 
 /// The smallest stream over the core: each write is a record.
 struct Bare {
-    sealer: Sealer,
-    opener: Opener,
+    records: Records,
     line: Line,
     /// The part of a record that was read.
     record: Vec<u8>,
@@ -206,10 +205,9 @@ struct Bare {
 }
 
 impl Bare {
-    fn new((sealer, opener): (Sealer, Opener), line: Line) -> Self {
+    fn new(records: Records, line: Line) -> Self {
         Self {
-            sealer,
-            opener,
+            records,
             line,
             record: Vec::new(),
             payload: VecDeque::new(),
@@ -238,11 +236,11 @@ impl Stream for Bare {
                 }
                 continue;
             }
-            match self.opener.open(&self.record)? {
+            match self.records.opener.open(&self.record)? {
                 Opened::Data(payload) => self.payload.extend(payload),
                 Opened::Close => {
                     self.closed = true;
-                    let after = self.opener.open(&self.record);
+                    let after = self.records.opener.open(&self.record);
                     assert_eq!(after, Err(record::Error::Closed));
                 }
             }
@@ -252,7 +250,7 @@ impl Stream for Bare {
     }
 
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&self.line).write_all(&sealed(&mut self.sealer, buf))?;
+        (&self.line).write_all(&sealed(&mut self.records.sealer, buf))?;
         Ok(buf.len())
     }
 
@@ -261,7 +259,7 @@ impl Stream for Bare {
     }
 
     fn close(&mut self) -> io::Result<()> {
-        let close = self.sealer.close()?;
+        let close = self.records.sealer.close()?;
         (&self.line).write_all(&close)
     }
 }
@@ -293,21 +291,18 @@ pub fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-/// The two sessions of a handshake between two cores.
-pub fn sessions(mode: Mode) -> (Session, Session) {
-    sessions_of(mode, Draws::from(0xc0))
+/// The records of the client and the server of a handshake between two cores.
+pub fn session() -> [Records; 2] {
+    session_of(Draws::from(0xc0))
 }
 
-/// The two sessions of a handshake between two cores, with this nonce of the client.
-pub fn sessions_of(mode: Mode, client_draws: Draws) -> (Session, Session) {
-    let mut pair = Pair::of(&key("ours"));
-    (pair.client_mode, pair.server_mode) = (mode, mode);
-    pair.client_draws = client_draws;
-    let run = pair.run();
-    match (run.client, run.server) {
-        (End::Accepted(client), End::Accepted(server)) => (client, server),
-        other => panic!("{other:?}"),
-    }
+/// Like [`session`], with this nonce of the client.
+pub fn session_of(client_draws: Draws) -> [Records; 2] {
+    let pair = Pair {
+        client_draws,
+        ..Pair::of(&key("ours"))
+    };
+    pair.run_in(Protect, Protect).records()
 }
 
 /// An end under test after its handshake, and the core at the other end of its line.
@@ -325,7 +320,7 @@ impl Ends {
         if via == Via::Core {
             return Self::of_cores(side);
         }
-        let (far, session) = Far::opposite(side);
+        let (far, records) = Far::opposite(side);
         let line = Line::to(far);
         let (client, server) = (Client::new(key("ours")), Server::new(key("ours")));
         let near: Box<dyn Stream> = match via {
@@ -354,13 +349,11 @@ impl Ends {
         };
         // Lets the far end read the last message, if the near end sent it.
         assert_eq!(line.wire().rest(), b"");
-        let (sealer, opener) = session.try_recv().unwrap().records().unwrap();
-        Self::after_handshake(near, line, (sealer, opener))
+        Self::after_handshake(near, line, records.try_recv().unwrap())
     }
 
     fn of_cores(side: Side) -> Self {
-        let (mut client, mut server) = sessions(Mode::Protect);
-        let (client, server) = (client.records().unwrap(), server.records().unwrap());
+        let [client, server] = session();
         let (near, far) = match side {
             Side::Client => (client, server),
             Side::Server => (server, client),
@@ -369,11 +362,8 @@ impl Ends {
         Self::after_handshake(Box::new(Bare::new(near, line.clone())), line, far)
     }
 
-    fn after_handshake(
-        near: Box<dyn Stream>,
-        line: Line,
-        (sealer, opener): (Sealer, Opener),
-    ) -> Self {
+    fn after_handshake(near: Box<dyn Stream>, line: Line, far: Records) -> Self {
+        let Records { sealer, opener } = far;
         let mut wire = line.wire();
         let start = wire.written.len();
         (wire.flushes, wire.read) = (0, 0);

@@ -1,11 +1,12 @@
-//! The lengths of a record, and which session has records.
+//! The lengths of a record, and which handshakes yield records.
 
 use std::io::ErrorKind;
 
-use countersign::handshake::Mode;
-use countersign::record::{self, PAYLOAD_MAX};
+use countersign::Session;
+use countersign::handshake::{Authenticate, Mode, Protect};
+use countersign::record::{self, PAYLOAD_MAX, Records};
 
-use super::ends::{Ends, RECORD_MAX, Via, failed, opened, pattern, sealed, sessions};
+use super::ends::{Ends, RECORD_MAX, Via, failed, opened, pattern, sealed, session};
 use crate::side::Side;
 use crate::support::Act;
 
@@ -43,9 +44,9 @@ fn a_payload_may_have_1_to_16384_bytes_and_a_longer_one_is_refused_at_its_header
 
 #[test]
 fn the_core_refuses_a_buffer_of_the_wrong_length() {
-    let (mut client, mut server) = sessions(Mode::Protect);
-    let (mut sealer, mut clients_opener) = client.records().unwrap();
-    let (mut servers_sealer, mut opener) = server.records().unwrap();
+    let [client, server] = session();
+    let (mut sealer, mut clients_opener) = (client.sealer, client.opener);
+    let (mut servers_sealer, mut opener) = (server.sealer, server.opener);
 
     // These seal nothing and use no sequence number.
     for len in [0, 1, 17, 18, RECORD_MAX + 1] {
@@ -65,8 +66,7 @@ fn the_core_refuses_a_buffer_of_the_wrong_length() {
         &good[1..],
         &good[..good.len() - 1],
     ] {
-        let (_, mut server) = sessions(Mode::Protect);
-        let (_, mut opener) = server.records().unwrap();
+        let [_, Records { mut opener, .. }] = session();
         let len = wrong.len();
         let refused = opener.open(wrong);
         assert!(
@@ -90,14 +90,10 @@ fn the_core_refuses_a_buffer_of_the_wrong_length() {
 }
 
 #[test]
-fn a_session_yields_records_once_and_only_in_mode_1() {
-    let (client, server) = sessions(Mode::Protect);
-    for mut session in [client, server] {
-        assert!(session.records().is_some());
-        assert!(session.records().is_none());
-    }
-    let (client, server) = sessions(Mode::Authenticate);
-    for mut session in [client, server] {
-        assert!(session.records().is_none());
-    }
+fn a_handshake_yields_its_records_once_and_only_in_mode_1() {
+    fn yields<T, M: Mode<Established = T>>() {}
+
+    // By value, and neither a session nor records can be cloned.
+    yields::<Session, Authenticate>();
+    yields::<(Session, Records), Protect>();
 }

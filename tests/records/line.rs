@@ -10,14 +10,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use countersign::Session;
-use countersign::handshake::{Mode, Prologue, client, server};
-use rand::rngs::SysRng;
+use countersign::Key;
+use countersign::handshake::client::AwaitVerdict;
+use countersign::handshake::{Protect, Transcript};
+use countersign::record::Records;
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::side::Side;
-use crate::support::{Peer, Wire, deliver, key, transcript};
+use crate::support::{OwnedClient, OwnedServer, Pair, Peer, Wire, deliver, key};
 
 /// A wire that the test and the end under test share.
 #[derive(Clone)]
@@ -108,37 +109,28 @@ impl AsyncWrite for Line {
 /// The core at the far end of a line. It runs the handshake, and then is silent.
 pub(super) struct Far {
     stage: Option<Stage>,
-    session: Sender<Session>,
+    records: Sender<Records>,
 }
 
 /// What the far end waits for.
 enum Stage {
     /// A read, to which it sends the challenge.
     Reader,
-    Challenge(client::AwaitChallenge<'static>),
-    Response(server::AwaitResponse<'static>),
-    Verdict(client::AwaitVerdict<'static>),
+    Challenge(OwnedClient<Protect>),
+    Response(OwnedServer<Protect>),
+    Verdict(AwaitVerdict<Box<Transcript>, Key, Protect>),
 }
 
 impl Far {
-    pub fn opposite(side: Side) -> (Self, Receiver<Session>) {
+    pub fn opposite(side: Side) -> (Self, Receiver<Records>) {
         let stage = match side {
             Side::Client => Stage::Reader,
-            Side::Server => Stage::Challenge(
-                client::start(
-                    transcript(),
-                    &Prologue::EMPTY,
-                    Mode::Protect,
-                    Box::leak(Box::new(key("ours"))),
-                    &mut SysRng,
-                )
-                .unwrap(),
-            ),
+            Side::Server => Stage::Challenge(Pair::of(&key("ours")).client_in(Protect)),
         };
         let (sender, receiver) = channel();
         let far = Self {
             stage: Some(stage),
-            session: sender,
+            records: sender,
         };
         (far, receiver)
     }
@@ -152,8 +144,7 @@ impl Peer for Far {
         let written: Vec<u8> = written.drain(..).collect();
         match awaited {
             Stage::Reader => {
-                let config: &'static _ = Box::leak(Box::new(server::Config::new(Prologue::EMPTY)));
-                let (f1, next) = (config.start(transcript(), Mode::Protect, &mut SysRng)).unwrap();
+                let (f1, next) = Pair::of(&key("ours")).server_in(Protect);
                 self.stage = Some(Stage::Response(next));
                 f1.as_ref().to_vec()
             }
@@ -165,12 +156,13 @@ impl Peer for Far {
             }
             Stage::Response(state) => {
                 let (f3, outcome) = deliver(state, written).unwrap().verify(Some(&key("ours")));
-                self.session.send(outcome.unwrap()).unwrap();
+                let (_, records) = outcome.unwrap();
+                self.records.send(records).unwrap();
                 f3.as_ref().to_vec()
             }
             Stage::Verdict(state) => {
-                let session = deliver(state, written).unwrap();
-                self.session.send(session).unwrap();
+                let (_, records) = deliver(state, written).unwrap();
+                self.records.send(records).unwrap();
                 Vec::new()
             }
         }

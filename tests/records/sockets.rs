@@ -31,8 +31,8 @@ fn tcp_protected(timeout: Duration) -> (Protected<TcpStream>, Protected<TcpStrea
         socket.set_read_timeout(Some(LONG)).unwrap();
     }
     let (client, server) = (Client::new(key("ours")), Server::new(key("ours")));
-    let client = thread::spawn(move || client.protect_within(near, timeout).unwrap());
-    let server = server.protect_within(far, timeout).unwrap();
+    let client = thread::spawn(move || client.protect_timeout(near, timeout).unwrap());
+    let server = server.protect_timeout(far, timeout).unwrap();
     (client.join().unwrap(), server)
 }
 
@@ -51,8 +51,8 @@ fn tcp_ends(via: Via, timeout: Duration) -> (Box<dyn Stream>, Box<dyn Stream>) {
             let client = countersign::tokio::Client::new(key("ours"));
             let server = countersign::tokio::Server::new(key("ours"));
             let (near, far) = tokio::try_join!(
-                client.protect_within(near, timeout),
-                server.protect_within(far, timeout),
+                client.protect_timeout(near, timeout),
+                server.protect_timeout(far, timeout),
             )
             .unwrap();
             (near.into_stream(via), far.into_stream(via))
@@ -223,8 +223,10 @@ fn a_socket_has_its_former_timeouts_after_the_handshake() {
     let former = Some(Duration::from_secs(60));
     let (near, far) = tcp_pair();
     near.set_read_timeout(former).unwrap();
-    let server = thread::spawn(|| Server::new(key("ours")).protect_within(far, LONG).unwrap());
-    let near = Client::new(key("ours")).protect_within(near, LONG).unwrap();
+    let server = thread::spawn(|| Server::new(key("ours")).protect_timeout(far, LONG).unwrap());
+    let near = Client::new(key("ours"))
+        .protect_timeout(near, LONG)
+        .unwrap();
     let _far = server.join().unwrap();
     assert_eq!(near.read_timeout().unwrap(), former);
     assert_eq!(near.write_timeout().unwrap(), None);

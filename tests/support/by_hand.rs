@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use countersign::handshake::Mode;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -87,17 +86,13 @@ impl Schedule {
     }
 }
 
-pub fn f1(mode: Mode, nonce: &[u8]) -> Vec<u8> {
-    [b"CSIGN1S", &[mode_byte(mode)][..], nonce].concat()
+pub fn f1(mode: u8, nonce: &[u8]) -> Vec<u8> {
+    [b"CSIGN1S", &[mode][..], nonce].concat()
 }
 
 /// F2 without Tc.
-pub fn untagged_f2(mode: Mode, key_id: &[u8], nonce: &[u8]) -> Vec<u8> {
-    [b"CSIGN1C", &[mode_byte(mode)][..], &lv(key_id), nonce].concat()
-}
-
-pub fn mode_byte(mode: Mode) -> u8 {
-    u8::from(mode == Mode::Protect)
+pub fn untagged_f2(mode: u8, key_id: &[u8], nonce: &[u8]) -> Vec<u8> {
+    [b"CSIGN1C", &[mode][..], &lv(key_id), nonce].concat()
 }
 
 /// What the session with this X exports.

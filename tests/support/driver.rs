@@ -6,7 +6,7 @@ use std::io;
 use countersign::compat::cookbook::{Answered, KnowsSecret};
 #[cfg(feature = "multiprocessing")]
 use countersign::compat::multiprocessing::KnowsAuthkey;
-use countersign::{Client, Error, Keys, Server, Session};
+use countersign::{Client, Error, KeyLookup, Server, Session};
 
 use super::Wire;
 
@@ -41,7 +41,7 @@ impl Driver {
         }
     }
 
-    pub fn server<K: Keys + Clone>(
+    pub fn server<K: KeyLookup>(
         self,
         wire: &mut Wire,
         server: &Server<K>,

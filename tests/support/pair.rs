@@ -1,18 +1,18 @@
 //! Whole handshakes between two cores in memory, with a hook for each message.
 
+use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
+use countersign::handshake::server::{self, AwaitResponse, Dummy};
 use countersign::handshake::{
-    Challenge, Error, Flight, Mode, Progress, Prologue, Receive, Refusal, Transcript, client,
-    server,
+    Authenticate, Challenge, Error, Message, Mode, Progress, Prologue, Protect, Receive, Refusal,
+    Transcript,
 };
+use countersign::record::Records;
 use countersign::{Key, KeyId, Session};
-use rand::TryCryptoRng;
 
-use super::{Draws, deliver, feed, transcript};
+use super::{Draws, deliver, feed};
 
 /// The three messages of a handshake, in their order.
-pub const MESSAGES: [Flight; 3] = [Flight::Challenge, Flight::Response, Flight::Verdict];
-
-pub const MODES: [Mode; 2] = [Mode::Authenticate, Mode::Protect];
+pub const MESSAGES: [Message; 3] = [Message::CHALLENGE, Message::RESPONSE, Message::VERDICT];
 
 /// F3 of a server that denies.
 pub const DENIAL: [u8; 33] = *b"D\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -25,8 +25,6 @@ pub struct Pair {
     pub server_key: Option<Key>,
     pub client_prologue: Prologue,
     pub server_prologue: Prologue,
-    pub client_mode: Mode,
-    pub server_mode: Mode,
     pub client_draws: Draws,
     pub server_draws: Draws,
 }
@@ -44,18 +42,8 @@ impl Pair {
             server_key: Some(server_key.clone()),
             client_prologue: Prologue::EMPTY,
             server_prologue: Prologue::EMPTY,
-            client_mode: Mode::Authenticate,
-            server_mode: Mode::Authenticate,
             client_draws: Draws::from(0xc0),
             server_draws: Draws::from(0x50),
-        }
-    }
-
-    pub fn in_modes(self, client_mode: Mode, server_mode: Mode) -> Self {
-        Self {
-            client_mode,
-            server_mode,
-            ..self
         }
     }
 
@@ -68,55 +56,55 @@ impl Pair {
     }
 
     /// The state of the client before F1.
-    pub fn client(&self) -> client::AwaitChallenge<'_> {
-        let rng = &mut self.client_draws.clone();
-        self.client_in(transcript(), rng).unwrap()
+    pub fn client(&self) -> OwnedClient<Authenticate> {
+        self.client_in(Authenticate)
     }
 
-    /// Like [`client`](Self::client), in a transcript and with a generator of the test's own.
-    pub fn client_in<'h>(
-        &'h self,
-        transcript: &'h mut Transcript,
-        rng: &mut impl TryCryptoRng,
-    ) -> Result<client::AwaitChallenge<'h>, Error> {
-        let (prologue, mode) = (&self.client_prologue, self.client_mode);
-        client::start(transcript, prologue, mode, &self.client_key, rng)
+    /// Like [`client`](Self::client), in this mode.
+    pub fn client_in<M: Mode>(&self, mode: M) -> OwnedClient<M> {
+        let (transcript, key) = (Box::default(), self.client_key.clone());
+        let rng = &mut self.client_draws.clone();
+        client::start(transcript, key, &self.client_prologue, mode, rng).unwrap()
     }
 
     /// The state of the client between this F1 and F3.
-    pub fn client_after(&self, f1: &[u8]) -> client::AwaitVerdict<'_> {
+    pub fn client_after(&self, f1: &[u8]) -> AwaitVerdict<Box<Transcript>, Key, Authenticate> {
         deliver(self.client(), f1).unwrap().1
     }
 
     /// F1, and the state of the server behind it.
-    pub fn server(&self) -> (Challenge, server::AwaitResponse<'static>) {
-        // The state borrows it for as long as a test likes.
-        let config = Box::leak(Box::new(self.config()));
+    pub fn server(&self) -> (Challenge, OwnedServer<Authenticate>) {
+        self.server_in(Authenticate)
+    }
+
+    /// Like [`server`](Self::server), in this mode.
+    pub fn server_in<M: Mode>(&self, mode: M) -> (Challenge, OwnedServer<M>) {
+        let (transcript, dummy) = (Box::default(), Dummy::new());
         let rng = &mut self.server_draws.clone();
-        self.server_in(config, transcript(), rng).unwrap()
+        server::start(transcript, dummy, &self.server_prologue, mode, rng).unwrap()
     }
 
-    /// Like [`server`](Self::server), in a transcript and with a generator of the test's own.
-    pub fn server_in<'h>(
-        &self,
-        config: &'h server::Config,
-        transcript: &'h mut Transcript,
-        rng: &mut impl TryCryptoRng,
-    ) -> Result<(Challenge, server::AwaitResponse<'h>), Error> {
-        config.start(transcript, self.server_mode, rng)
-    }
-
-    pub fn config(&self) -> server::Config {
-        server::Config::new(self.server_prologue.clone())
-    }
-
-    /// Runs the handshake undisturbed.
+    /// Runs the handshake in mode 0, undisturbed.
     pub fn run(&self) -> Run {
-        self.run_through(|_, _| {})
+        self.run_in(Authenticate, Authenticate)
     }
 
-    /// Runs the handshake with other bytes in place of one message.
-    pub fn run_with(&self, message: Flight, instead: &[u8]) -> Run {
+    /// Runs the handshake undisturbed, in the modes of the client and of the server.
+    pub fn run_in(&self, client: impl AnyMode, server: impl AnyMode) -> Run {
+        self.run_through_in(client, server, |_, _| {})
+    }
+
+    /// Runs the handshake undisturbed, in the mode of this number at both ends.
+    pub fn run_in_mode(&self, number: u8) -> Run {
+        match number {
+            Authenticate::NUMBER => self.run(),
+            Protect::NUMBER => self.run_in(Protect, Protect),
+            _ => panic!("there is no mode {number}"),
+        }
+    }
+
+    /// Runs the handshake in mode 0, with other bytes in place of one message.
+    pub fn run_with(&self, message: Message, instead: &[u8]) -> Run {
         self.run_through(|passing, bytes| {
             if passing == message {
                 *bytes = instead.to_vec();
@@ -124,20 +112,36 @@ impl Pair {
         })
     }
 
-    /// Runs the handshake. `middle` is called with each message on its way, which it may alter,
-    /// or empty for a message that does not arrive.
-    pub fn run_through(&self, middle: impl FnMut(Flight, &mut Vec<u8>)) -> Run {
+    /// Runs the handshake in mode 0. `middle` is called with each message on its way, which it may
+    /// alter, or empty for a message that does not arrive.
+    pub fn run_through(&self, middle: impl FnMut(Message, &mut Vec<u8>)) -> Run {
+        self.run_through_in(Authenticate, Authenticate, middle)
+    }
+
+    /// Like [`run_through`](Self::run_through), in the modes of the client and of the server.
+    pub fn run_through_in(
+        &self,
+        client: impl AnyMode,
+        server: impl AnyMode,
+        middle: impl FnMut(Message, &mut Vec<u8>),
+    ) -> Run {
         let mut run = Run {
-            client: End::Waiting(Flight::Challenge),
-            server: End::Waiting(Flight::Response),
+            client: End::Waiting(Message::CHALLENGE),
+            server: End::Waiting(Message::RESPONSE),
             sent: Vec::new(),
         };
         // How a handshake ended early is recorded in the ends.
-        let _ = self.run_into(&mut run, middle);
+        let _ = self.run_into(&mut run, client, server, middle);
         run
     }
 
-    fn run_into(&self, run: &mut Run, mut middle: impl FnMut(Flight, &mut Vec<u8>)) -> Option<()> {
+    fn run_into<C: AnyMode, S: AnyMode>(
+        &self,
+        run: &mut Run,
+        client: C,
+        server: S,
+        mut middle: impl FnMut(Message, &mut Vec<u8>),
+    ) -> Option<()> {
         let mut pass = |sent: &mut Vec<Vec<u8>>, message, bytes: &[u8]| {
             let mut passed = bytes.to_vec();
             sent.push(passed.clone());
@@ -145,35 +149,68 @@ impl Pair {
             passed
         };
 
-        let (challenge, await_response) = self.server();
-        let f1 = pass(&mut run.sent, Flight::Challenge, challenge.as_ref());
+        let (challenge, await_response) = self.server_in(server);
+        let f1 = pass(&mut run.sent, Message::CHALLENGE, challenge.as_ref());
 
-        let (response, await_verdict) = run.client.hear(self.client(), &f1)?;
-        run.client = End::Waiting(Flight::Verdict);
-        let f2 = pass(&mut run.sent, Flight::Response, response.as_ref());
+        let (response, await_verdict) = run.client.hear(self.client_in(client), &f1)?;
+        run.client = End::Waiting(Message::VERDICT);
+        let f2 = pass(&mut run.sent, Message::RESPONSE, response.as_ref());
 
         let identified = run.server.hear(await_response, &f2)?;
         let (verdict, outcome) = identified.verify(self.server_key.as_ref());
-        run.server = outcome.map_or_else(End::Refused, End::Accepted);
-        let f3 = pass(&mut run.sent, Flight::Verdict, verdict.as_ref());
+        run.server = outcome.map_or_else(End::Refused, S::accepted);
+        let f3 = pass(&mut run.sent, Message::VERDICT, verdict.as_ref());
 
-        run.client = End::Accepted(run.client.hear(await_verdict, &f3)?);
+        run.client = C::accepted(run.client.hear(await_verdict, &f3)?);
         Some(())
+    }
+}
+
+/// The state of a client before F1.
+pub type OwnedClient<M> = AwaitChallenge<Box<Transcript>, Key, M>;
+
+/// The state of a server behind F1.
+pub type OwnedServer<M> = AwaitResponse<Box<Transcript>, Dummy, M>;
+
+/// Either mode, with one type for what both yield.
+pub trait AnyMode: Mode {
+    fn accepted(established: Self::Established) -> End;
+}
+
+impl AnyMode for Authenticate {
+    fn accepted(session: Session) -> End {
+        End::Accepted(session, None)
+    }
+}
+
+impl AnyMode for Protect {
+    fn accepted((session, records): (Session, Records)) -> End {
+        End::Accepted(session, Some(records))
     }
 }
 
 /// How one end of a handshake in memory ended.
 #[derive(Debug)]
 pub enum End {
-    Accepted(Session),
+    /// There are records in mode 1 only.
+    Accepted(Session, Option<Records>),
     Refused(Error),
     /// It still waits for this message.
-    Waiting(Flight),
+    Waiting(Message),
 }
 
 impl End {
     pub fn is_accepted(&self) -> bool {
-        matches!(self, Self::Accepted(_))
+        matches!(self, Self::Accepted(..))
+    }
+
+    /// Returns what the session of this end exports.
+    #[track_caller]
+    pub fn exported(&self) -> [u8; 32] {
+        let Self::Accepted(session, _) = self else {
+            panic!("{self:?}");
+        };
+        exported(session)
     }
 
     /// Returns the error with which this end ended, if it did.
@@ -185,7 +222,7 @@ impl End {
     }
 
     /// Feeds what arrived to the state of this end. Returns the next state if there is one.
-    fn hear<R: Receive>(&mut self, state: R, bytes: &[u8]) -> Option<R::Next> {
+    fn hear<R: Receive<Error = Error>>(&mut self, state: R, bytes: &[u8]) -> Option<R::Next> {
         match feed(state, bytes, usize::MAX) {
             Ok((Progress::Done(next), _)) => return Some(next),
             Ok((Progress::More(_), _)) => {}
@@ -214,23 +251,33 @@ impl Run {
         [f1, f2, f3]
     }
 
+    /// What the handshake yields to the client and the server. There are records in mode 1 only.
+    #[track_caller]
+    pub fn established(self) -> [(Session, Option<Records>); 2] {
+        [self.client, self.server].map(|end| match end {
+            End::Accepted(session, records) => (session, records),
+            other => panic!("{other:?}"),
+        })
+    }
+
     /// The sessions of the client and the server.
     #[track_caller]
     pub fn sessions(self) -> [Session; 2] {
-        match (self.client, self.server) {
-            (End::Accepted(client), End::Accepted(server)) => [client, server],
-            other => panic!("{other:?}"),
-        }
+        self.established().map(|(session, _)| session)
+    }
+
+    /// The records of the client and the server in mode 1.
+    #[track_caller]
+    pub fn records(self) -> [Records; 2] {
+        self.established().map(|(_, records)| records.unwrap())
     }
 
     /// Asserts that both ends have one session, and returns what it exports.
     #[track_caller]
     pub fn assert_accepted(&self) -> [u8; 32] {
-        let (End::Accepted(client), End::Accepted(server)) = (&self.client, &self.server) else {
-            panic!("{self:?}");
-        };
-        assert_eq!(exported(client), exported(server));
-        exported(client)
+        let session = self.client.exported();
+        assert_eq!(self.server.exported(), session);
+        session
     }
 
     /// Asserts that the server found a wrong proof for this key id, and denied.

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use countersign::handshake::{Progress, Prologue, Receive, client, server};
-use countersign::{Key, Keys};
+use countersign::handshake::{Authenticate, Error, Progress, Prologue, Receive};
+use countersign::{Key, KeyLookup};
 
-use super::{Pair, feed};
+use super::{OwnedClient, OwnedServer, Pair, feed};
 
 /// The program at the other end of a [`Wire`](super::Wire).
 pub trait Peer {
@@ -35,7 +35,10 @@ impl Peer for Echoes {
 
 /// Feeds a state what was written to the wire. Returns the next state if there is one. A state that
 /// waits for more stays in its place, and one that refused is dropped.
-fn take<R: Receive>(state: &mut Option<R>, written: &mut VecDeque<u8>) -> Option<R::Next> {
+fn take<R>(state: &mut Option<R>, written: &mut VecDeque<u8>) -> Option<R::Next>
+where
+    R: Receive<Error = Error>,
+{
     let bytes = written.make_contiguous();
     let (progress, left) = feed(state.take()?, bytes, usize::MAX).ok()?;
     written.drain(..written.len() - left);
@@ -53,7 +56,7 @@ pub struct HonestServer {
     key: Key,
     /// F1 until it is sent.
     challenge: Option<Vec<u8>>,
-    state: Option<server::AwaitResponse<'static>>,
+    state: Option<OwnedServer<Authenticate>>,
     tail: Vec<u8>,
 }
 
@@ -88,15 +91,13 @@ impl Peer for HonestServer {
 /// An honest client, and what it sends behind its response, for which a real client would wait
 /// for the verdict.
 pub struct HonestClient {
-    state: Option<client::AwaitChallenge<'static>>,
+    state: Option<OwnedClient<Authenticate>>,
     tail: Vec<u8>,
 }
 
 impl HonestClient {
     pub fn new(key: &Key, prologue: Prologue, tail: &[u8]) -> Self {
         let pair = Pair::of(key).with_prologues(prologue.clone(), prologue);
-        // The state borrows the key.
-        let pair: &'static Pair = Box::leak(Box::new(pair));
         Self {
             state: Some(pair.client()),
             tail: tail.to_vec(),

@@ -1,15 +1,10 @@
 //! The states of the core, fed from memory.
 
-use countersign::handshake::{Error, Progress, Receive, Transcript};
-
-/// A buffer for one handshake. It is leaked, so that a test can keep states as it likes.
-pub fn transcript() -> &'static mut Transcript {
-    Box::leak(Box::default())
-}
+use countersign::handshake::{Error, Progress, Receive};
 
 /// Feeds `bytes` to a state, at most `piece` at a time, until the state goes on. Returns how far
 /// it came, and how many bytes it left.
-pub fn feed<R: Receive>(
+pub fn feed<R: Receive<Error = Error>>(
     mut state: R,
     mut bytes: &[u8],
     piece: usize,
@@ -31,17 +26,21 @@ pub fn feed<R: Receive>(
 }
 
 /// Feeds a whole message, and returns the next state.
-pub fn deliver<R: Receive>(state: R, message: impl AsRef<[u8]>) -> Result<R::Next, Error> {
+pub fn deliver<R>(state: R, message: impl AsRef<[u8]>) -> Result<R::Next, Error>
+where
+    R: Receive<Error = Error>,
+{
     match feed(state, message.as_ref(), usize::MAX)?.0 {
         Progress::Done(next) => Ok(next),
-        Progress::More(_) => panic!("{} is not whole", R::FLIGHT),
+        Progress::More(state) => panic!("{} is not whole", state.message()),
     }
 }
 
 /// Feeds a part of a message, and returns the state, which waits for the rest.
-pub fn deliver_part<R: Receive>(state: R, part: &[u8]) -> R {
+pub fn deliver_part<R: Receive<Error = Error>>(state: R, part: &[u8]) -> R {
+    let message = state.message();
     match feed(state, part, usize::MAX).unwrap().0 {
         Progress::More(state) => state,
-        Progress::Done(_) => panic!("{} ended early", R::FLIGHT),
+        Progress::Done(_) => panic!("{message} ended early"),
     }
 }

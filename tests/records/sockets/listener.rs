@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use countersign::{Client, KeyId, Outcome, ProtectedListener, Server, Timeouts};
+use countersign::{Client, KeyId, Listener, Outcome, Protected, Server, Timeouts};
 
 use crate::failures::incompatible;
 use crate::identity::key_of;
@@ -23,7 +23,7 @@ use crate::support::Driver;
 
 type Accepted = (KeyId, Box<dyn Stream>);
 
-impl Accepts<Accepted> for ProtectedListener {
+impl Accepts<Accepted> for Listener<Protected<TcpStream>> {
     fn accept(&self) -> io::Result<Accepted> {
         let stream = self.accept()?;
         let key_id = *stream.session().key_id();
@@ -36,7 +36,9 @@ impl Accepts<Accepted> for ProtectedListener {
 }
 
 #[cfg(feature = "tokio")]
-impl Accepts<Accepted> for countersign::tokio::ProtectedListener {
+impl Accepts<Accepted>
+    for countersign::tokio::Listener<countersign::tokio::Protected<tokio::net::TcpStream>>
+{
     fn accept(&self) -> io::Result<Accepted> {
         let stream = runtime().block_on(self.accept())?;
         let key_id = *stream.session().key_id();
@@ -63,7 +65,7 @@ fn listen(driver: Driver) -> (SocketAddr, Arc<dyn Accepts<Accepted>>, Receiver<S
     let server = Server::new(key_of("ours", "worker-7"));
     let listener: Arc<dyn Accepts<_>> = match driver {
         Driver::Blocking => {
-            let listener = ProtectedListener::with_options(socket, server, options);
+            let listener = Listener::protected_with_options(socket, server, options);
             Arc::new(listener.unwrap())
         }
         #[cfg(feature = "tokio")]
@@ -72,7 +74,7 @@ fn listen(driver: Driver) -> (SocketAddr, Arc<dyn Accepts<Accepted>>, Receiver<S
             let socket = listener_over_tokio(socket);
             let server = server.into();
             let listener =
-                countersign::tokio::ProtectedListener::with_options(socket, server, options);
+                countersign::tokio::Listener::protected_with_options(socket, server, options);
             Arc::new(listener.unwrap())
         }
     };
@@ -96,13 +98,13 @@ fn a_protected_listener_hands_over_protected_streams_and_refuses_mode_0() {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"CSIGN1C\0").unwrap();
         let sentence = refused.recv_timeout(LONG).unwrap();
-        let names = "(the peer Authenticate, this end Protect)";
-        assert!(sentence.ends_with(names), "{sentence}");
+        let names = "in mode 0 (authenticate) and this end in mode 1 (protect)";
+        assert!(sentence.contains(names), "{sentence}");
         drop(stream);
 
         let client = thread::spawn(move || {
             let stream = TcpStream::connect(address).unwrap();
-            let stream = Client::new(key).protect_within(stream, LONG).unwrap();
+            let stream = Client::new(key).protect_timeout(stream, LONG).unwrap();
             let mut stream = stream.into_stream(Via::Blocking);
             stream.write_all(b"hello").unwrap();
             stream.close().unwrap();
@@ -129,10 +131,10 @@ fn a_protected_listener_leaves_no_timeout_on_its_streams() {
     let address = socket.local_addr().unwrap();
     let server = Server::new(key_of("ours", "worker-7"));
     let options = options().deadline(Duration::from_secs(10));
-    let listener = ProtectedListener::with_options(socket, server, options).unwrap();
+    let listener = Listener::protected_with_options(socket, server, options).unwrap();
     let stream = TcpStream::connect(address).unwrap();
     let client = Client::new(key_of("ours", "worker-7"));
-    let _client = client.protect_within(stream, LONG).unwrap();
+    let _client = client.protect_timeout(stream, LONG).unwrap();
     let stream = listener.accept().unwrap();
     assert_eq!(stream.read_timeout().unwrap(), None);
     assert_eq!(stream.write_timeout().unwrap(), None);
