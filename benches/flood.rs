@@ -420,7 +420,7 @@ async fn client(address: SocketAddr, time: Duration) {
         let first = Instant::now();
         let attempt = async {
             let mut stream = TcpStream::connect(address).await?;
-            let _session = client.authenticate_within(&mut stream, PATIENCE).await?;
+            let _session = client.authenticate_timeout(&mut stream, PATIENCE).await?;
             Ok::<_, io::Error>(())
         };
         match timeout(PATIENCE, attempt).await {

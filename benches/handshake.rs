@@ -15,7 +15,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use countersign::handshake::{self, Mode};
+use countersign::handshake::{self, Authenticate};
 use countersign::{Key, Session};
 use criterion::Criterion;
 use rand::TryRng;
@@ -46,14 +46,14 @@ fn main() {
 }
 
 struct Bench {
-    core: Core,
+    core: Core<Authenticate>,
     another_key: Key,
 }
 
 impl Bench {
     fn new() -> Self {
         Self {
-            core: Core::new(Mode::Authenticate),
+            core: Core::new(Authenticate),
             another_key: Key::new("what only one of the two ends has").unwrap(),
         }
     }

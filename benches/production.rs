@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use countersign::tokio::{Client, Listener, Server};
-use countersign::{Key, KeyId, Keyring, Keys, ListenerOptions};
+use countersign::{Key, KeyId, KeyLookup, Keyring, ListenerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -107,10 +107,20 @@ fn logins() {
             &mut || {
                 crowd.log_in(
                     move |mut stream| async move {
-                        drop(client.authenticate_within(&mut stream, LONG).await.unwrap());
+                        drop(
+                            client
+                                .authenticate_timeout(&mut stream, LONG)
+                                .await
+                                .unwrap(),
+                        );
                     },
                     move |mut stream| async move {
-                        drop(server.authenticate_within(&mut stream, LONG).await.unwrap());
+                        drop(
+                            server
+                                .authenticate_timeout(&mut stream, LONG)
+                                .await
+                                .unwrap(),
+                        );
                     },
                 )
             },
@@ -215,7 +225,7 @@ fn pending() {
     let handshake = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = (TcpStream::connect(listener.local_addr().unwrap()).await).unwrap();
-        size_of_val(&server.authenticate_within(&mut stream, LONG))
+        size_of_val(&server.authenticate_timeout(&mut stream, LONG))
     });
     println!("{:<30}{handshake:>7}", "the handshake's future");
 

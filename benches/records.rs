@@ -23,8 +23,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
-use countersign::handshake::Mode;
-use countersign::record::{OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
+use countersign::handshake::Protect;
+use countersign::record::{OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer};
 use countersign::{Client, Key, Protected, Server};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -180,10 +180,9 @@ impl Memory {
 
 /// Returns the sealer and the opener of the records that a client sends.
 fn direction() -> (Sealer, Opener) {
-    let core = Core::new(Mode::Protect);
-    let (sealer, _) = core.client().records().unwrap();
-    let mut server = core.server(Some(&core.key)).unwrap();
-    let (_, opener) = server.records().unwrap();
+    let core = Core::new(Protect);
+    let (_, Records { sealer, .. }) = core.client();
+    let (_, Records { opener, .. }) = core.server(Some(&core.key)).unwrap();
     (sealer, opener)
 }
 

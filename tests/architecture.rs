@@ -54,7 +54,6 @@ fn behind(code: &str, prefix: &str) -> Vec<String> {
                 ',' if depth == 0 && group.is_some() => {
                     names.push(std::mem::take(&mut name));
                     in_name = true;
-                    continue;
                 }
                 c if depth == 0 && in_name && c.is_whitespace() && name.is_empty() => {}
                 c if depth == 0 && in_name && (c.is_alphanumeric() || c == '_') => name.push(c),

@@ -7,6 +7,8 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
 use countersign::compat::cookbook;
+#[cfg(feature = "multiprocessing")]
+use countersign::compat::multiprocessing;
 use countersign::handshake::{
     Error as Core, Incompatible, Message, Prologue, Refusal, StreamError,
 };
@@ -226,86 +228,54 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
         refusal,
     };
     let short = InvalidInput::SecretTooShort { len: 8 };
+    let long = InvalidInput::KeyIdTooLong { len: 65 };
     let overrun = StreamError::Overrun { room: 33, len: 34 };
-    let mut kinds = vec![
-        (
-            Incompatible::Version(b'2').into(),
-            ErrorKind::InvalidData,
-            false,
-        ),
-        (Core::Denied.into(), ErrorKind::PermissionDenied, false),
-        (
-            denied("worker-7", "", None),
-            ErrorKind::PermissionDenied,
-            false,
-        ),
-        (
-            Core::ServerNotAuthentic.into(),
-            ErrorKind::PermissionDenied,
-            false,
-        ),
-        (
-            not_authentic(Refusal::WrongProof).into(),
-            ErrorKind::PermissionDenied,
-            false,
-        ),
-        (
-            not_authentic(Refusal::UnknownKeyId).into(),
-            ErrorKind::PermissionDenied,
-            false,
-        ),
+    let permission_denied = [
+        Core::Denied.into(),
+        denied("worker-7", "", None),
+        Core::ServerNotAuthentic.into(),
+        not_authentic(Refusal::WrongProof).into(),
+        not_authentic(Refusal::UnknownKeyId).into(),
+        cookbook::Problem::WrongDigest.into(),
+        #[cfg(feature = "multiprocessing")]
+        multiprocessing::Problem::Rejected.into(),
+        #[cfg(feature = "multiprocessing")]
+        multiprocessing::Problem::WrongDigest.into(),
+        key_file(KeyFileError::Exposed { mode: 0o644 }),
+    ];
+    let invalid_data = [
+        Incompatible::Version(b'2').into(),
+        overrun.into(),
+        cookbook::Problem::Native.into(),
+        cookbook::Problem::Multiprocessing.into(),
+        cookbook::Problem::Stream(overrun).into(),
+        #[cfg(feature = "multiprocessing")]
+        multiprocessing::Problem::NotAChallenge.into(),
+        #[cfg(feature = "multiprocessing")]
+        multiprocessing::Problem::Stream(overrun).into(),
+    ];
+    let invalid_input = [
+        Error::InvalidInput(short),
+        Error::NoDirectory,
+        key_file(KeyFileError::TooLarge),
+    ];
+    let of = |kind| move |error| (error, kind, false);
+    let mut kinds: Vec<_> = (permission_denied.into_iter())
+        .map(of(ErrorKind::PermissionDenied))
+        .chain(invalid_data.into_iter().map(of(ErrorKind::InvalidData)))
+        .chain(invalid_input.into_iter().map(of(ErrorKind::InvalidInput)))
+        .collect();
+    let missing = KeyFileError::Io(ErrorKind::NotFound.into());
+    let secret = key_file(KeyFileError::Secret(short));
+    let name = key_file(KeyFileError::Name(long));
+    kinds.extend([
         (NoRandomness.into(), ErrorKind::Other, false),
         (StreamError::Ended.into(), ErrorKind::UnexpectedEof, false),
-        (overrun.into(), ErrorKind::InvalidData, false),
-        (
-            cookbook::Problem::WrongDigest.into(),
-            ErrorKind::PermissionDenied,
-            false,
-        ),
-        (
-            cookbook::Problem::Native.into(),
-            ErrorKind::InvalidData,
-            false,
-        ),
-        (
-            cookbook::Problem::Multiprocessing.into(),
-            ErrorKind::InvalidData,
-            false,
-        ),
-        (
-            cookbook::Problem::Stream(overrun).into(),
-            ErrorKind::InvalidData,
-            false,
-        ),
-        (Error::InvalidInput(short), ErrorKind::InvalidInput, false),
-        (Error::NoDirectory, ErrorKind::InvalidInput, false),
-        (
-            key_file(KeyFileError::Io(ErrorKind::NotFound.into())),
-            ErrorKind::NotFound,
-            true,
-        ),
-        (
-            key_file(KeyFileError::Exposed { mode: 0o644 }),
-            ErrorKind::PermissionDenied,
-            false,
-        ),
-        (
-            key_file(KeyFileError::TooLarge),
-            ErrorKind::InvalidInput,
-            false,
-        ),
-        (
-            key_file(KeyFileError::Secret(short)),
-            ErrorKind::InvalidInput,
-            true,
-        ),
-        (
-            key_file(KeyFileError::Name(InvalidInput::KeyIdTooLong { len: 65 })),
-            ErrorKind::InvalidInput,
-            true,
-        ),
         (key_file(KeyFileError::NoKeys), ErrorKind::NotFound, false),
-    ];
+        (key_file(missing), ErrorKind::NotFound, true),
+        (secret, ErrorKind::InvalidInput, true),
+        (name, ErrorKind::InvalidInput, true),
+    ]);
     for message in MESSAGES {
         for phase in [Phase::Sending(message), Phase::Awaiting(message)] {
             kinds.extend([

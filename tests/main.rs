@@ -6,6 +6,12 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
+#![allow(
+    clippy::large_enum_variant,
+    clippy::result_large_err,
+    clippy::too_many_lines,
+    reason = "tests move few values, and a table of cases is as long as there are cases"
+)]
 mod after_the_end;
 mod allocations;
 mod architecture;

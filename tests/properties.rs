@@ -329,8 +329,8 @@ fn outcome_of<M: AnyMode>(
     cuts: &[usize],
 ) -> Outcome {
     match which {
-        0 => outcome(pair.client_in(mode), message, cuts, |(response, _)| {
-            response.as_ref().to_vec()
+        0 => outcome(pair.client_in(mode), message, cuts, |state| {
+            state.response().to_vec()
         }),
         1 => outcome(pair.server_in(mode).1, message, cuts, |identified| {
             let id = identified.key_id().as_bytes().to_vec();
@@ -340,7 +340,7 @@ fn outcome_of<M: AnyMode>(
         }),
         _ => {
             let (challenge, _) = pair.server_in(mode);
-            let (_, state) = deliver(pair.client_in(mode), challenge).unwrap();
+            let state = deliver(pair.client_in(mode), challenge).unwrap();
             outcome(state, message, cuts, |established| {
                 M::accepted(established).exported().to_vec()
             })

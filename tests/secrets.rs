@@ -13,6 +13,7 @@ use countersign::handshake::{
 };
 use countersign::{Binding, Client, Deadline, Error, Key, Keyring, Secret, Server, compat};
 
+use crate::failures::{incompatible, is_denied, refusal, stream};
 use crate::support::{
     Act, Draws, Driver, HonestClient, HonestServer, NoEntropy, Pair, Says, Schedule, TempDir, Wire,
     deliver, export, feed, hex, hmac, lv, tcp_pair,
@@ -207,9 +208,8 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let Progress::More(await_challenge) = progress else {
         panic!("{progress:?}");
     };
-    let (response, await_verdict) = deliver(await_challenge, &challenge.as_ref()[9..]).unwrap();
-    shown.debug("Response", &response);
-    let response = response.as_ref().to_vec();
+    let await_verdict = deliver(await_challenge, &challenge.as_ref()[9..]).unwrap();
+    let response = await_verdict.response().to_vec();
     shown.debug("AwaitVerdict", &await_verdict);
 
     let identified = deliver(await_response, &response).unwrap();
@@ -341,13 +341,6 @@ fn no_error_of_the_core_shows_a_secret() {
     shown.hides(&hidden());
 }
 
-fn refusal(error: &handshake::Error) -> Option<Refusal> {
-    match error {
-        handshake::Error::ClientNotAuthentic { refusal, .. } => Some(*refusal),
-        _ => None,
-    }
-}
-
 #[test]
 fn no_error_of_a_driver_shows_a_secret() {
     let mut shown = Shown::default();
@@ -383,20 +376,11 @@ fn no_error_of_a_driver_shows_a_secret() {
         is_there(|error| matches!(error, Error::Io { .. }));
         is_there(|error| matches!(error, Error::Closed(_)));
         is_there(|error| matches!(error, Error::TimedOut(_)));
-        is_there(|error| matches!(error, Error::Denied(_)));
-        let is_there = |is: fn(&handshake::Error) -> bool| {
-            let is = |error: &Error| matches!(error, Error::Handshake(error) if is(error));
-            assert!(errors.iter().any(is), "{errors:?}");
-        };
-        is_there(|error| {
-            matches!(
-                error,
-                handshake::Error::Incompatible(Incompatible::Foreign { .. })
-            )
-        });
+        is_there(|error| matches!(incompatible(error), Some(Incompatible::Foreign { .. })));
+        is_there(is_denied);
         is_there(|error| refusal(error) == Some(Refusal::WrongProof));
         is_there(|error| refusal(error) == Some(Refusal::UnknownKeyId));
-        is_there(|error| matches!(error, handshake::Error::Stream(StreamError::Overrun { .. })));
+        is_there(|error| matches!(stream(error), Some(StreamError::Overrun { .. })));
         for error in errors {
             shown.error("Error", error);
         }

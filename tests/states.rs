@@ -28,8 +28,9 @@ impl<M: AnyMode> Client<M> {
         match self {
             Self::AwaitsChallenge(state) => match feed(state, &[byte], 1).unwrap().0 {
                 Progress::More(same) => (Self::AwaitsChallenge(same), Vec::new()),
-                Progress::Done((response, next)) => {
-                    (Self::AwaitsVerdict(next), response.as_ref().to_vec())
+                Progress::Done(next) => {
+                    let response = next.response().to_vec();
+                    (Self::AwaitsVerdict(next), response)
                 }
             },
             Self::AwaitsVerdict(state) => {
@@ -189,7 +190,7 @@ fn reading_a_state_takes_the_whole_message_and_no_more_however_it_is_cut() {
     let [f1, f2, f3] = honest.messages();
     for piece in [1, 7, 200] {
         let (next, calls) = read(pair.client(), &[f1, b"more"].concat(), piece);
-        assert_eq!(next.unwrap().0.as_ref(), f2);
+        assert_eq!(next.unwrap().response(), f2);
         assert_eq!(calls, f1.len().div_ceil(piece));
         let (next, _) = read(pair.server().1, &[f2, b"more"].concat(), piece);
         assert_eq!(

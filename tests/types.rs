@@ -6,7 +6,7 @@ use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{AwaitResponse, Dummy, Identified};
 use countersign::handshake::{
     self, Authenticate, Challenge, Incompatible, Message, Progress, Prologue, Protect, Refusal,
-    Response, StreamError, Transcript, Verdict,
+    StreamError, Transcript, Verdict,
 };
 use countersign::record::{self, Opened, Opener, Records, Sealer};
 use countersign::{
@@ -48,7 +48,6 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Progress<AwaitVerdict<Box<Transcript>, Key, Protect>>>();
     sent_and_shared::<Progress<OwnedServer<Protect>>>();
     sent_and_shared::<Challenge>();
-    sent_and_shared::<Response>();
     sent_and_shared::<Verdict>();
     sent_and_shared::<Message>();
     sent_and_shared::<Authenticate>();
@@ -108,9 +107,15 @@ fn every_error_can_be_boxed() {
 }
 
 #[test]
-fn a_key_is_no_larger_than_its_four_hmac_states() {
+fn a_key_is_no_larger_than_its_four_hmac_states_and_its_id() {
     // A server may hold one for each of many clients.
-    assert!(size_of::<Key>() <= 400, "{} bytes", size_of::<Key>());
+    let (state, id) = (2 * (32 + 8), 64 + 3 * size_of::<usize>());
+    assert_eq!(size_of::<KeyId>(), id);
+    assert!(
+        size_of::<Key>() <= 4 * state + id,
+        "{} bytes",
+        size_of::<Key>()
+    );
 }
 
 #[test]
@@ -134,12 +139,9 @@ fn debug_shows_what_each_state_is() {
         format!("{at_server:?}"),
         format!("{at_client:?}"),
     ];
-    let (response, at_client) = deliver(at_client, &challenge).unwrap();
-    shown.extend([
-        format!("{challenge:?} {response:?}"),
-        format!("{at_client:?}"),
-    ]);
-    let identified = deliver(at_server, response).unwrap();
+    let at_client = deliver(at_client, &challenge).unwrap();
+    shown.extend([format!("{challenge:?}"), format!("{at_client:?}")]);
+    let identified = deliver(at_server, at_client.response()).unwrap();
     shown.push(format!("{identified:?}"));
     let (verdict, session) = identified.verify(Some(&key));
     let (session, mut records) = session.unwrap();
@@ -154,7 +156,7 @@ fn debug_shows_what_each_state_is() {
             "Dummy { .. }",
             "AwaitResponse { mode: Protect, .. }",
             "AwaitChallenge { mode: Protect, .. }",
-            "Challenge(40 bytes) Response(81 bytes)",
+            "Challenge(40 bytes)",
             "AwaitVerdict { mode: Protect, .. }",
             r#"Identified { mode: Protect, key_id: "worker-7", .. }"#,
             "Verdict(33 bytes)",

@@ -3,56 +3,60 @@
 use std::convert::Infallible;
 use std::hint::black_box;
 
+use countersign::Key;
+use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
-    Error, Mode, Progress, Prologue, Receive, Transcript, TryCryptoRng, TryRng, client, server,
+    Error, Mode, Prologue, Receive, Transcript, TryCryptoRng, TryRng, client,
 };
-use countersign::{Key, Session};
 
 /// What exists before a handshake, and the messages of one handshake with known nonces.
 ///
 /// The key has no key id, and the prologue is empty.
-pub struct Core {
+pub struct Core<M> {
     pub key: Key,
-    mode: Mode,
-    config: server::Config,
+    mode: M,
+    dummy: Dummy,
     f1: [u8; 40],
     f2: [u8; 73],
     f3: [u8; 33],
 }
 
-impl Core {
-    pub fn new(mode: Mode) -> Self {
+impl<M: Mode> Core<M> {
+    pub fn new(mode: M) -> Self {
         let key = Key::new("what both ends of this one share").unwrap();
-        let config = server::Config::new(Prologue::EMPTY);
+        let (dummy, prologue) = (Dummy::new(), &Prologue::EMPTY);
         let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-        let started = client::start(&mut clients, &Prologue::EMPTY, mode, &key, &mut { NC });
-        let (f1, at_server) = config.start(&mut servers, mode, &mut { NS }).unwrap();
-        let (f2, _) = deliver(started.unwrap(), f1.as_ref());
-        let (f3, outcome) = deliver(at_server, f2.as_ref()).verify(Some(&key));
+        let at_client = client::start(&mut clients, &key, prologue, mode, &mut { NC }).unwrap();
+        let started = server::start(&mut servers, &dummy, prologue, mode, &mut { NS });
+        let (f1, at_server) = started.unwrap();
+        let at_client = deliver(at_client, f1.as_ref());
+        let f2 = at_client.response().try_into().unwrap();
+        let (f3, outcome) = deliver(at_server, at_client.response()).verify(Some(&key));
         drop(outcome.unwrap());
         Self {
             f1: f1.as_ref().try_into().unwrap(),
-            f2: f2.as_ref().try_into().unwrap(),
+            f2,
             f3: f3.as_ref().try_into().unwrap(),
             key,
             mode,
-            config,
+            dummy,
         }
     }
 
-    pub fn client(&self) -> Session {
-        let mut transcript = Transcript::new();
-        let prologue = &Prologue::EMPTY;
-        let started = client::start(&mut transcript, prologue, self.mode, &self.key, &mut { NC });
-        let (f2, at_client) = deliver(started.unwrap(), black_box(&self.f1));
-        black_box(f2.as_ref());
+    pub fn client(&self) -> M::Established {
+        let (mut transcript, prologue) = (Transcript::new(), &Prologue::EMPTY);
+        let started = client::start(&mut transcript, &self.key, prologue, self.mode, &mut { NC });
+        let at_client = deliver(started.unwrap(), black_box(&self.f1));
+        black_box(at_client.response());
         deliver(at_client, black_box(&self.f3))
     }
 
     /// Runs a server that looks up this key.
-    pub fn server(&self, found: Option<&Key>) -> Result<Session, Error> {
-        let mut transcript = Transcript::new();
-        let started = self.config.start(&mut transcript, self.mode, &mut { NS });
+    pub fn server(&self, found: Option<&Key>) -> Result<M::Established, Error> {
+        let (mut transcript, prologue) = (Transcript::new(), &Prologue::EMPTY);
+        let started = server::start(&mut transcript, &self.dummy, prologue, self.mode, &mut {
+            NS
+        });
         let (f1, at_server) = started.unwrap();
         black_box(f1.as_ref());
         let (f3, outcome) = deliver(at_server, black_box(&self.f2)).verify(found);
@@ -62,15 +66,13 @@ impl Core {
 }
 
 /// Delivers a whole message in one piece, as a socket mostly does.
-fn deliver<R: Receive>(mut state: R, message: &[u8]) -> R::Next {
-    let space = state.space();
-    assert_eq!(space.len(), message.len());
-    space.copy_from_slice(message);
-    match state.advance(message.len()) {
-        Ok(Progress::Done(next)) => next,
-        Ok(Progress::More(_)) => panic!("{} is not whole", R::FLIGHT),
-        Err(error) => panic!("{error}"),
-    }
+fn deliver<R: Receive<Error = Error>>(state: R, message: &[u8]) -> R::Next {
+    let read = state.read::<Error>(|space| {
+        assert_eq!(space.len(), message.len());
+        space.copy_from_slice(message);
+        Ok(message.len())
+    });
+    read.unwrap()
 }
 
 /// A generator that always returns the same nonce, at almost no cost.

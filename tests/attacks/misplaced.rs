@@ -160,8 +160,8 @@ impl Routing {
             match message {
                 Message::CHALLENGE => {
                     let challenge = &challenges[self.challenge[to]];
-                    let (response, next) = deliver(clients[to].take().unwrap(), challenge).unwrap();
-                    responses[to] = Some(response);
+                    let next = deliver(clients[to].take().unwrap(), challenge).unwrap();
+                    responses[to] = Some(next.response().to_vec());
                     awaiting_verdict[to] = Some(next);
                 }
                 Message::RESPONSE => {

@@ -28,9 +28,10 @@ fn each_side_takes_one_random_nonce_and_sends_it() {
         let (f1, server) = started.unwrap();
         let byte = u8::try_from(taken).unwrap() - 1;
         assert_eq!(f1.as_ref()[8..], [0x50 + byte; 32]);
-        let (f2, client) = deliver(client, f1).unwrap();
-        assert_eq!(f2.as_ref()[9..41], [0xc0 + byte; 32]);
-        let (f3, outcome) = deliver(server, f2).unwrap().verify(Some(&key));
+        let client = deliver(client, f1).unwrap();
+        assert_eq!(client.response()[9..41], [0xc0 + byte; 32]);
+        let identified = deliver(server, client.response()).unwrap();
+        let (f3, outcome) = identified.verify(Some(&key));
         let at_both = [outcome.unwrap(), deliver(client, f3).unwrap()];
         assert_eq!(exported(&at_both[0]), exported(&at_both[1]));
         assert_eq!((at_server.count, at_client.count), (taken, taken));

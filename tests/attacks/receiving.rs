@@ -95,8 +95,8 @@ fn a_message_has_the_same_outcome_however_it_is_split() {
         let [f1, f2, f3] = honest.messages();
 
         for cut in Cut::all(f1.len()) {
-            let (response, _) = cut.deliver(pair.client(), f1);
-            assert_eq!(response.as_ref(), f2, "{cut:?}");
+            let next = cut.deliver(pair.client(), f1);
+            assert_eq!(next.response(), f2, "{cut:?}");
         }
         for cut in Cut::all(f2.len()) {
             let identified = cut.deliver(pair.server().1, f2);
@@ -201,13 +201,7 @@ fn a_step_beyond_the_room_is_refused_and_a_step_of_no_bytes_changes_nothing() {
     let session = honest.assert_accepted();
     let [f1, f2, f3] = honest.messages();
 
-    probe_steps(
-        || pair.client(),
-        f1,
-        |(response, _)| {
-            assert_eq!(response.as_ref(), f2);
-        },
-    );
+    probe_steps(|| pair.client(), f1, |next| assert_eq!(next.response(), f2));
     probe_steps(
         || pair.server().1,
         f2,

@@ -55,9 +55,9 @@ fn core<M: Mode>(input: &[u8], options: Options, says: &[u8], key: &Key, mode: M
                 return;
             }
             Err(error) => error,
-            Ok(Progress::Done((response, state))) => {
+            Ok(Progress::Done(state)) => {
                 assert_eq!(says.len() - rest.len(), 40);
-                assert_is_response(response.as_ref(), M::NUMBER, key);
+                assert_is_response(state.response(), M::NUMBER, key);
                 match feed(state, &mut rest, options.piece()) {
                     Ok(Progress::More(_)) => {
                         assert_eq!(fate, Fate::Incomplete(Message::VERDICT));

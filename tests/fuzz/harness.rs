@@ -162,8 +162,8 @@ pub fn records(key: &Key, draws: &mut Draws) -> [Records; 2] {
     let started = server::start(transcript(), dummy, &prologue, Protect, draws);
     let (f1, at_server) = started.unwrap();
     let at_client = client::start(transcript(), key, &prologue, Protect, draws).unwrap();
-    let (f2, at_client) = deliver(at_client, f1.as_ref());
-    let (f3, server) = deliver(at_server, f2.as_ref()).verify(Some(key));
+    let at_client = deliver(at_client, f1.as_ref());
+    let (f3, server) = deliver(at_server, at_client.response()).verify(Some(key));
     let (_, client) = deliver(at_client, f3.as_ref());
     let (_, server) = server.unwrap();
     [client, server]

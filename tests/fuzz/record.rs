@@ -289,8 +289,8 @@ impl Write for AtPeer<'_, '_> {
         let peer = &mut *self.0.borrow_mut();
         peer.state = match std::mem::replace(&mut peer.state, State::Done) {
             State::AwaitsChallenge(state) => {
-                let (response, state) = deliver(state, buf);
-                peer.says.get_mut().extend(response.as_ref());
+                let state = deliver(state, buf);
+                peer.says.get_mut().extend(state.response());
                 State::AwaitsVerdict(state)
             }
             State::AwaitsVerdict(state) => {

@@ -261,8 +261,8 @@ impl<M: Yields> Waits for AwaitChallenge<Transcript, &'static Key, M> {
         bytes: &mut &[u8],
         messages: &mut Messages,
     ) -> State {
-        end.feed(*self, bytes, |end, (f2, state)| {
-            end.send(f2.as_ref(), messages);
+        end.feed(*self, bytes, |end, state| {
+            end.send(state.response(), messages);
             end.received.push(Vec::new());
             State::Waits(Box::new(state))
         })

@@ -4,10 +4,11 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 
-use countersign::handshake::{self, Message, Refusal, StreamError};
+use countersign::handshake::{Message, Refusal, StreamError};
 use countersign::{Error, Key, Phase};
 
 use super::{ClientSide, F1_LEN, F2_LEN, F3_LEN, ID, Outcome, ServerSide, Side, ours};
+use crate::failures::{refusal_of, stream};
 use crate::support::{Act, DENIAL, Driver, Wire, key};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,8 +243,7 @@ fn a_stream_that_reports_more_than_it_was_given_is_refused() {
                 _ => F1_LEN + F3_LEN - point.at,
             };
             let (room, len) = (given, given + 1);
-            let overrun = handshake::Error::Stream(StreamError::Overrun { room, len });
-            matches!(error, Error::Handshake(it) if *it == overrun)
+            stream(error) == Some(StreamError::Overrun { room, len })
         },
     );
 }
@@ -276,14 +276,8 @@ fn why_a_client_was_refused_is_reported_even_if_the_denial_cannot_be_sent() {
             for &driver in Driver::ALL {
                 let (outcome, wire) = point.run_as(driver, act, &ours(), peer);
                 let error = outcome.unwrap_err();
-                let expected = handshake::Error::ClientNotAuthentic {
-                    key_id: *peer.id(),
-                    refusal: *why,
-                };
-                assert!(
-                    matches!(error, Error::Handshake(it) if it == expected),
-                    "{driver:?}, {act:?} at {point:?}: {error:?}"
-                );
+                let context = format!("{driver:?}, {act:?} at {point:?}");
+                assert_eq!(refusal_of(&error, peer.id()), *why, "{context}");
                 assert_eq!(wire.written.len(), point.sent);
                 assert!(DENIAL.starts_with(&wire.written[F1_LEN..]));
             }

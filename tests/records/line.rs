@@ -149,8 +149,8 @@ impl Peer for Far {
                 f1.as_ref().to_vec()
             }
             Stage::Challenge(state) => {
-                let (f2, next) = deliver(state, written).unwrap();
-                let f2 = f2.as_ref().to_vec();
+                let next = deliver(state, written).unwrap();
+                let f2 = next.response().to_vec();
                 self.stage = Some(Stage::Verdict(next));
                 f2
             }

@@ -69,7 +69,7 @@ impl Pair {
 
     /// The state of the client between this F1 and F3.
     pub fn client_after(&self, f1: &[u8]) -> AwaitVerdict<Box<Transcript>, Key, Authenticate> {
-        deliver(self.client(), f1).unwrap().1
+        deliver(self.client(), f1).unwrap()
     }
 
     /// F1, and the state of the server behind it.
@@ -152,9 +152,9 @@ impl Pair {
         let (challenge, await_response) = self.server_in(server);
         let f1 = pass(&mut run.sent, Message::CHALLENGE, challenge.as_ref());
 
-        let (response, await_verdict) = run.client.hear(self.client_in(client), &f1)?;
+        let await_verdict = run.client.hear(self.client_in(client), &f1)?;
         run.client = End::Waiting(Message::VERDICT);
-        let f2 = pass(&mut run.sent, Message::RESPONSE, response.as_ref());
+        let f2 = pass(&mut run.sent, Message::RESPONSE, await_verdict.response());
 
         let identified = run.server.hear(await_response, &f2)?;
         let (verdict, outcome) = identified.verify(self.server_key.as_ref());
@@ -185,7 +185,7 @@ impl AnyMode for Authenticate {
 
 impl AnyMode for Protect {
     fn accepted((session, records): (Session, Records)) -> End {
-        End::Accepted(session, Some(records))
+        End::Accepted(session, Some(Box::new(records)))
     }
 }
 
@@ -193,7 +193,7 @@ impl AnyMode for Protect {
 #[derive(Debug)]
 pub enum End {
     /// There are records in mode 1 only.
-    Accepted(Session, Option<Records>),
+    Accepted(Session, Option<Box<Records>>),
     Refused(Error),
     /// It still waits for this message.
     Waiting(Message),
@@ -255,7 +255,7 @@ impl Run {
     #[track_caller]
     pub fn established(self) -> [(Session, Option<Records>); 2] {
         [self.client, self.server].map(|end| match end {
-            End::Accepted(session, records) => (session, records),
+            End::Accepted(session, records) => (session, records.map(|it| *it)),
             other => panic!("{other:?}"),
         })
     }

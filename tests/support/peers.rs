@@ -108,7 +108,7 @@ impl HonestClient {
 impl Peer for HonestClient {
     fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
         match take(&mut self.state, written) {
-            Some((response, _)) => [response.as_ref(), &self.tail].concat(),
+            Some(state) => [state.response(), &self.tail].concat(),
             None => Vec::new(),
         }
     }

@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use countersign::handshake::Mode;
+use countersign::handshake::Authenticate;
 use indicatif::ProgressBar;
 use sha2::block_api::compress256;
 
@@ -35,7 +35,7 @@ pub struct Sides {
 pub const BATCH: u32 = 500;
 
 pub fn measure(rounds: usize, bar: &ProgressBar) -> Sides {
-    let core = Core::new(Mode::Authenticate);
+    let core = Core::new(Authenticate);
     let mut sides = Sides::default();
     let mut lanes: [(&mut Sample, &dyn Fn() -> Duration); 4] = [
         (&mut sides.one_call, &|| batch(nine_in_one_call)),

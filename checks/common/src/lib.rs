@@ -9,9 +9,9 @@ use core::convert::Infallible;
 use core::hint::black_box;
 
 use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
-use countersign::handshake::server::{self, AwaitResponse};
+use countersign::handshake::server::{self, AwaitResponse, Dummy};
 use countersign::handshake::{
-    Challenge, Error, Mode, Progress, Prologue, Receive, Response, Transcript, TryCryptoRng,
+    Authenticate, Challenge, Error, Mode, Prologue, Receive, Response, Transcript, TryCryptoRng,
     TryRng, Verdict,
 };
 use countersign::{Key, Session};
@@ -21,10 +21,10 @@ use countersign::{Key, Session};
 pub struct Ends {
     /// The key of the client.
     pub key: Key,
-    /// The prologue of the client.
+    /// The prologue of both.
     pub prologue: Prologue,
-    /// The server, with the same prologue.
-    pub config: server::Config,
+    /// The dummy of the server.
+    pub dummy: Dummy,
 }
 
 impl Ends {
@@ -33,8 +33,8 @@ impl Ends {
     pub fn new(key: Key, prologue: Prologue) -> Self {
         Self {
             key,
-            config: server::Config::new(prologue.clone()),
             prologue,
+            dummy: Dummy::new(),
         }
     }
 
@@ -44,13 +44,13 @@ impl Ends {
     ///
     /// Returns [`Error::NoRandomness`] if the generator fails.
     #[inline]
-    pub fn client<'h, R: TryCryptoRng>(
+    pub fn client<'h, M: Mode, R: TryCryptoRng>(
         &'h self,
         transcript: &'h mut Transcript,
-        mode: Mode,
+        mode: M,
         rng: &mut R,
-    ) -> Result<AwaitChallenge<'h>, Error> {
-        client::start(transcript, &self.prologue, mode, &self.key, rng)
+    ) -> Result<AwaitChallenge<&'h mut Transcript, &'h Key, M>, Error> {
+        client::start(transcript, &self.key, &self.prologue, mode, rng)
     }
 
     /// Starts the server.
@@ -59,13 +59,13 @@ impl Ends {
     ///
     /// Returns [`Error::NoRandomness`] if the generator fails.
     #[inline]
-    pub fn server<'h, R: TryCryptoRng>(
+    pub fn server<'h, M: Mode, R: TryCryptoRng>(
         &'h self,
         transcript: &'h mut Transcript,
-        mode: Mode,
+        mode: M,
         rng: &mut R,
-    ) -> Result<(Challenge, AwaitResponse<'h>), Error> {
-        self.config.start(transcript, mode, rng)
+    ) -> Result<(Challenge, AwaitResponse<&'h mut Transcript, &'h Dummy, M>), Error> {
+        server::start(transcript, &self.dummy, &self.prologue, mode, rng)
     }
 
     /// Starts both ends and delivers F1. The transcripts and the nonces are the client's and the
@@ -74,12 +74,12 @@ impl Ends {
     /// # Errors
     ///
     /// Returns the error of the client.
-    pub fn half<'e: 'c + 's, 'c, 's>(
+    pub fn half<'e: 'c + 's, 'c, 's, M: Mode>(
         &'e self,
         (clients, servers): (&'c mut Transcript, &'s mut Transcript),
-        mode: Mode,
+        mode: M,
         [mut nc, mut ns]: [Known; 2],
-    ) -> Result<Half<'c, 's>, Error> {
+    ) -> Result<Half<'c, 's, M>, Error> {
         let at_client = self.client(clients, mode, &mut nc)?;
         let (f1, at_server) = self.server(servers, mode, &mut ns)?;
         let (f2, at_client) = deliver(at_client, f1.as_ref())?;
@@ -94,49 +94,42 @@ impl Ends {
 
 /// The first half of a handshake: F1 has arrived, and F2 has not.
 #[derive(Debug)]
-pub struct Half<'c, 's> {
+pub struct Half<'c, 's, M> {
     /// The server's challenge.
     pub f1: Challenge,
     /// The client's response.
-    pub f2: Response<'c>,
+    pub f2: Response,
     /// The client, which awaits F3.
-    pub at_client: AwaitVerdict<'c>,
+    pub at_client: AwaitVerdict<&'c mut Transcript, &'c Key, M>,
     /// The server, which awaits F2.
-    pub at_server: AwaitResponse<'s>,
+    pub at_server: AwaitResponse<&'s mut Transcript, &'s Dummy, M>,
 }
 
 /// The messages of one handshake, with which each side can be run without the other.
 ///
-/// The key has no key id, and the prologue is empty.
+/// The prologue is empty.
 #[derive(Debug)]
 pub struct Recorded {
     ends: Ends,
     f1: Challenge,
-    f2: [u8; 73],
+    f2: Response,
     f3: Verdict,
 }
 
 impl Recorded {
-    const MODE: Mode = Mode::Authenticate;
-
-    /// The secret of both sides.
-    pub const SECRET: &str = "what both ends of this one share";
-
     /// Runs the handshake.
     ///
     /// # Errors
     ///
     /// Returns the error of the side that fails.
-    pub fn new() -> Result<Self, Error> {
-        let ends = Ends::new(Key::new(Self::SECRET)?, Prologue::EMPTY);
+    pub fn new(key: Key) -> Result<Self, Error> {
+        let ends = Ends::new(key, Prologue::EMPTY);
         let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
         let nonces = [Known::NC, Known::NS];
-        let half = ends.half((&mut clients, &mut servers), Self::MODE, nonces)?;
-        let mut f2 = [0; 73];
-        f2.copy_from_slice(half.f2.as_ref());
-        let (f3, outcome) = deliver(half.at_server, &f2)?.verify(Some(&ends.key));
+        let half = ends.half((&mut clients, &mut servers), Authenticate, nonces)?;
+        let (f1, f2) = (half.f1, half.f2);
+        let (f3, outcome) = deliver(half.at_server, f2.as_ref())?.verify(Some(&ends.key));
         drop(outcome?);
-        let f1 = half.f1;
         Ok(Self { ends, f1, f2, f3 })
     }
 
@@ -151,7 +144,7 @@ impl Recorded {
         let mut transcript = Transcript::new();
         let state = self
             .ends
-            .client(&mut transcript, Self::MODE, &mut { Known::NC })?;
+            .client(&mut transcript, Authenticate, &mut { Known::NC })?;
         let (f2, state) = deliver(state, black_box(self.f1.as_ref()))?;
         black_box(f2.as_ref());
         deliver(state, black_box(self.f3.as_ref()))
@@ -168,9 +161,10 @@ impl Recorded {
         let mut transcript = Transcript::new();
         let (f1, state) = self
             .ends
-            .server(&mut transcript, Self::MODE, &mut { Known::NS })?;
+            .server(&mut transcript, Authenticate, &mut { Known::NS })?;
         black_box(f1.as_ref());
-        let (f3, outcome) = deliver(state, black_box(&self.f2))?.verify(Some(&self.ends.key));
+        let (f3, outcome) =
+            deliver(state, black_box(self.f2.as_ref()))?.verify(Some(&self.ends.key));
         black_box(f3.as_ref());
         outcome
     }
@@ -181,27 +175,8 @@ impl Recorded {
 /// # Errors
 ///
 /// Returns the error of the state.
-pub fn deliver<R: Receive>(state: R, mut message: &[u8]) -> Result<R::Next, Error> {
-    deliver_by(state, |space| take(&mut message, space))
-}
-
-/// Delivers what `read` puts at the start of the space that it is given, until the message is
-/// whole. `read` returns how many bytes it put there.
-///
-/// # Errors
-///
-/// Returns the error of the state.
-pub fn deliver_by<R: Receive>(
-    mut state: R,
-    mut read: impl FnMut(&mut [u8]) -> usize,
-) -> Result<R::Next, Error> {
-    loop {
-        let n = read(state.space());
-        match state.advance(n)? {
-            Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(next),
-        }
-    }
+pub fn deliver<R: Receive>(state: R, mut message: &[u8]) -> Result<R::Next, R::Error> {
+    state.read(|space| Ok(take(&mut message, space)))
 }
 
 /// Moves as many bytes from the start of `message` as there is space for, and returns how many.

@@ -8,10 +8,12 @@ use std::error::Error;
 use std::hint::black_box;
 
 use common::Recorded;
+use countersign::Key;
 use sha2::block_api::compress256;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let recorded = Recorded::new()?;
+    // Without a key id, with which the tags would cover more.
+    let recorded = Recorded::new(Key::new("what both ends of this one share")?)?;
     match std::env::args().nth(1).as_deref() {
         Some("client_side") => drop(recorded.client_side()?),
         Some("server_side") => drop(recorded.server_side()?),
