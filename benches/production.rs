@@ -107,20 +107,12 @@ fn logins() {
             &mut || {
                 crowd.log_in(
                     move |mut stream| async move {
-                        drop(
-                            client
-                                .authenticate_timeout(&mut stream, LONG)
-                                .await
-                                .unwrap(),
-                        );
+                        let session = client.authenticate_timeout(&mut stream, LONG).await;
+                        drop(session.unwrap());
                     },
                     move |mut stream| async move {
-                        drop(
-                            server
-                                .authenticate_timeout(&mut stream, LONG)
-                                .await
-                                .unwrap(),
-                        );
+                        let session = server.authenticate_timeout(&mut stream, LONG).await;
+                        drop(session.unwrap());
                     },
                 )
             },

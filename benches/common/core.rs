@@ -54,9 +54,8 @@ impl<M: Mode> Core<M> {
     /// Runs a server that looks up this key.
     pub fn server(&self, found: Option<&Key>) -> Result<M::Established, Error> {
         let (mut transcript, prologue) = (Transcript::new(), &Prologue::EMPTY);
-        let started = server::start(&mut transcript, &self.dummy, prologue, self.mode, &mut {
-            NS
-        });
+        let rng = &mut { NS };
+        let started = server::start(&mut transcript, &self.dummy, prologue, self.mode, rng);
         let (f1, at_server) = started.unwrap();
         black_box(f1.as_ref());
         let (f3, outcome) = deliver(at_server, black_box(&self.f2)).verify(found);

@@ -16,10 +16,10 @@ use std::io;
 
 use common::{Half, Known, deliver};
 use countersign::handshake::client::AwaitVerdict;
-use countersign::handshake::server::Identified;
-use countersign::handshake::{Mode, Prologue, Receive, Transcript, Verdict};
+use countersign::handshake::server::{Dummy, Identified};
+use countersign::handshake::{Mode, Prologue, Protect, Receive, Transcript, Verdict};
 use countersign::record::OVERHEAD;
-use countersign::{Key, Secret, Session};
+use countersign::{Key, Secret};
 use dudect_bencher::ctbench::{
     BenchFn, BenchMetadata, BenchName, BenchOpts, BenchRng, Class, CtRunner, run_benches_console,
 };
@@ -27,8 +27,6 @@ use dudect_bencher::rand::RngExt;
 
 /// The number of measurements of both classes together.
 const MEASUREMENTS: usize = 1_000_000;
-
-const MODE: Mode = Mode::Protect;
 
 fn main() -> io::Result<()> {
     let extensions = is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
@@ -133,9 +131,8 @@ fn opener_verifies(runner: &mut CtRunner, rng: &mut BenchRng) {
     let ends = Ends::new(rng);
     for _ in 0..MEASUREMENTS {
         let class = class(rng);
-        let (mut client, mut server) = ends.sessions(rng);
-        let (mut sealer, _) = client.records().expect("mode 1");
-        let (_, mut opener) = server.records().expect("mode 1");
+        let ((_, client), (_, server)) = ends.established(rng);
+        let (mut sealer, mut opener) = (client.sealer, server.opener);
         let mut record = [0; OVERHEAD + 100];
         sealer.seal(&mut record).expect("it has the right length");
         alter(&mut record, &first_or_last::<16>(class));
@@ -145,7 +142,7 @@ fn opener_verifies(runner: &mut CtRunner, rng: &mut BenchRng) {
 
 /// Measures as much work as for a proof, and then a comparison that ends at the wrong byte.
 fn leaky_comparison(runner: &mut CtRunner, rng: &mut BenchRng) {
-    let (session, _) = Ends::new(rng).sessions(rng);
+    let ((session, _), _) = Ends::new(rng).established(rng);
     for _ in 0..MEASUREMENTS {
         let class = class(rng);
         let mut received = [0; 32];
@@ -215,6 +212,9 @@ fn measure<T>(runner: &mut CtRunner, class: Class, routine: impl FnOnce() -> T) 
     runner.run_one(class, || routine.take().map(|routine| routine()));
 }
 
+/// What an end has after a handshake.
+type Established = <Protect as Mode>::Established;
+
 struct Ends(common::Ends);
 
 impl Ends {
@@ -230,28 +230,33 @@ impl Ends {
         servers: &'s mut Transcript,
         difference: &[u8; 32],
         rng: &mut BenchRng,
-    ) -> Identified<'s> {
+    ) -> Identified<&'s mut Transcript, &'s Dummy, Protect> {
         let mut clients = Transcript::new();
         let half = self.half(&mut clients, servers, rng);
-        let mut f2 = half.f2.as_ref().to_vec();
+        let mut f2 = half.at_client.response().to_vec();
         alter(&mut f2, difference);
         deliver(half.at_server, &f2).expect("F2 is well-formed")
     }
 
-    /// Returns a client that awaits F3, the F3 that accepts it, and the server's session.
+    /// Returns a client that awaits F3, the F3 that accepts it, and what the server has.
     fn verdict<'c>(
         &'c self,
         clients: &'c mut Transcript,
         rng: &mut BenchRng,
-    ) -> (AwaitVerdict<'c>, Verdict, Session) {
+    ) -> (
+        AwaitVerdict<&'c mut Transcript, &'c Key, Protect>,
+        Verdict,
+        Established,
+    ) {
         let mut servers = Transcript::new();
         let half = self.half(clients, &mut servers, rng);
-        let identified = deliver(half.at_server, half.f2.as_ref()).expect("F2 is well-formed");
-        let (f3, session) = identified.verify(Some(&self.0.key));
-        (half.at_client, f3, session.expect("the proof is right"))
+        let identified = deliver(half.at_server, half.at_client.response());
+        let identified = identified.expect("F2 is well-formed");
+        let (f3, server) = identified.verify(Some(&self.0.key));
+        (half.at_client, f3, server.expect("the proof is right"))
     }
 
-    fn sessions(&self, rng: &mut BenchRng) -> (Session, Session) {
+    fn established(&self, rng: &mut BenchRng) -> (Established, Established) {
         let mut clients = Transcript::new();
         let (await_verdict, f3, server) = self.verdict(&mut clients, rng);
         let client = deliver(await_verdict, f3.as_ref());
@@ -263,9 +268,9 @@ impl Ends {
         clients: &'c mut Transcript,
         servers: &'s mut Transcript,
         rng: &mut BenchRng,
-    ) -> Half<'c, 's> {
+    ) -> Half<'c, 's, Protect> {
         let nonces = [Known(rng.random()), Known(rng.random())];
-        let half = self.0.half((clients, servers), MODE, nonces);
+        let half = self.0.half((clients, servers), Protect, nonces);
         half.expect("F1 is well-formed")
     }
 }

@@ -24,9 +24,9 @@ use std::thread;
 
 use common::{Known, deliver};
 use countersign::compat::{cookbook, multiprocessing};
-use countersign::handshake::{self, Mode, Prologue, Refusal, Transcript};
-use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX};
-use countersign::{Client, Key, Protected, Secret, Server, Session};
+use countersign::handshake::{self, Authenticate, Mode, Prologue, Protect, Refusal, Transcript};
+use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX, Records};
+use countersign::{Client, Key, Protected, Secret, Server};
 use rand::rngs::SysRng;
 use rand::{TryCryptoRng, TryRng};
 
@@ -58,9 +58,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let shown = if portable { "none" } else { "some" };
     println!("SHA extensions shown to this program: {shown}");
     let ends = Ends::new(&mut check)?;
-    for mode in [Mode::Authenticate, Mode::Protect] {
-        handshakes(&mut check, &ends, mode)?;
-    }
+    handshakes(&mut check, &ends, Authenticate)?;
+    handshakes(&mut check, &ends, Protect)?;
     sessions(&mut check, &ends)?;
     drivers(&mut check, &ends)?;
     if argument.is_none() {
@@ -83,17 +82,21 @@ enum Bit {
     RecordsTag,
     /// Whether all bytes of a secret of the recipe are zero.
     ZeroSecret,
-    /// Whether a digest of the recipe is right.
+    /// Whether a digest of the recipe is right. A right one is acted on twice: it is no error, and
+    /// it is the whole message.
     RecipesDigest,
     /// Whether a digest of Python's is right.
     PythonsDigest,
     /// The same bit again: which of two messages the peer is sent.
     PythonsWelcome,
+    /// The same bit again: whether there is a digest. The compiler keeps this in one byte with
+    /// whether it is right.
+    PythonsAnswer,
 }
 
 use Bit::{
-    ClientsProof, ConstantSecret, PythonsDigest, PythonsWelcome, RecipesDigest, RecordsTag,
-    ServersProof, ZeroSecret,
+    ClientsProof, ConstantSecret, PythonsAnswer, PythonsDigest, PythonsWelcome, RecipesDigest,
+    RecordsTag, ServersProof, ZeroSecret,
 };
 
 /// Both ends of a handshake, and another key. All keys are marked.
@@ -158,7 +161,7 @@ enum Altered {
     ServersProof(usize),
 }
 
-fn handshakes(check: &mut Check, ends: &Ends, mode: Mode) -> Result<(), Box<dyn Error>> {
+fn handshakes(check: &mut Check, ends: &Ends, mode: impl Mode) -> Result<(), Box<dyn Error>> {
     for (found, altered) in [
         (Found::Right, Altered::Nothing),
         (Found::Another, Altered::Nothing),
@@ -173,24 +176,26 @@ fn handshakes(check: &mut Check, ends: &Ends, mode: Mode) -> Result<(), Box<dyn 
     Ok(())
 }
 
-/// Runs one handshake in memory. Returns the sessions of the client and of the server if both
-/// accept.
-fn handshake(
+/// What the client and the server have after a handshake.
+type Both<M> = (<M as Mode>::Established, <M as Mode>::Established);
+
+/// Runs one handshake in memory. Returns what both have after it if both accept.
+fn handshake<M: Mode>(
     check: &mut Check,
     Ends { ends, another }: &Ends,
-    mode: Mode,
+    mode: M,
     found: Found,
     altered: Altered,
-) -> Result<Option<(Session, Session)>, Box<dyn Error>> {
+) -> Result<Option<Both<M>>, Box<dyn Error>> {
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let (f1, await_response) = ends.server(&mut servers, mode, &mut SysRng)?;
     let await_challenge = ends.client(&mut clients, mode, &mut SysRng)?;
 
-    let (f2, await_verdict) = check.phase("the client reads F1 and proves", [], || {
+    let await_verdict = check.phase("the client reads F1 and proves", [], || {
         deliver(await_challenge, f1.as_ref())
     })?;
-    check.marked("F2", f2.as_ref(), 32);
-    let mut f2 = sent(f2);
+    check.marked("F2", await_verdict.response(), 32);
+    let mut f2 = sent(await_verdict.response());
     if let Altered::ClientsProof(at) = altered {
         let tag = f2.len() - 32;
         flip(&mut f2, tag + at);
@@ -254,11 +259,11 @@ fn handshake(
 /// Runs what an accepted handshake allows: the exporter, and records.
 fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     let pair = |check: &mut Check| {
-        handshake(check, ends, Mode::Protect, Found::Right, Altered::Nothing)?
+        handshake(check, ends, Protect, Found::Right, Altered::Nothing)?
             .ok_or_else(|| Box::<dyn Error>::from("no session"))
     };
 
-    let (client, server) = pair(check)?;
+    let ((client, _), (server, _)) = pair(check)?;
     check.marked_but_for_padding("a session's secret", &client, 32);
     let (mut ours, mut theirs) = ([0; 80], [0; 80]);
     check.phase("Session::export", [], || {
@@ -270,13 +275,7 @@ fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     memcheck::mark_defined(&theirs);
     check.require("both ends export the same", ours == theirs);
 
-    let (mut client, mut server) = pair(check)?;
-    let (clients, servers) = check.phase("Session::records", [], || {
-        (client.records(), server.records())
-    });
-    let (Some((mut sealer, _)), Some((_, mut opener))) = (clients, servers) else {
-        return Err("no records".into());
-    };
+    let ((_, Records { mut sealer, .. }), (_, Records { mut opener, .. })) = pair(check)?;
     check.marked_but_for_padding("the key of a direction", &sealer, 2 * 32);
     for len in [1, 100, PAYLOAD_MAX] {
         let mut record = vec![b'x'; OVERHEAD + len];
@@ -296,11 +295,7 @@ fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
 
     // The first byte of the payload, and each byte of the tag.
     for at in [2].into_iter().chain(7..23) {
-        let (mut client, mut server) = pair(check)?;
-        let (Some((_, mut opener)), Some((mut sealer, _))) = (client.records(), server.records())
-        else {
-            return Err("no records".into());
-        };
+        let ((_, Records { mut opener, .. }), (_, Records { mut sealer, .. })) = pair(check)?;
         let mut record = [b'x'; OVERHEAD + 5];
         check.phase("a record is sealed", [], || sealer.seal(&mut record))?;
         memcheck::mark_defined(&record);
@@ -366,31 +361,23 @@ fn other_wires(check: &mut Check) -> Result<(), Box<dyn Error>> {
     Marked.try_fill_bytes(&mut secret)?;
     Marked.try_fill_bytes(&mut another)?;
 
-    for (name, theirs, same) in [
-        ("the recipe, right", &secret, true),
-        ("the recipe, wrong", &another, false),
+    let zero = [ZeroSecret, ZeroSecret];
+    for (name, theirs, same, digest) in [
+        ("the recipe, right", &secret, true, &[RecipesDigest; 2][..]),
+        ("the recipe, wrong", &another, false, &[RecipesDigest]),
     ] {
         let [_, accepted] = check.talk(
             name,
-            &[ZeroSecret, ZeroSecret, RecipesDigest],
+            &[&zero, digest].concat(),
             |mut line| cookbook::client_authenticate(&mut line, &secret).is_ok(),
             |mut line| cookbook::server_authenticate(&mut line, theirs).is_ok(),
         )?;
         check.require(name, accepted == same);
     }
+    let digest = [PythonsWelcome, PythonsAnswer, PythonsDigest];
     for (name, theirs, same, bits) in [
-        (
-            "Python's, right",
-            &secret,
-            true,
-            &[PythonsDigest, PythonsWelcome].repeat(2),
-        ),
-        (
-            "Python's, wrong",
-            &another,
-            false,
-            &vec![PythonsDigest, PythonsWelcome],
-        ),
+        ("Python's, right", &secret, true, &digest.repeat(2)),
+        ("Python's, wrong", &another, false, &digest.to_vec()),
     ] {
         let ends = check.talk(
             name,
@@ -416,8 +403,9 @@ fn expected_tag() -> Result<[u8; 32], Box<dyn Error>> {
     let ends = common::Ends::new(key, Prologue::EMPTY);
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let nonces = [Known::NC, Known::NS];
-    let half = ends.half((&mut clients, &mut servers), Mode::Authenticate, nonces)?;
-    Ok(*half.f2.as_ref().last_chunk().ok_or("F2 is too short")?)
+    let half = ends.half((&mut clients, &mut servers), Authenticate, nonces)?;
+    let f2 = half.at_client.response();
+    Ok(*f2.last_chunk().ok_or("F2 is too short")?)
 }
 
 /// Sends a message, which makes it public.
