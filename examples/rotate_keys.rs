@@ -110,7 +110,7 @@ fn logged(log: &Receiver<(KeyId, Matched)>, expected: &[Matched]) -> Result<(), 
         println!("   log: {key_id} {matched:?}");
     }
     let matches = logins.iter().map(|(_, matched)| matched).eq(expected);
-    if matches && logins.iter().all(|(key_id, _)| key_id == &ID) {
+    if matches && logins.iter().all(|(key_id, _)| *key_id == ID) {
         return Ok(());
     }
     Err(format!("the log should show {expected:?} of {ID}").into())
