@@ -1,34 +1,39 @@
-//! Replaces a client's key in four steps while the server runs. No login is refused that should
-//! succeed. The exit status is 0 only if each step ends as it should.
+//! Replaces a client's secret while the server runs. No login is refused that should succeed, and
+//! the client's id never changes. The exit status is 0 only if each step ends as it should.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
 use countersign::{
-    Client, Deadline, Error, Key, Keyring, Listener, ListenerOptions, Outcome, Server, Session,
-    generate_secret,
+    Client, Deadline, Error, Key, KeyId, Keyring, Listener, ListenerOptions, Matched, Outcome,
+    Server, Session, generate_secret,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+const ID: &str = "worker-7";
 const DEADLINE: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Failure> {
-    // Each key has its own id, so that both can be valid for a while.
-    let old = Key::new(generate_secret()?)?.with_id("worker-7.2026-11")?;
-    let new = Key::new(generate_secret()?)?.with_id("worker-7.2026-12")?;
+    let (old, new) = (generate_secret()?, generate_secret()?);
+    // What the client uses before, and what it uses in the end.
+    let with_old = Key::new(&old)?.with_id(ID)?;
+    let with_new = Key::new(&new)?.with_id(ID)?;
 
     let ring = Keyring::new();
     let (logins, log) = mpsc::channel();
     let options = ListenerOptions::new()
         .deadline(DEADLINE)
         .on_event(move |event| {
-            if let Outcome::Accepted { key_id, .. } = event.outcome {
+            if let Outcome::Accepted {
+                key_id, matched, ..
+            } = event.outcome
+            {
                 // The receiver is gone if the program has failed.
-                let _ = logins.send(key_id);
+                let _ = logins.send((key_id, matched));
             }
         });
     let socket = TcpListener::bind("127.0.0.1:0")?;
@@ -37,34 +42,37 @@ fn main() -> Result<(), Failure> {
     let listener = Listener::with_options(socket, Server::new(ring.clone()), options)?;
     thread::spawn(move || serve(&listener));
 
-    println!("1. The server has the old key.");
-    ring.insert(old.clone());
-    let mut early = accepted(address, &old)?;
-    denied(address, &new)?;
+    println!("1. The server has the old secret.");
+    ring.insert(with_old.clone());
+    let mut early = accepted(address, "old", &with_old)?;
+    denied(address, "new", &with_new)?;
+    logged(&log, &[Matched::First])?;
 
-    println!("2. The server gets the new key and keeps the old one.");
-    ring.insert(new.clone());
-    accepted(address, &old)?;
-    accepted(address, &new)?;
+    println!("2. The server accepts the new secret too.");
+    ring.insert(with_old.clone().accepting(&new)?);
+    accepted(address, "old", &with_old)?;
+    accepted(address, "new", &with_new)?;
+    logged(&log, &[Matched::First, Matched::Accepted])?;
 
-    println!("3. The client gets the new key and stops using the old one.");
-    log.try_iter().for_each(drop);
-    accepted(address, &new)?;
-    // With many clients, wait here until the log has not shown the old id for a while.
-    let since: Vec<_> = log.try_iter().collect();
-    if since != [*new.id()] {
-        return Err(format!("the log has shown {since:?}").into());
-    }
-    println!("   since then the log has shown only {}", new.id());
+    println!("3. The client gets the new secret.");
+    accepted(address, "new", &with_new)?;
+    logged(&log, &[Matched::Accepted])?;
 
-    println!("4. The old key is removed from the server.");
-    if !ring.remove(old.id()) {
-        return Err("the old key was gone before".into());
-    }
-    accepted(address, &new)?;
-    denied(address, &old)?;
+    println!("4. The server puts the new secret first and still accepts the old one.");
+    ring.insert(with_new.clone().accepting(&old)?);
+    accepted(address, "old", &with_old)?;
+    logged(&log, &[Matched::Accepted])?;
+    accepted(address, "new", &with_new)?;
+    // With many clients, wait here until the log has not shown the accepted secret for a while.
+    logged(&log, &[Matched::First])?;
 
-    // A connection is authenticated once, at its beginning. Closing the connections of a key that
+    println!("5. The old secret is removed.");
+    ring.insert(with_new.clone());
+    accepted(address, "new", &with_new)?;
+    denied(address, "old", &with_old)?;
+    logged(&log, &[Matched::First])?;
+
+    // A connection is authenticated once, at its beginning. Closing the connections of a secret that
     // has leaked is up to the application.
     exchange(&mut early)?;
     println!("   the connection of step 1 is still open");
@@ -78,20 +86,34 @@ fn serve(listener: &Listener<(TcpStream, Session)>) {
     }
 }
 
-fn accepted(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {
+fn accepted(address: SocketAddr, secret: &str, key: &Key) -> Result<TcpStream, Failure> {
     let stream = login(address, key)?;
-    println!("   {} is accepted", key.id());
+    println!("   the {secret} secret is accepted");
     Ok(stream)
 }
 
-fn denied(address: SocketAddr, key: &Key) -> Result<(), Failure> {
+fn denied(address: SocketAddr, secret: &str, key: &Key) -> Result<(), Failure> {
     match login(address, key) {
         Err(error) if matches!(error.downcast_ref(), Some(Error::Denied(_))) => {
-            println!("   {} is denied", key.id());
+            println!("   the {secret} secret is denied");
             Ok(())
         }
-        outcome => Err(format!("{} ended with {outcome:?}", key.id()).into()),
+        outcome => Err(format!("the {secret} secret ended with {outcome:?}").into()),
     }
+}
+
+/// Checks what the server has logged since the last call: which secret each login has used, under
+/// an id that is always the same.
+fn logged(log: &Receiver<(KeyId, Matched)>, expected: &[Matched]) -> Result<(), Failure> {
+    let logins: Vec<_> = log.try_iter().collect();
+    for (key_id, matched) in &logins {
+        println!("   log: {key_id} {matched:?}");
+    }
+    let matches = logins.iter().map(|(_, matched)| matched).eq(expected);
+    if matches && logins.iter().all(|(key_id, _)| *key_id == ID) {
+        return Ok(());
+    }
+    Err(format!("the log should show {expected:?} of {ID}").into())
 }
 
 fn login(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {

@@ -1,15 +1,16 @@
-//! Two servers behind a load balancer, and several hundred clients that keep logging in. Meanwhile
-//! the secret is rotated and one server is killed. `tests/fleet/run` runs this with `HAProxy` as
-//! the balancer.
+//! Two servers behind a load balancer, and several hundred clients that keep logging in, each with
+//! an id and a secret of its own. Meanwhile all secrets are rotated and one server is killed.
+//! `tests/fleet/run` runs this with `HAProxy` as the balancer.
 //!
-//! The exit status is 0 only if no honest login is refused, nobody gets in with the old secret
-//! after its removal, and the servers tell the balancer's health checks from all else. A login that
-//! is cut because its server is killed is not a refusal, and its client tries again. The balancer's
-//! log shows that it was this server.
+//! The exit status is 0 only if no honest login is refused, no client's id ever changes, nobody gets
+//! in with an old secret after its removal, and the servers tell the balancer's health checks from
+//! all else. A login that is cut because its server is killed is not a refusal, and its client tries
+//! again. The balancer's log shows that it was this server.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 #[cfg(unix)]
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,9 @@ use std::{env, fmt, fs, process, thread};
 
 use countersign::handshake::{self, Message, Refusal};
 use countersign::tokio::{Client, Listener, Server};
-use countersign::{Error, Key, Keyring, ListenerOptions, Outcome, Phase, Secret, generate_secret};
+use countersign::{
+    Error, Key, Keyring, ListenerOptions, Matched, Outcome, Phase, Secret, Session, generate_secret,
+};
 use lexopt::{Arg, Parser, ValueExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,12 +45,16 @@ MILLISECONDS SERVER` to --log: the client's port, when it was accepted, and the 
 server. --dir is an empty directory for the key directories.";
 
 const SERVICE: &str = "fleet/1";
+/// What a client asks once it has authenticated. The server answers with the key id.
+const QUESTION: &[u8] = b"who am I?\n";
 const CLIENTS: usize = 300;
 /// How long a client pauses between two logins, on average.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The time for a handshake or an echo at either end. Only one that hangs takes so long.
+/// The time for a handshake or an answer at either end. Only one that hangs takes so long.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How many logins with the removed secret are tried at each address.
+/// How many clients get their new key file only after the servers prefer the new secrets.
+const LATE: usize = 20;
+/// How many logins with removed secrets are tried at each address.
 const PROBES: usize = 500;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -102,7 +109,7 @@ fn run() -> Result<(), Failure> {
 
 // A server.
 
-/// Echoes what authenticated clients send. Each line on standard input is a command, whose answer
+/// Tells authenticated clients their key ids. Each line on standard input is a command, whose answer
 /// is a line on standard output. The server ends when its input does, and so with its driver.
 #[tokio::main(flavor = "current_thread")]
 async fn serve(address: SocketAddr, key_dir: &Path) -> Result<(), Failure> {
@@ -128,20 +135,33 @@ async fn serve(address: SocketAddr, key_dir: &Path) -> Result<(), Failure> {
     println!("listening");
     thread::spawn(move || obey(&ring, &counts));
     loop {
-        let (mut stream, _session) = listener.accept().await?;
+        let (mut stream, session) = listener.accept().await?;
         tokio::spawn(async move {
-            let (mut from, mut to) = stream.split();
+            let answer = answer_to(&session);
+            let mut question = [0; QUESTION.len()];
             // If it fails, the client reports it.
-            tokio::io::copy(&mut from, &mut to).await.is_ok()
+            while stream.read_exact(&mut question).await.is_ok() {
+                stream.write_all(&answer).await?;
+            }
+            Ok::<_, io::Error>(())
         });
     }
+}
+
+fn answer_to(session: &Session) -> Vec<u8> {
+    [session.key_id().as_bytes(), b"\n"].concat()
 }
 
 fn obey(ring: &Keyring, counts: &Mutex<Counts>) {
     for command in io::stdin().lines().map_while(Result::ok) {
         match command.as_str() {
             "reload" => match ring.reload() {
-                Ok(reloaded) => println!("reloaded: {reloaded}"),
+                Ok(reloaded)
+                    if reloaded.changed.len() == CLIENTS && ring.ids().len() == CLIENTS =>
+                {
+                    println!("changed");
+                }
+                Ok(reloaded) => println!("reloaded otherwise: {reloaded}"),
                 Err(error) => println!("not reloaded: {error}"),
             },
             "counts" => println!("{}", lock(counts).to_line()),
@@ -154,8 +174,11 @@ fn obey(ring: &Keyring, counts: &Mutex<Counts>) {
 /// How a server's connections ended.
 #[derive(Clone, Copy, Default)]
 struct Counts {
-    accepted: usize,
-    /// Clients with an unknown key id.
+    /// Clients that used the first secret of their id.
+    first: usize,
+    /// Clients that used the accepted secret of their id.
+    second: usize,
+    /// Clients with a known key id and a wrong proof.
     denied: usize,
     /// Connections that closed before sending anything, as health checks do.
     silent: usize,
@@ -167,9 +190,12 @@ impl Counts {
     /// Counts an outcome, and returns whether it may happen.
     fn take(&mut self, outcome: &Outcome) -> bool {
         let count = match outcome {
-            Outcome::Accepted { .. } => &mut self.accepted,
+            Outcome::Accepted { matched, .. } => match matched {
+                Matched::First => &mut self.first,
+                Matched::Accepted => &mut self.second,
+            },
             Outcome::Refused(Error::Handshake(handshake::Error::ClientNotAuthentic {
-                refusal: Refusal::UnknownKeyId,
+                refusal: Refusal::WrongProof,
                 ..
             })) => &mut self.denied,
             Outcome::Refused(Error::Closed(Phase::Awaiting(Message::RESPONSE))) => &mut self.silent,
@@ -183,22 +209,30 @@ impl Counts {
     }
 
     fn add(&mut self, more: Self) {
-        self.accepted += more.accepted;
+        self.first += more.first;
+        self.second += more.second;
         self.denied += more.denied;
         self.silent += more.silent;
         self.others += more.others;
     }
 
     fn to_line(self) -> String {
-        let numbers = [self.accepted, self.denied, self.silent, self.others];
+        let numbers = [
+            self.first,
+            self.second,
+            self.denied,
+            self.silent,
+            self.others,
+        ];
         numbers.map(|number| number.to_string()).join(" ")
     }
 
     fn from_line(line: &str) -> Result<Self, Failure> {
         let numbers: Result<Vec<_>, _> = line.split(' ').map(str::parse).collect();
         match numbers?[..] {
-            [accepted, denied, silent, others] => Ok(Self {
-                accepted,
+            [first, second, denied, silent, others] => Ok(Self {
+                first,
+                second,
                 denied,
                 silent,
                 others,
@@ -221,32 +255,33 @@ fn drive(
     let start = Instant::now();
     let report = |what: &str| println!("{:>4.0} s  {what}", start.elapsed().as_secs_f32());
     let runtime = Runtime::new()?;
-    let old = Identity::new("fleet.2026-11")?;
-    let new = Identity::new("fleet.2026-12")?;
+    let members = (0..CLIENTS).map(Member::new);
+    let members = members.collect::<Result<Vec<_>, _>>()?;
+    let first = members.first().ok_or("no clients")?;
 
-    report("1. Both servers have the old secret, and all clients use it.");
-    let mut a = Node::start(a, directory.join("a"), &old)?;
-    let mut b = Node::start(b, directory.join("b"), &old)?;
+    report("1. Both servers have the old secrets, and all clients use them.");
+    let mut a = Node::start(a, directory.join("a"), &members)?;
+    let mut b = Node::start(b, directory.join("b"), &members)?;
     let doors = [balancer, a.address, b.address];
-    wait_until_up(&runtime, balancer, &old, [&mut a, &mut b])?;
+    wait_until_up(&runtime, balancer, first, [&mut a, &mut b])?;
     for door in doors {
-        runtime.block_on(deny(door, &new, 1))?;
+        runtime.block_on(deny(door, [&first.new]))?;
     }
-    let fleet = Arc::new(Fleet::new(balancer, &old));
+    let fleet = Arc::new(Fleet::new(balancer, &members));
     let clients = fleet.start(&runtime);
     sleep(5 * SECOND);
 
-    report("2. The servers get the new secret, one after the other, and keep the old one.");
+    report("2. The servers accept the new secrets too, one server after the other.");
     for node in [&mut a, &mut b] {
-        node.mount(&[&old, &new])?;
+        node.mount(&members, Stage::Added)?;
         sleep(2 * SECOND);
     }
 
-    report("3. The clients get the new secret, one after the other.");
-    let mut slots = fleet.clients.iter();
+    report("3. The clients get the new secrets, one client after the other, but a few are late.");
+    let mut next = members.iter().zip(&fleet.clients);
     let mut give = |clients: usize| {
-        for slot in slots.by_ref().take(clients) {
-            *lock(slot) = Arc::clone(&new.client);
+        for (member, slot) in next.by_ref().take(clients) {
+            *lock(slot) = Arc::clone(&member.new);
             sleep(SECOND / 30);
         }
     };
@@ -258,24 +293,35 @@ fn drive(
     b.launch()?;
     let back = SystemTime::now();
     report("   It is back.");
-    give(CLIENTS);
-    // A client that is still logging in with the old secret holds a reference to it.
-    while Arc::strong_count(&old.client) > 1 {
-        sleep(PAUSE);
+    give(CLIENTS / 3 - LATE);
+
+    report("4. The servers put the new secrets first, one server after the other.");
+    for node in [&mut a, &mut b] {
+        node.mount(&members, Stage::Swapped)?;
+        sleep(2 * SECOND);
     }
-    // The old secret still works, so that a later denial shows that it was removed.
+    if old_secrets_used_in(SECOND, [&mut a, &mut b])? == 0 {
+        return Err("the log does not show the clients that are late".into());
+    }
+    give(LATE);
+    report("   The last clients have got theirs.");
+    while old_secrets_used_in(2 * SECOND, [&mut a, &mut b])? > 0 {}
+    report("   The servers no longer see an old secret.");
+    // The old secrets still work, so that a later denial shows that they were removed.
     for door in doors {
-        runtime.block_on(async { log_in(&mut connect(door).await?, &old.client).await })?;
+        runtime.block_on(async { log_in(&mut connect(door).await?, &first.old).await })?;
     }
 
-    report("4. The old secret is removed from the servers, one after the other.");
+    report("5. The old secrets are removed from the servers, one server after the other.");
+    let olds = members.iter().map(|member| &member.old);
+    let probes = || olds.clone().cycle().take(PROBES);
     for node in [&mut a, &mut b] {
-        node.mount(&[&new])?;
-        runtime.block_on(deny(node.address, &old, PROBES))?;
+        node.mount(&members, Stage::New)?;
+        runtime.block_on(deny(node.address, probes()))?;
         sleep(SECOND);
     }
     for door in doors {
-        runtime.block_on(deny(door, &old, PROBES))?;
+        runtime.block_on(deny(door, probes()))?;
     }
     let denials = doors.len() + 5 * PROBES;
     sleep(5 * SECOND);
@@ -294,7 +340,7 @@ fn drive(
     }
     tally.print();
     println!(
-        "denials            {denials}, all but {} of the old secret",
+        "denials            {denials}, all but {} of old secrets",
         doors.len()
     );
     println!("health checks      {}", counts.silent);
@@ -305,13 +351,7 @@ fn drive(
     if !tally.refusals.is_empty() {
         return Err(format!("{} honest logins were refused", tally.refusals.len()).into());
     }
-    let log = BalancerLog::read(log)?;
-    for cut in &tally.cuts {
-        if cut.ended < killed || cut.began > back || log.server_of(cut) != Some(b.address) {
-            let server = log.server_of(cut);
-            return Err(format!("cut at {server:?}, and not by the kill: {}", cut.how).into());
-        }
-    }
+    BalancerLog::read(log)?.explains(&tally.cuts, b.address, killed..back)?;
     if counts.others > 0 {
         return Err(format!("the servers saw {} other events", counts.others).into());
     }
@@ -321,23 +361,72 @@ fn drive(
     Ok(())
 }
 
-/// A secret and its key id.
-struct Identity {
-    id: &'static str,
-    secret: Secret,
-    client: Arc<Client>,
+/// Returns how many logins the servers accept by an old secret in this time, once they have put the
+/// new ones first.
+fn old_secrets_used_in(time: Duration, nodes: [&mut Node; 2]) -> Result<usize, Failure> {
+    let mut used = 0;
+    for node in nodes {
+        let before = node.counts()?.second;
+        sleep(time);
+        used += node.counts()?.second - before;
+    }
+    Ok(used)
 }
 
-impl Identity {
-    fn new(id: &'static str) -> Result<Self, Failure> {
-        let secret = generate_secret()?;
-        let client = Client::new(Key::new(&secret)?.with_id(id)?).service(SERVICE)?;
+/// A client's id, and its secrets: the old one and the new one.
+struct Member {
+    id: String,
+    secrets: [Secret; 2],
+    old: Arc<Client>,
+    new: Arc<Client>,
+}
+
+impl Member {
+    fn new(number: usize) -> Result<Self, Failure> {
+        let id = format!("client-{number}");
+        let secrets = [generate_secret()?, generate_secret()?];
+        let client = |secret: &Secret| -> Result<_, Failure> {
+            let key = Key::new(secret)?.with_id(&id)?;
+            Ok(Arc::new(Client::new(key).service(SERVICE)?))
+        };
+        let [old, new] = &secrets;
+        let (old, new) = (client(old)?, client(new)?);
         Ok(Self {
             id,
-            secret,
-            client: Arc::new(client),
+            secrets,
+            old,
+            new,
         })
     }
+
+    /// The name of its key file.
+    fn file(&self) -> String {
+        format!("{}.key", self.id)
+    }
+
+    /// What a server's key file has at this stage.
+    fn content(&self, stage: Stage) -> Vec<u8> {
+        let [old, new] = self.secrets.each_ref().map(Secret::as_ref);
+        match stage {
+            Stage::Old => [old, b"\n"].concat(),
+            Stage::Added => [old, b"\naccept:", new, b"\n"].concat(),
+            Stage::Swapped => [new, b"\naccept:", old, b"\n"].concat(),
+            Stage::New => [new, b"\n"].concat(),
+        }
+    }
+}
+
+/// What the key files of a server have.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// The old secret alone.
+    Old,
+    /// The old secret, and the new one as `accept:`.
+    Added,
+    /// The new secret, and the old one as `accept:`.
+    Swapped,
+    /// The new secret alone.
+    New,
 }
 
 /// A server and its key directory. The directory looks like a secret that Kubernetes mounts: the
@@ -353,9 +442,9 @@ struct Node {
 }
 
 impl Node {
-    fn start(address: SocketAddr, directory: PathBuf, key: &Identity) -> Result<Self, Failure> {
+    fn start(address: SocketAddr, directory: PathBuf, members: &[Member]) -> Result<Self, Failure> {
         fs::create_dir(&directory)?;
-        swap(&directory, 1, &[key])?;
+        swap(&directory, 1, members, Stage::Old)?;
         let process = Process::launch(address, &directory)?;
         Ok(Self {
             address,
@@ -366,12 +455,12 @@ impl Node {
         })
     }
 
-    /// Replaces the server's keys with these.
-    fn mount(&mut self, keys: &[&Identity]) -> Result<(), Failure> {
+    /// Replaces the server's key files. The secrets of all ids must change, and no id.
+    fn mount(&mut self, members: &[Member], stage: Stage) -> Result<(), Failure> {
         self.version += 1;
-        swap(&self.directory, self.version, keys)?;
+        swap(&self.directory, self.version, members, stage)?;
         match self.process.ask("reload")?.as_str() {
-            "reloaded" => Ok(()),
+            "changed" => Ok(()),
             answer => Err(answer.into()),
         }
     }
@@ -404,27 +493,22 @@ impl Node {
     }
 }
 
-fn swap(directory: &Path, version: u32, keys: &[&Identity]) -> io::Result<()> {
+fn swap(directory: &Path, version: u32, members: &[Member], stage: Stage) -> io::Result<()> {
     let data = directory.join("..data");
     let former = fs::read_link(&data).ok();
     let version = PathBuf::from(format!("..{version}"));
     fs::create_dir(directory.join(&version))?;
-    for key in keys {
-        fs::write(directory.join(&version).join(key.id), &key.secret)?;
+    for member in members {
+        let file = directory.join(&version).join(member.file());
+        fs::write(file, member.content(stage))?;
     }
     symlink(&version, directory.join("..data_tmp"))?;
     fs::rename(directory.join("..data_tmp"), data)?;
-    for key in keys {
-        match symlink(Path::new("..data").join(key.id), directory.join(key.id)) {
+    for member in members {
+        let file = member.file();
+        match symlink(Path::new("..data").join(&file), directory.join(&file)) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             linked => linked?,
-        }
-    }
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        // The file behind this link is gone.
-        if !path.exists() {
-            fs::remove_file(path)?;
         }
     }
     former.map_or(Ok(()), |former| fs::remove_dir_all(directory.join(former)))
@@ -494,17 +578,17 @@ impl Drop for Process {
 fn wait_until_up(
     runtime: &Runtime,
     balancer: SocketAddr,
-    key: &Identity,
+    member: &Member,
     mut nodes: [&mut Node; 2],
 ) -> Result<(), Failure> {
     for _ in 0..100 {
         // It may fail until the servers are up.
         let _ =
-            runtime.block_on(async { log_in(&mut connect(balancer).await?, &key.client).await });
+            runtime.block_on(async { log_in(&mut connect(balancer).await?, &member.old).await });
         let mut ready = true;
         for node in &mut nodes {
             let counts = node.counts()?;
-            ready &= counts.accepted > 0 && counts.silent > 0;
+            ready &= counts.first > 0 && counts.silent > 0;
         }
         if ready {
             return Ok(());
@@ -514,12 +598,15 @@ fn wait_until_up(
     Err("the balancer does not forward to both servers".into())
 }
 
-/// Fails unless each of `times` logins with this secret is denied.
-async fn deny(door: SocketAddr, key: &Identity, times: usize) -> Result<(), Failure> {
-    for _ in 0..times {
-        match log_in(&mut connect(door).await?, &key.client).await {
+/// Fails unless each of these clients is denied.
+async fn deny(
+    door: SocketAddr,
+    clients: impl IntoIterator<Item = &Arc<Client>>,
+) -> Result<(), Failure> {
+    for client in clients {
+        match log_in(&mut connect(door).await?, client).await {
             Err(End::Denied) => {}
-            Ok(()) => return Err(format!("{} got in at {door}", key.id).into()),
+            Ok(()) => return Err(format!("a wrong secret got in at {door}").into()),
             Err(end) => return Err(end.into()),
         }
     }
@@ -536,8 +623,8 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(balancer: SocketAddr, key: &Identity) -> Self {
-        let clients = (0..CLIENTS).map(|_| Mutex::new(Arc::clone(&key.client)));
+    fn new(balancer: SocketAddr, members: &[Member]) -> Self {
+        let clients = members.iter().map(|it| Mutex::new(Arc::clone(&it.old)));
         Self {
             balancer,
             clients: clients.collect(),
@@ -658,24 +745,25 @@ async fn connect(door: SocketAddr) -> Result<TcpStream, End> {
         .map_err(|error| failed(&error))
 }
 
-/// Authenticates and exchanges a line for its echo.
+/// Authenticates, and checks that the server knows this client by its own id.
 async fn log_in(stream: &mut TcpStream, client: &Client) -> Result<(), End> {
     let authenticated = client.authenticate_timeout(stream, DEADLINE).await;
-    let _session = authenticated.map_err(|error| match error {
+    let session = authenticated.map_err(|error| match error {
         Error::Denied(_) => End::Denied,
         Error::Closed(_) => End::Cut(error.to_string()),
         _ => End::Otherwise(error.to_string()),
     })?;
+    let expected = answer_to(&session);
     let exchange = async {
-        stream.write_all(b"ping\n").await?;
-        let mut echo = [0; 5];
-        stream.read_exact(&mut echo).await?;
-        Ok::<_, io::Error>(echo)
+        stream.write_all(QUESTION).await?;
+        let mut answer = vec![0; expected.len()];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
     };
     match timeout(DEADLINE, exchange).await {
-        Ok(Ok(echo)) if echo == *b"ping\n" => Ok(()),
+        Ok(Ok(answer)) if answer == expected => Ok(()),
         Ok(Err(error)) => {
-            let how = format!("no echo: {error}");
+            let how = format!("no answer: {error}");
             Err(match error.kind() {
                 ErrorKind::UnexpectedEof
                 | ErrorKind::ConnectionReset
@@ -684,8 +772,11 @@ async fn log_in(stream: &mut TcpStream, client: &Client) -> Result<(), End> {
                 _ => End::Otherwise(how),
             })
         }
-        Ok(Ok(echo)) => Err(End::Otherwise(format!("the echo was {echo:?}"))),
-        Err(_) => Err(End::Otherwise("no echo: timed out".to_owned())),
+        Ok(Ok(answer)) => Err(End::Otherwise(format!(
+            "the server took it for '{}'",
+            answer.escape_ascii()
+        ))),
+        Err(_) => Err(End::Otherwise("no answer: timed out".to_owned())),
     }
 }
 
@@ -726,6 +817,22 @@ impl BalancerLog {
             }
         }
         Ok(Self(logins))
+    }
+
+    /// Fails unless each login was cut because this server was down at this time.
+    fn explains(
+        &self,
+        cuts: &[Cut],
+        server: SocketAddr,
+        down: Range<SystemTime>,
+    ) -> Result<(), Failure> {
+        for cut in cuts {
+            let at = self.server_of(cut);
+            if cut.ended < down.start || cut.began > down.end || at != Some(server) {
+                return Err(format!("cut at {at:?}, and not by the kill: {}", cut.how).into());
+            }
+        }
+        Ok(())
     }
 
     /// Returns the server of a login that was cut. A port is used again, so of its connections this

@@ -18,8 +18,9 @@ const USAGE: &str = "\
 usage: tokio_echo_server [--listen ADDR] [--key-file PATH] [--key-id ID] [--key-dir PATH]
                          [--service NAME] [--deadline SECONDS] [--protect]
 
-Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --key-dir, each file in
-the directory is a key and its name the key id; each line on standard input reloads the directory.
+Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --key-dir, each file
+<key id>.key in the directory is the key of this id, and nothing else is looked at; each line on
+standard input reloads the directory.
 With --protect, at both ends, what follows the handshake cannot be altered on the way.";
 
 #[tokio::main]
