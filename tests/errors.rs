@@ -13,8 +13,8 @@ use countersign::handshake::{
     Error as Core, Incompatible, Message, Prologue, Refusal, StreamError,
 };
 use countersign::{
-    Binding, Client, Denial, Error, Hint, InvalidInput, KeyFileError, KeyId, NoRandomness, Phase,
-    record,
+    Binding, Client, Denial, Error, Found, Hint, InvalidInput, KeyFileError, KeyId, Malformed,
+    NoRandomness, Phase, record,
 };
 
 use crate::support::{Driver, HonestServer, MESSAGES, Wire, key};
@@ -66,17 +66,26 @@ fn sentences() -> Vec<String> {
     errors.extend(invalid().map(Error::InvalidInput));
     errors.push(Error::NoDirectory);
     let short = InvalidInput::SecretTooShort { len: 8 };
-    for error in [
+    let of_files = [
         KeyFileError::Io(io::Error::other("as it says itself")),
-        KeyFileError::Exposed { mode: 0o644 },
+        writable(),
+        readable(0, 0o644),
+        readable(1000, 0o640),
+        strangers(),
+        KeyFileError::Changing,
         KeyFileError::TooLarge,
         KeyFileError::Secret(short),
         KeyFileError::Name(InvalidInput::KeyIdTooLong { len: 65 }),
-        KeyFileError::NoKeys,
-    ] {
+    ];
+    let of_content = FOUND.map(|(at, found)| KeyFileError::Content(Malformed { at, found }));
+    for error in of_files.into_iter().chain(of_content) {
         let path = "secret.key".into();
         errors.push(Error::KeyFile { path, error });
     }
+    errors.push(Error::KeyFile {
+        path: "a\nb.key".into(),
+        error: writable(),
+    });
     let of_records = [
         record::Error::BadTag,
         record::Error::TooLong { len: 16_385 },
@@ -88,6 +97,40 @@ fn sentences() -> Vec<String> {
     (errors.iter().map(ToString::to_string))
         .chain(of_records.iter().map(ToString::to_string))
         .collect()
+}
+
+/// What a key file must not have, each at a place where it can be.
+const FOUND: [(usize, Found); 12] = [
+    (0, Found::Nothing),
+    (0, Found::ByteOrderMark),
+    (0, Found::Utf16),
+    (0, Found::Pem),
+    (64, Found::Nul),
+    (64, Found::Space),
+    (64, Found::Control),
+    (64, Found::NotAscii),
+    (65, Found::EmptyLine),
+    (65, Found::SecondLine),
+    (137, Found::ThirdLine),
+    (0, Found::AcceptFirst),
+];
+
+fn writable() -> KeyFileError {
+    KeyFileError::Writable {
+        mode: 0o664,
+        owner: 1000,
+    }
+}
+
+fn readable(owner: u32, mode: u32) -> KeyFileError {
+    KeyFileError::Readable { mode, owner }
+}
+
+fn strangers() -> KeyFileError {
+    KeyFileError::Owner {
+        owner: 1001,
+        expected: 1000,
+    }
 }
 
 fn incompatible() -> impl Iterator<Item = Incompatible> {
@@ -141,6 +184,8 @@ fn invalid() -> impl Iterator<Item = InvalidInput> {
         InvalidInput::SecretConstant { len: 32 },
         InvalidInput::KeyIdTooLong { len: 65 },
         InvalidInput::ChildIdEmpty,
+        InvalidInput::PassphraseTooShort { len: 7 },
+        InvalidInput::PassphraseIdEmpty,
         InvalidInput::ServiceTooLong { len: 256 },
         InvalidInput::ExportLabelLength { len: 0 },
         InvalidInput::ExportContextTooLong { len: 65_536 },
@@ -241,7 +286,10 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
         multiprocessing::Problem::Rejected.into(),
         #[cfg(feature = "multiprocessing")]
         multiprocessing::Problem::WrongDigest.into(),
-        key_file(KeyFileError::Exposed { mode: 0o644 }),
+        key_file(writable()),
+        key_file(readable(0, 0o644)),
+        key_file(readable(1000, 0o640)),
+        key_file(strangers()),
     ];
     let invalid_data = [
         Incompatible::Version(b'2').into(),
@@ -258,6 +306,10 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
         Error::InvalidInput(short),
         Error::NoDirectory,
         key_file(KeyFileError::TooLarge),
+        key_file(KeyFileError::Content(Malformed {
+            at: 64,
+            found: Found::Space,
+        })),
     ];
     let of = |kind| move |error| (error, kind, false);
     let mut kinds: Vec<_> = (permission_denied.into_iter())
@@ -271,7 +323,11 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
     kinds.extend([
         (NoRandomness.into(), ErrorKind::Other, false),
         (StreamError::Ended.into(), ErrorKind::UnexpectedEof, false),
-        (key_file(KeyFileError::NoKeys), ErrorKind::NotFound, false),
+        (
+            key_file(KeyFileError::Changing),
+            ErrorKind::ResourceBusy,
+            false,
+        ),
         (key_file(missing), ErrorKind::NotFound, true),
         (secret, ErrorKind::InvalidInput, true),
         (name, ErrorKind::InvalidInput, true),

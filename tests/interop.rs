@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign::compat::cookbook;
-use countersign::{Client, Deadline, Error, Key, Server};
+use countersign::{Client, Deadline, Error, Key, Keyring, Matched, Server};
 
 use crate::failures::{is_denied, refusal};
 use crate::support::TempDir;
@@ -122,16 +122,23 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_python_peer_agrees_with_every_vector_and_makes_the_same_file() {
+fn the_python_peer_agrees_with_every_vector_and_makes_the_same_files() {
     let Some(directory) = python() else { return };
-    let file = format!("{directory}/../vectors/handshake.txt");
-    let checked = Peer::run(directory, "countersign.py", &["check", &file]).output();
-    assert!(checked.status.success(), "{}", text(&checked.stdout));
-    let made = Command::new("python3")
-        .args(["-B", &format!("{directory}/countersign.py"), "vectors"])
-        .output()
-        .unwrap();
-    assert_eq!(text(&made.stdout), fs::read_to_string(file).unwrap());
+    for kind in ["handshake", "key-files", "passphrases"] {
+        let file = format!("{directory}/../vectors/{kind}.txt");
+        let checked = Peer::run(directory, "countersign.py", &["check", &file]).output();
+        assert!(checked.status.success(), "{}", text(&checked.stdout));
+        let made = Command::new("python3")
+            .args([
+                "-B",
+                &format!("{directory}/countersign.py"),
+                "vectors",
+                kind,
+            ])
+            .output()
+            .unwrap();
+        assert_eq!(text(&made.stdout), fs::read_to_string(file).unwrap());
+    }
 }
 
 #[test]
@@ -147,7 +154,7 @@ fn the_python_peer_agrees_with_vectors_that_the_crate_makes() {
     };
     let output = check();
     assert!(output.status.success(), "{}", text(&output.stdout));
-    assert_eq!(text(&output.stdout).trim(), "4 passed, 0 failed");
+    assert_eq!(text(&output.stdout).trim(), "5 passed, 0 failed");
 
     // The control: one digit of one tag.
     let at = vectors.find("\nts: ").unwrap() + "\nts: ".len();
@@ -246,6 +253,152 @@ fn our_server_denies_the_python_client_with_another_secret() {
     );
 }
 
+/// What the key files of a server and a client hold in each step of a rotation, and which secret of
+/// the server's file the client then uses.
+const ROTATION: [(&str, &str, Option<Matched>); 8] = [
+    ("old", "old", Some(Matched::First)),
+    ("old accept:new", "old", Some(Matched::First)),
+    ("old accept:new", "new accept:old", Some(Matched::Accepted)),
+    ("new accept:old", "old", Some(Matched::Accepted)),
+    ("new accept:old", "old accept:new", Some(Matched::Accepted)),
+    ("new accept:old", "new", Some(Matched::First)),
+    ("new", "old", None),
+    ("new", "new", Some(Matched::First)),
+];
+
+/// Writes a key file of these lines, with a secret in the place of each name.
+fn rotated(temp: &TempDir, name: &str, lines: &str) -> String {
+    let content = lines
+        .replace(' ', "\n")
+        .replace("old", "the-old-secret-of-this-test")
+        .replace("new", "the-new-secret-of-this-test");
+    let path = temp.key_file(name, content);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_python_server_accepts_our_client_through_a_rotation() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    for (server, client, matched) in ROTATION {
+        let file = rotated(&temp, "server.key", server);
+        let args = [&["serve"], &options(&file)[..]].concat();
+        let mut peer = Peer::run(directory, "countersign.py", &args);
+        let socket = TcpStream::connect(peer.address()).unwrap();
+        let key = Key::from_file(rotated(&temp, "client.key", client)).unwrap();
+        let client = Client::new(key.with_id("worker-7").unwrap());
+        let client = client.service("billing/2").unwrap();
+        let outcome = client.authenticate(&mut Deadline::new(&socket, TIME).unwrap());
+        let said = match matched {
+            Some(matched) => {
+                assert_eq!(outcome.unwrap().matched(), Matched::First);
+                assert_eq!(greet(&socket).unwrap(), "Hello World");
+                match matched {
+                    Matched::First => "accepted worker-7",
+                    Matched::Accepted => "accepted worker-7 by its second secret",
+                }
+            }
+            None => {
+                assert!(is_denied(&outcome.unwrap_err()));
+                "refused: "
+            }
+        };
+        let output = peer.output();
+        assert_eq!(output.status.success(), matched.is_some());
+        let log = text(&output.stderr);
+        if matched.is_some() {
+            assert_eq!(log.trim(), said);
+        } else {
+            assert!(log.starts_with(said), "{log}");
+        }
+    }
+}
+
+#[test]
+fn our_server_accepts_a_python_client_through_a_rotation() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for (server, client, matched) in ROTATION {
+        let file = rotated(&temp, "client.key", client);
+        let args = [&["connect", "--connect", &address], &options(&file)[..]].concat();
+        let peer = Peer::run(directory, "countersign.py", &args);
+        let key = Key::from_file(rotated(&temp, "server.key", server)).unwrap();
+        let server = Server::new(key.with_id("worker-7").unwrap());
+        let server = server.service("billing/2").unwrap();
+        let outcome = serve_one(&listener, |stream| server.authenticate(stream));
+        let output = peer.output();
+        assert_eq!(output.status.success(), matched.is_some());
+        if let Some(matched) = matched {
+            let session = outcome.unwrap();
+            assert_eq!(session.matched(), matched);
+            assert_eq!(session.key_id(), "worker-7");
+            assert_eq!(text(&output.stdout).trim(), "Hello World");
+        } else {
+            assert!(refusal(&outcome.unwrap_err()).is_some());
+            assert!(text(&output.stderr).contains("denied"));
+        }
+    }
+}
+
+#[test]
+fn the_python_peer_loads_the_files_that_the_crate_loads_and_shows_the_same_fingerprints() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    let fingerprints = |path: &str| {
+        let peer = Peer::run(directory, "countersign.py", &["fingerprint", path]);
+        peer.output()
+    };
+    for lines in ["old", "new accept:old"] {
+        let path = rotated(&temp, "secret.key", lines);
+        let key = Key::from_file(&path).unwrap();
+        let mut expected = key.fingerprint().to_string();
+        if let Some(accepted) = key.accepted_fingerprint() {
+            expected = format!("{expected}\naccept:{accepted}");
+        }
+        let output = fingerprints(&path);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let printed: Vec<_> = text(&output.stdout).lines().map(str::to_owned).collect();
+        assert_eq!(printed.join("\n"), expected);
+    }
+    #[cfg(unix)]
+    for mode in [0o600, 0o400, 0o640, 0o604, 0o620, 0o602] {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = rotated(&temp, "secret.key", "new");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let output = fingerprints(&path);
+        let loaded = Key::from_file(&path);
+        assert_eq!(output.status.success(), loaded.is_ok(), "{mode:o}");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_python_server_and_ours_read_the_same_directory_of_keys() {
+    let Some(directory) = python() else { return };
+    let temp = TempDir::new();
+    rotated(&temp, "worker-7.key", "new accept:old");
+    rotated(&temp, "worker-8.key.bak", "old");
+    let keys = temp.path().to_str().unwrap();
+    let ring = Keyring::from_dir(keys).unwrap();
+    let ids = ["worker-7", "worker-8"];
+    assert_eq!(ids.map(|id| ring.contains(id)), [true, false]);
+    for id in ids {
+        let args = ["serve", "--key-dir", keys, "--service", "billing/2"];
+        let mut peer = Peer::run(directory, "countersign.py", &args);
+        let socket = TcpStream::connect(peer.address()).unwrap();
+        let key = Key::new("the-old-secret-of-this-test").unwrap();
+        let client = Client::new(key.with_id(id).unwrap());
+        let client = client.service("billing/2").unwrap();
+        let outcome = client.authenticate(&mut Deadline::new(&socket, TIME).unwrap());
+        assert_eq!(outcome.is_ok(), ring.contains(id));
+        drop(socket);
+        assert_eq!(peer.output().status.success(), ring.contains(id));
+    }
+}
+
 #[test]
 fn the_recipes_server_accepts_our_client_and_refuses_another_secret() {
     let Some(directory) = python() else { return };
@@ -296,8 +449,7 @@ fn options(key_file: &str) -> [&str; 6] {
 /// Makes a key. Returns the file that holds its secret, and the key.
 fn key_file(temp: &TempDir, name: &str) -> (String, Key) {
     let secret = countersign::generate_secret().unwrap();
-    let path = temp.path().join(name);
-    fs::write(&path, secret.as_ref()).unwrap();
+    let path = temp.key_file(name, secret.as_ref());
     (
         path.to_str().unwrap().to_owned(),
         Key::new(&secret).unwrap(),

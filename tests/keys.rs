@@ -7,7 +7,8 @@ use std::path::Path;
 
 use countersign::handshake::{self, Refusal};
 use countersign::{
-    Error, InvalidInput, Key, KeyFileError, KeyId, KeyLookup, NoRandomness, generate_secret,
+    Error, Found, InvalidInput, Key, KeyFileError, KeyId, KeyLookup, Malformed, NoRandomness,
+    compat, generate_secret,
 };
 
 use crate::support::{NoEntropy, TempDir, key, secret};
@@ -21,32 +22,85 @@ const LOADS: [Load; 2] = [
 ];
 
 #[test]
-fn one_line_end_is_not_part_of_the_secret_and_everything_else_is() {
+fn one_line_end_is_not_part_of_the_secret_and_everything_else_is_or_is_refused() {
     let directory = TempDir::new();
-    let rows: [(&[u8], &[u8]); 12] = [
-        (b"0123456789abcdef\n", b"0123456789abcdef"),
-        (b"0123456789abcdef\r\n", b"0123456789abcdef"),
-        (b"0123456789abcdef", b"0123456789abcdef"),
-        (b"0123456789abcdef\n\n", b"0123456789abcdef\n"),
-        (b"0123456789abcdef\r\n\r\n", b"0123456789abcdef\r\n"),
-        (b"0123456789abcdef\n\r\n", b"0123456789abcdef\n"),
-        (b"0123456789abcdef\r", b"0123456789abcdef\r"),
-        (b"0123456789abcdef\n\r", b"0123456789abcdef\n\r"),
-        (b"0123456789abcdef\r\r\n", b"0123456789abcdef\r"),
-        (b"  0123456789abcdef  \n", b"  0123456789abcdef  "),
-        (b"\n0123456789abcdef\n", b"\n0123456789abcdef"),
+    let s = "0123456789abcdef".len();
+    // The secret of a compatibility protocol, and what is refused in a key file.
+    let rows: [(&[u8], &[u8], Option<(usize, Found)>); 12] = [
+        (b"0123456789abcdef\n", b"0123456789abcdef", None),
+        (b"0123456789abcdef\r\n", b"0123456789abcdef", None),
+        (b"0123456789abcdef", b"0123456789abcdef", None),
+        (
+            b"0123456789abcdef\n\n",
+            b"0123456789abcdef\n",
+            Some((s + 1, Found::EmptyLine)),
+        ),
+        (
+            b"0123456789abcdef\r\n\r\n",
+            b"0123456789abcdef\r\n",
+            Some((s + 2, Found::EmptyLine)),
+        ),
+        (
+            b"0123456789abcdef\n\r\n",
+            b"0123456789abcdef\n",
+            Some((s + 1, Found::EmptyLine)),
+        ),
+        (
+            b"0123456789abcdef\r",
+            b"0123456789abcdef\r",
+            Some((s, Found::Control)),
+        ),
+        (
+            b"0123456789abcdef\n\r",
+            b"0123456789abcdef\n\r",
+            Some((s + 1, Found::SecondLine)),
+        ),
+        (
+            b"0123456789abcdef\r\r\n",
+            b"0123456789abcdef\r",
+            Some((s, Found::Control)),
+        ),
+        (
+            b"  0123456789abcdef  \n",
+            b"  0123456789abcdef  ",
+            Some((0, Found::Space)),
+        ),
+        (
+            b"\n0123456789abcdef\n",
+            b"\n0123456789abcdef",
+            Some((0, Found::Nothing)),
+        ),
         (
             b"\xef\xbb\xbf0123456789\0\xff\xfe\n",
             b"\xef\xbb\xbf0123456789\0\xff\xfe",
+            Some((0, Found::ByteOrderMark)),
         ),
     ];
-    for (content, secret) in rows {
+    for (content, secret, refused) in rows {
         let path = directory.key_file("secret.key", content);
-        let expected = Key::new(secret).unwrap().fingerprint();
+        let shown = content.escape_ascii();
+        for read in [
+            compat::secret_from_file(&path),
+            compat::secret_from_shared_file(&path),
+        ] {
+            assert_eq!(*read.unwrap(), secret, "{shown}");
+        }
         for load in LOADS {
-            let key = load(&path).unwrap();
-            assert_eq!(key.fingerprint(), expected, "{}", content.escape_ascii());
-            assert_eq!(key.id(), "");
+            match (load(&path), refused) {
+                (Ok(key), None) => {
+                    let expected = Key::new(secret).unwrap().fingerprint();
+                    assert_eq!(key.fingerprint(), expected, "{shown}");
+                    assert_eq!(key.id(), "");
+                }
+                (
+                    Err(Error::KeyFile {
+                        error: KeyFileError::Content(malformed),
+                        ..
+                    }),
+                    Some((at, found)),
+                ) => assert_eq!(malformed, Malformed { at, found }, "{shown}"),
+                (loaded, _) => panic!("{shown}: {loaded:?}"),
+            }
         }
     }
 }
@@ -54,21 +108,32 @@ fn one_line_end_is_not_part_of_the_secret_and_everything_else_is() {
 #[test]
 fn a_file_that_holds_no_secret_is_refused_by_its_length_and_not_shown() {
     let directory = TempDir::new();
-    let empty = InvalidInput::SecretTooShort { len: 0 };
-    let short = |len| InvalidInput::SecretTooShort { len };
-    let constant = |len| InvalidInput::SecretConstant { len };
-    let rows: [(&[u8], InvalidInput, &str); 9] = [
-        (b"", empty, "empty"),
-        (b"\n", empty, "empty"),
-        (b"\r\n", empty, "empty"),
-        (b"\n\n", short(1), "1 bytes"),
+    let malformed = |at, found| Err(Malformed { at, found });
+    let nothing = malformed(0, Found::Nothing);
+    let short = |len| Ok(InvalidInput::SecretTooShort { len });
+    let constant = |len| Ok(InvalidInput::SecretConstant { len });
+    let rows: [(&[u8], Result<InvalidInput, Malformed>, &str); 11] = [
+        (b"", nothing, "no secret"),
+        (b"\n", nothing, "no secret"),
+        (b"\r\n", nothing, "no secret"),
+        (b"\n\n", nothing, "no secret"),
         (b"p", short(1), "1 bytes"),
         (b"hunter2-hunter2\n", short(15), "15 bytes"),
         (b"hunter2-hunter2\r\n", short(15), "15 bytes"),
+        (
+            b"0123456789abcdef\naccept:hunter2-hunter2\n",
+            short(15),
+            "15 bytes",
+        ),
         (b"qqqqqqqqqqqqqqqq\n", constant(16), "16 bytes"),
-        (&[0; 32], constant(32), "32 bytes"),
+        (
+            b"0123456789abcdef\naccept:qqqqqqqqqqqqqqqq\n",
+            constant(16),
+            "16 bytes",
+        ),
+        (&[0; 32], malformed(0, Found::Nul), "at byte 0"),
     ];
-    for (content, invalid, length) in rows {
+    for (content, expected, said) in rows {
         let path = directory.key_file("secret.key", content);
         for load in LOADS {
             let error = load(&path).unwrap_err();
@@ -80,16 +145,18 @@ fn a_file_that_holds_no_secret_is_refused_by_its_length_and_not_shown() {
                 panic!("{error:?}");
             };
             assert_eq!(*named, path);
-            assert!(
-                matches!(problem, KeyFileError::Secret(it) if *it == invalid),
-                "{error:?}"
-            );
-            let source = error.source().unwrap().downcast_ref::<InvalidInput>();
-            assert_eq!(source, Some(&invalid));
+            let is_right = match (problem, expected) {
+                (KeyFileError::Secret(invalid), Ok(expected)) => *invalid == expected,
+                (KeyFileError::Content(malformed), Err(expected)) => *malformed == expected,
+                _ => false,
+            };
+            assert!(is_right, "{error:?}");
+            let source = (error.source()).map(|source| source.downcast_ref::<InvalidInput>());
+            assert_eq!(source, expected.as_ref().ok().map(Some));
 
             let sentence = error.to_string();
             assert!(sentence.contains(path.to_str().unwrap()), "{sentence}");
-            assert!(sentence.contains(length), "{sentence}");
+            assert!(sentence.contains(said), "{sentence}");
             for shown in [sentence, format!("{error:?}"), format!("{error:#?}")] {
                 assert!(!shown.contains("hunter2"), "{shown}");
                 assert!(!shown.contains("qqq"), "{shown}");
@@ -103,8 +170,7 @@ fn a_path_without_a_file_is_an_error_of_the_file_system() {
     let directory = TempDir::new();
     let rows = [
         (directory.path().join("missing.key"), ErrorKind::NotFound),
-        #[cfg(unix)]
-        (directory.path().to_path_buf(), ErrorKind::IsADirectory),
+        (directory.path().to_path_buf(), ErrorKind::InvalidInput),
     ];
     for (path, kind) in rows {
         for load in LOADS {
@@ -154,46 +220,82 @@ fn a_file_has_at_most_65536_bytes() {
 #[cfg(unix)]
 mod modes {
     use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 
     /// Asserts that the file is refused, and that the error says what to do.
-    fn is_refused_as(mode: u32, path: &Path) {
-        let error = Key::from_file(path).unwrap_err();
-        assert!(
-            matches!(&error, Error::KeyFile { path: named, error: KeyFileError::Exposed { mode: it } }
-                if named == path && *it == mode),
-            "{error:?}"
-        );
+    fn is_refused_as(mode: u32, path: &Path, load: Load) {
+        let error = load(path).unwrap_err();
+        let Error::KeyFile {
+            path: named,
+            error: problem,
+        } = &error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!(named, path);
+        let owner = fs::metadata(path).unwrap().uid();
+        let remedy = match *problem {
+            KeyFileError::Writable {
+                mode: of,
+                owner: by,
+            } => {
+                assert_eq!((of, by), (mode, owner));
+                assert_ne!(mode & 0o022, 0);
+                "chmod go-w"
+            }
+            KeyFileError::Readable {
+                mode: of,
+                owner: by,
+            } => {
+                assert_eq!((of, by), (mode, owner));
+                assert_eq!(mode & 0o022, 0);
+                if owner == 0 {
+                    "chmod o-r"
+                } else {
+                    "chmod go-r"
+                }
+            }
+            _ => panic!("{error:?}"),
+        };
         let sentence = error.to_string();
-        for part in [
-            path.to_str().unwrap(),
-            &format!("{mode:04o}"),
-            "chmod 600",
-            "from_shared_file",
-        ] {
+        for part in [path.to_str().unwrap(), &format!("{mode:04o}"), remedy] {
             assert!(sentence.contains(part), "no {part} in: {sentence}");
         }
+        let for_readers = matches!(problem, KeyFileError::Readable { .. });
+        assert_eq!(sentence.contains("from_shared_file"), for_readers);
         assert!(error.source().is_none());
         assert_eq!(io::Error::from(error).kind(), ErrorKind::PermissionDenied);
     }
 
     #[test]
     fn a_file_that_others_may_read_or_write_is_refused_with_the_remedy() {
+        let [alone, shared] = LOADS;
         let directory = TempDir::new();
         let path = directory.key_file("secret.key", secret("ours"));
-        for mode in [0o644, 0o640, 0o604, 0o660, 0o602, 0o444] {
+        // The group of a file of root is the one that its platform gave it.
+        let forbidden = match fs::metadata(&path).unwrap().uid() {
+            0 => 0o004,
+            _ => 0o044,
+        };
+        for mode in [
+            0o600, 0o400, 0o644, 0o640, 0o604, 0o660, 0o602, 0o620, 0o444, 0o440,
+        ] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            is_refused_as(mode, &path);
-            let shared = Key::from_shared_file(&path).unwrap();
-            assert_eq!(shared.fingerprint(), key("ours").fingerprint());
-        }
-        for mode in [0o600, 0o400] {
-            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            for load in LOADS {
+            let is_loaded = |load: Load| {
                 let loaded = load(&path).unwrap();
-                assert_eq!(loaded.fingerprint(), key("ours").fingerprint());
+                assert_eq!(loaded.fingerprint(), key("ours").fingerprint(), "{mode:o}");
+            };
+            if mode & 0o022 != 0 {
+                is_refused_as(mode, &path, alone);
+                is_refused_as(mode, &path, shared);
+            } else if mode & forbidden != 0 {
+                is_refused_as(mode, &path, alone);
+                is_loaded(shared);
+            } else {
+                is_loaded(alone);
+                is_loaded(shared);
             }
         }
     }
@@ -204,7 +306,7 @@ mod modes {
         for content in [&b""[..], b"short\n", &vec![b'x'; 65_537]] {
             let path = directory.key_file("secret.key", content);
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-            is_refused_as(0o644, &path);
+            is_refused_as(0o644, &path, LOADS[0]);
         }
     }
 
@@ -219,7 +321,7 @@ mod modes {
         assert_eq!(loaded.fingerprint(), key("ours").fingerprint());
 
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        is_refused_as(0o644, &link);
+        is_refused_as(0o644, &link, LOADS[0]);
     }
 }
 
@@ -378,6 +480,52 @@ fn a_child_has_its_own_secret() {
     assert_eq!(empty, InvalidInput::ChildIdEmpty);
     let too_long = master.child_secret([b'a'; KeyId::MAX_LEN + 1]).unwrap_err();
     assert_eq!(too_long, InvalidInput::KeyIdTooLong { len: 65 });
+}
+
+#[test]
+fn a_second_secret_changes_neither_the_id_nor_the_fingerprint_nor_the_children_of_the_first() {
+    let alone = key("new").with_id("worker-7").unwrap();
+    assert_eq!(alone.accepted_fingerprint(), None);
+    let both = alone.clone().accepting(secret("old")).unwrap();
+    assert_eq!(both.id(), "worker-7");
+    assert_eq!(both.fingerprint(), alone.fingerprint());
+    assert_eq!(both.accepted_fingerprint(), Some(key("old").fingerprint()));
+    let children = [&both, &alone].map(|key| key.child_secret("worker-8").unwrap());
+    assert_eq!(children[0].as_ref(), children[1].as_ref());
+
+    // The last one that is given counts.
+    let other = both.accepting(secret("older")).unwrap();
+    assert_eq!(
+        other.accepted_fingerprint(),
+        Some(key("older").fingerprint())
+    );
+
+    let short = InvalidInput::SecretTooShort { len: 8 };
+    assert_eq!(key("new").accepting("peekaboo").unwrap_err(), short);
+    let constant = InvalidInput::SecretConstant { len: 16 };
+    assert_eq!(key("new").accepting([7; 16]).unwrap_err(), constant);
+}
+
+#[cfg(feature = "passphrase")]
+#[test]
+fn a_passphrase_needs_eight_bytes_and_a_key_id() {
+    for (passphrase, id, error) in [
+        ("", "laptop-3", InvalidInput::PassphraseTooShort { len: 0 }),
+        (
+            "hunter2",
+            "laptop-3",
+            InvalidInput::PassphraseTooShort { len: 7 },
+        ),
+        ("hunter22", "", InvalidInput::PassphraseIdEmpty),
+        (
+            "hunter22",
+            &"x".repeat(65),
+            InvalidInput::KeyIdTooLong { len: 65 },
+        ),
+    ] {
+        assert_eq!(Key::from_passphrase(passphrase, id).unwrap_err(), error);
+        assert!(!error.to_string().contains("hunter"), "{error}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod said;
 mod stories;
 mod wires;
 
-use std::fs::OpenOptions;
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
 use std::thread;
 
@@ -70,9 +70,24 @@ impl Files {
         self.path(name)
     }
 
+    /// Replaces what is in a file.
+    fn write_over(&self, name: &str, content: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+        self.write(name, content);
+    }
+
+    /// Makes a directory that only its owner may write, and gives its path.
+    fn directory(&self, name: &str) -> String {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(self.path(name)).unwrap();
+        self.path(name)
+    }
+
     /// Writes a key file whose secret is like no other's.
     fn key(&self, name: &str) -> String {
-        self.write(name, &format!("the secret of {name} in this test\n"))
+        self.write(name, &format!("the-secret-of-{name}-in-this-test\n"))
     }
 
     /// Writes a key file that others may read.

@@ -11,7 +11,10 @@ use countersign::handshake::{
     self, Authenticate, Incompatible, Message, Progress, Prologue, Protect, Refusal, StreamError,
     Transcript, client,
 };
-use countersign::{Binding, Client, Deadline, Error, Key, Keyring, Secret, Server, compat};
+use countersign::{
+    Binding, Client, Deadline, Error, Found, Key, KeyFileError, Keyring, Malformed, Secret, Server,
+    compat,
+};
 
 use crate::failures::{incompatible, is_denied, refusal, stream};
 use crate::support::{
@@ -191,6 +194,7 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let started = client::start(&mut clients, &key, &prologue, Authenticate, rng);
     let await_challenge = started.unwrap();
     shown.debug("Key", &key);
+    shown.debug("Key", &theirs().accepting(SECRET).unwrap());
     shown.debug("KeyId", key.id());
     shown.text("KeyId", key.id().to_string());
     shown.debug("Fingerprint", &key.fingerprint());
@@ -219,6 +223,7 @@ fn no_value_of_a_handshake_shows_a_secret() {
     shown.debug("Outcome", &outcome);
     let session = outcome.unwrap();
     shown.debug("Session", &session);
+    shown.debug("Matched", &session.matched());
     let (progress, _) = feed(await_verdict, verdict.as_ref(), usize::MAX).unwrap();
     shown.debug("Progress", &progress);
 
@@ -285,6 +290,14 @@ fn no_error_of_the_core_shows_a_secret() {
     let invalid = [
         Key::new(SHORT).unwrap_err(),
         Key::new([SHORT[0]; 32]).unwrap_err(),
+        ours().accepting(SHORT).unwrap_err(),
+        ours().accepting([SHORT[0]; 32]).unwrap_err(),
+        #[cfg(feature = "passphrase")]
+        Key::from_passphrase(SHORT, "").unwrap_err(),
+        #[cfg(feature = "passphrase")]
+        Key::from_passphrase(&SHORT[..7], ID).unwrap_err(),
+        #[cfg(feature = "passphrase")]
+        Key::from_passphrase(SHORT, SECRET.repeat(3)).unwrap_err(),
         ours().with_id(SECRET.repeat(3)).unwrap_err(),
         ours().child_secret(SECRET.repeat(3)).unwrap_err(),
         ours().child_secret("").unwrap_err(),
@@ -389,6 +402,39 @@ fn no_error_of_a_driver_shows_a_secret() {
 }
 
 #[test]
+fn no_report_of_a_reload_shows_what_is_in_the_files() {
+    let mut shown = Shown::default();
+    let directory = TempDir::new();
+    let both = |first: &[u8], second: &[u8]| [first, b"\naccept:", second].concat();
+    for id in ["changed", "removed", "kept"] {
+        directory.key_file(&format!("{id}.key"), SECRET);
+    }
+    let ring = Keyring::from_dir(directory.path()).unwrap();
+    directory.key_file("added.key", SECRET);
+    directory.key_file("changed.key", both(SECRET, &SECRET.repeat(2)));
+    directory.key_file("kept.key", both(SECRET, SHORT));
+    directory.key_file("refused.key", [SECRET, b" "].concat());
+    fs::remove_file(directory.path().join("removed.key")).unwrap();
+    let reloaded = ring.reload().unwrap();
+    shown.debug("Reloaded", &reloaded);
+    shown.text("Reloaded", reloaded.to_string());
+    // It has something to say in every part.
+    assert_eq!(reloaded.added, ["added"]);
+    assert_eq!(reloaded.changed, ["changed"]);
+    assert_eq!(reloaded.removed, ["removed"]);
+    assert_eq!((reloaded.kept.len(), reloaded.refused.len()), (1, 1));
+    for (_, error) in reloaded.kept {
+        shown.error("a file whose former key is kept", error);
+    }
+    for error in reloaded.refused {
+        shown.error("a file that is refused", error);
+    }
+    shown.debug("Keyring", &ring);
+    shown.debug("KeyId", &ring.ids());
+    shown.hides(&hidden());
+}
+
+#[test]
 fn no_error_of_a_key_file_shows_what_is_in_it() {
     #[cfg(unix)]
     fn set_mode(path: &std::path::Path, mode: u32) {
@@ -399,12 +445,40 @@ fn no_error_of_a_key_file_shows_what_is_in_it() {
 
     let mut shown = Shown::default();
     let directory = TempDir::new();
-    let short = [SHORT, b"\n"].concat();
+    let secret = |content: &[u8]| [content, b"\n"].concat();
     let constant = [SHORT[0]; 32];
-    let long = SECRET.repeat(2049);
-    for content in [&short[..], &constant, &long] {
-        let path = directory.key_file("worker-7", content);
-        shown.error("a key file", Key::from_file(&path).unwrap_err());
+    let mut seen = Vec::new();
+    for content in [
+        secret(SHORT),
+        constant.to_vec(),
+        SECRET.repeat(2049),
+        // A key file must not have these, on either line.
+        [b"\xef\xbb\xbf", SECRET].concat(),
+        [b"\xff\xfe", SECRET].concat(),
+        [b"-----BEGIN KEY-----\n", SECRET].concat(),
+        secret(&[SECRET, b" "].concat()),
+        secret(&[SECRET, b"\0"].concat()),
+        secret(&[SECRET, b"\r\r"].concat()),
+        secret(&[SECRET, b"\xe9"].concat()),
+        [SECRET, b"\n\n"].concat(),
+        [SECRET, b"\n", SECRET].concat(),
+        [SECRET, b"\naccept:"].concat(),
+        [SECRET, b"\naccept:", SHORT].concat(),
+        [SECRET, b"\naccept:", &constant].concat(),
+        [SECRET, b"\naccept:", SECRET, b" "].concat(),
+        [SECRET, b"\naccept:", SECRET, b"\n", SECRET].concat(),
+        [b"accept:", SECRET].concat(),
+    ] {
+        let path = directory.key_file("worker-7.key", &content);
+        let error = Key::from_file(&path).unwrap_err();
+        if let Error::KeyFile {
+            error: KeyFileError::Content(Malformed { found, .. }),
+            ..
+        } = error
+        {
+            seen.push(found);
+        }
+        shown.error("a key file", error);
         shown.error("a key file", Key::from_shared_file(&path).unwrap_err());
         shown.error("a ring", Keyring::from_dir(directory.path()).unwrap_err());
         if content.len() > 65_536 {
@@ -412,14 +486,30 @@ fn no_error_of_a_key_file_shows_what_is_in_it() {
             shown.error("a secret from a file", error);
         }
     }
+    for found in [
+        Found::Nothing,
+        Found::ByteOrderMark,
+        Found::Utf16,
+        Found::Pem,
+        Found::Nul,
+        Found::Space,
+        Found::Control,
+        Found::NotAscii,
+        Found::EmptyLine,
+        Found::SecondLine,
+        Found::ThirdLine,
+        Found::AcceptFirst,
+    ] {
+        assert!(seen.contains(&found), "{found:?}");
+    }
 
-    let path = directory.key_file("worker-7", SECRET);
+    let path = directory.key_file("worker-7.key", SECRET);
     shown.debug("Result", &Key::from_file(&path));
     shown.debug("Result", &Keyring::from_dir(directory.path()));
     shown.debug("Result", &compat::secret_from_file(&path));
     #[cfg(unix)]
-    {
-        set_mode(&path, 0o644);
+    for mode in [0o644, 0o622] {
+        set_mode(&path, mode);
         shown.error("an exposed file", Key::from_file(&path).unwrap_err());
         let error = Keyring::from_dir(directory.path()).unwrap_err();
         shown.error("an exposed file", error);

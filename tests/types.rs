@@ -10,9 +10,10 @@ use countersign::handshake::{
 };
 use countersign::record::{self, Opened, Opener, Records, Sealer};
 use countersign::{
-    Binding, Client, Deadline, Denial, Error, Event, Fingerprint, Hint, InvalidInput, Key,
-    KeyFileError, KeyId, Keyring, Listener, ListenerOptions, NoRandomness, Outcome, Phase,
-    Protected, ReadHalf, Secret, Server, Session, WriteHalf,
+    Binding, Client, Deadline, Denial, Error, Event, Fingerprint, Found, Hint, Identity,
+    InvalidInput, Key, KeyFileError, KeyId, Keyring, Listener, ListenerOptions, Malformed, Matched,
+    NoRandomness, Outcome, Phase, Protected, ReadHalf, Reloaded, Secret, Server, Session,
+    WriteHalf,
 };
 
 use crate::support::{OwnedClient, OwnedServer, Pair, deliver, key};
@@ -26,6 +27,7 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Fingerprint>();
     sent_and_shared::<Secret>();
     sent_and_shared::<Session>();
+    sent_and_shared::<Matched>();
     sent_and_shared::<Binding>();
     sent_and_shared::<Prologue>();
     sent_and_shared::<Client>();
@@ -38,6 +40,7 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Listener<Protected<std::net::TcpStream>>>();
     sent_and_shared::<ListenerOptions>();
     sent_and_shared::<Keyring>();
+    sent_and_shared::<Reloaded>();
 
     sent_and_shared::<Dummy>();
     sent_and_shared::<AwaitChallenge<&mut Transcript, &Key, Authenticate>>();
@@ -61,7 +64,10 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Denial>();
     sent_and_shared::<Event>();
     sent_and_shared::<Outcome>();
+    sent_and_shared::<Identity>();
     sent_and_shared::<KeyFileError>();
+    sent_and_shared::<Malformed>();
+    sent_and_shared::<Found>();
     sent_and_shared::<Phase>();
     sent_and_shared::<handshake::Error>();
     sent_and_shared::<Incompatible>();
@@ -107,12 +113,13 @@ fn every_error_can_be_boxed() {
 }
 
 #[test]
-fn a_key_is_no_larger_than_its_four_hmac_states_and_its_id() {
+fn a_key_is_no_larger_than_the_four_hmac_states_of_two_secrets_and_its_id() {
     // A server may hold one for each of many clients.
     let (state, id) = (2 * (32 + 8), 64 + 3 * size_of::<usize>());
+    let is_there = align_of::<u64>();
     assert_eq!(size_of::<KeyId>(), id);
     assert!(
-        size_of::<Key>() <= 4 * state + id,
+        size_of::<Key>() <= 2 * 4 * state + is_there + id,
         "{} bytes",
         size_of::<Key>()
     );
@@ -160,7 +167,7 @@ fn debug_shows_what_each_state_is() {
             "AwaitVerdict { mode: Protect, .. }",
             r#"Identified { mode: Protect, key_id: "worker-7", .. }"#,
             "Verdict(33 bytes)",
-            r#"Session { key_id: "worker-7", .. }"#,
+            r#"Session { key_id: "worker-7", matched: First, .. }"#,
             "Records { sealer: Sealer { seq: 1, .. }, opener: Opener { seq: 0, .. } }",
             r#"Key { id: "worker-7", .. }"#,
             "Transcript(0 bytes)",

@@ -6,11 +6,14 @@
 //! both, and tie the one to the other.
 
 mod file;
+mod key_files;
 mod made;
+#[cfg(feature = "passphrase")]
+mod passphrases;
 
 use countersign::handshake::{Error, Prologue, Refusal};
 use countersign::record::{Opened, Opener, Records};
-use countersign::{Binding, Key};
+use countersign::{Binding, Key, Matched};
 
 use self::file::{Vector, recompute, vectors};
 pub use self::made::made_by_the_crate;
@@ -18,7 +21,7 @@ use crate::support::{Draws, Pair, Schedule, export, f1, hex, lv, record, record_
 
 #[test]
 fn every_vector_agrees_with_a_computation_from_hmac_alone() {
-    for text in vectors() {
+    for text in vectors("handshake.txt") {
         recompute(&text).unwrap_or_else(|problem| panic!("{problem}, in this vector:\n{text}"));
     }
 }
@@ -26,17 +29,23 @@ fn every_vector_agrees_with_a_computation_from_hmac_alone() {
 #[test]
 fn the_core_sends_the_messages_of_every_vector() {
     let mut seen = Vec::new();
-    for text in vectors() {
+    for text in vectors("handshake.txt") {
         let vector = recompute(&text).unwrap();
         if exchange_through_the_core(&vector) {
-            seen.push((vector.exchange.mode, vector.refusal));
+            let two_secrets = vector.server.accepted.is_some();
+            seen.push((vector.exchange.mode, two_secrets, vector.outcome));
         }
     }
     for kind in [
-        (0, None),
-        (1, None),
-        (0, Some(Refusal::WrongProof)),
-        (0, Some(Refusal::UnknownKeyId)),
+        (0, false, Ok(Matched::First)),
+        (1, false, Ok(Matched::First)),
+        (0, false, Err(Refusal::WrongProof)),
+        (0, false, Err(Refusal::UnknownKeyId)),
+        (0, true, Ok(Matched::First)),
+        (0, true, Ok(Matched::Accepted)),
+        (1, true, Ok(Matched::Accepted)),
+        (0, true, Err(Refusal::WrongProof)),
+        (0, true, Err(Refusal::UnknownKeyId)),
     ] {
         assert!(seen.contains(&kind), "no vector for {kind:?}");
     }
@@ -45,12 +54,15 @@ fn the_core_sends_the_messages_of_every_vector() {
 #[test]
 fn a_field_that_is_missing_repeated_unknown_or_changed_is_noticed() {
     let mut seen = Vec::new();
-    for text in vectors() {
+    for text in vectors("handshake.txt") {
         let lines: Vec<&str> = text.lines().collect();
         let denied = !lines.contains(&"expect: accepted");
+        let first = lines.contains(&"matched: first");
+        let second = lines.contains(&"matched: second");
         for (at, &line) in lines.iter().enumerate() {
             let field = line.split(':').next().unwrap().to_string();
-            if seen.contains(&(field.clone(), denied)) {
+            let kind = (field.clone(), denied, first, second);
+            if seen.contains(&kind) {
                 continue;
             }
             let refused = |lines_instead: &[&str]| {
@@ -58,15 +70,22 @@ fn a_field_that_is_missing_repeated_unknown_or_changed_is_noticed() {
                 let text = text.join("\n");
                 assert!(recompute(&text).is_err(), "{line}: {text}");
             };
-            refused(&[]);
+            if !(denied && field == "accepted-secret") {
+                refused(&[]);
+            }
             refused(&[line, line]);
             refused(&[line, "another: 00"]);
 
             let shorter = &line[..line.len() - 1];
             let changed = match field.as_str() {
-                // Words change nothing, and neither do the inputs of a server that denies anyway.
+                // Words change nothing, and neither do the inputs of a server that denies anyway,
+                // nor the one of two secrets that the client does not use.
                 "name" => None,
-                "secret" | "service" | "binding" if denied => None,
+                "secret" | "accepted-secret" | "service" | "binding" if denied => None,
+                "secret" if second => None,
+                "accepted-secret" if first => None,
+                "matched" if first => Some(format!("{field}: second")),
+                "matched" => Some(format!("{field}: first")),
                 "expect" if denied => Some(format!("{field}: accepted")),
                 "expect" => Some(format!("{field}: denied wrong proof")),
                 _ if line.ends_with(':') => Some(format!("{line} 00")),
@@ -76,7 +95,7 @@ fn a_field_that_is_missing_repeated_unknown_or_changed_is_noticed() {
             if let Some(changed) = changed {
                 refused(&[&changed]);
             }
-            seen.push((field, denied));
+            seen.push(kind);
         }
     }
 }
@@ -91,6 +110,7 @@ fn the_worked_example_of_the_specification_holds() {
 
     let end = End {
         secret: hex(&(0..32).collect::<Vec<u8>>()).into_bytes(),
+        accepted: None,
         service: b"billing/2".to_vec(),
         binding: Vec::new(),
     };
@@ -140,7 +160,7 @@ fn the_worked_example_of_the_specification_holds() {
             assert!(text.contains(&format!("{name}{value}")), "{name} {value}");
         }
         assert!(exchange_through_the_core(&Vector {
-            refusal: None,
+            outcome: Ok(Matched::First),
             server: end.clone(),
             client: end.clone(),
             exchange,
@@ -158,6 +178,8 @@ fn the_worked_example_of_the_specification_holds() {
 #[derive(Clone)]
 struct End {
     secret: Vec<u8>,
+    /// A server's second secret.
+    accepted: Option<Vec<u8>>,
     service: Vec<u8>,
     binding: Vec<u8>,
 }
@@ -187,7 +209,10 @@ struct Exchange {
 fn pair(client: &End, server: &End, exchange: &Exchange) -> Option<Pair> {
     let client_key = Key::new(&client.secret).unwrap();
     let client_key = client_key.with_id(&exchange.key_id).unwrap();
-    let server_key = Key::new(&server.secret).unwrap();
+    let mut server_key = Key::new(&server.secret).unwrap();
+    if let Some(secret) = &server.accepted {
+        server_key = server_key.accepting(secret).unwrap();
+    }
     let pair = Pair {
         client_draws: Draws::of(exchange.client_nonce),
         server_draws: Draws::of(exchange.server_nonce),
@@ -252,7 +277,7 @@ fn exchange_through_the_core(vector: &Vector) -> bool {
     let Some(mut pair) = pair(&vector.client, &vector.server, exchange) else {
         return false;
     };
-    if vector.refusal == Some(Refusal::UnknownKeyId) {
+    if vector.outcome == Err(Refusal::UnknownKeyId) {
         pair.server_key = None;
     }
     let client_key = &pair.client_key;
@@ -264,17 +289,22 @@ fn exchange_through_the_core(vector: &Vector) -> bool {
 
     let run = pair.run_in_mode(exchange.mode);
     assert_eq!(run.messages(), [&derived.f1, &derived.f2, &vector.f3]);
-    if let Some(refusal) = vector.refusal {
-        let expected = Error::ClientNotAuthentic {
-            key_id: *client_key.id(),
-            refusal,
-        };
-        assert_eq!(client_key.id().as_bytes(), exchange.key_id);
-        assert_eq!(run.server.refusal(), Some(expected));
-        assert_eq!(run.client.refusal(), Some(Error::Denied));
-        return true;
-    }
+    let matched = match vector.outcome {
+        Ok(matched) => matched,
+        Err(refusal) => {
+            let expected = Error::ClientNotAuthentic {
+                key_id: *client_key.id(),
+                refusal,
+            };
+            assert_eq!(client_key.id().as_bytes(), exchange.key_id);
+            assert_eq!(run.server.refusal(), Some(expected));
+            assert_eq!(run.client.refusal(), Some(Error::Denied));
+            return true;
+        }
+    };
     let [(at_client, clients), (at_server, servers)] = run.established();
+    assert_eq!(at_server.matched(), matched);
+    assert_eq!(at_client.matched(), Matched::First);
     for session in [&at_server, &at_client] {
         assert_eq!(session.key_id().as_bytes(), exchange.key_id);
         for (label, context, expected) in &vector.exports {

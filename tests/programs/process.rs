@@ -147,7 +147,7 @@ fn rest(lines: &Receiver<String>, deadline: Instant) -> String {
 #[derive(Debug)]
 pub struct Ended {
     name: String,
-    status: ExitStatus,
+    pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
@@ -156,8 +156,14 @@ impl Ended {
     /// Asserts success, and an output that matches the pattern, without errors.
     #[track_caller]
     pub fn prints(&self, pattern: &str) {
-        let right = self.status.success() && self.stderr.is_empty();
-        assert!(right && matches(&self.stdout, pattern), "{self:#?}");
+        self.succeeds(pattern, "");
+    }
+
+    /// Asserts success, and that both outputs match these patterns.
+    #[track_caller]
+    pub fn succeeds(&self, stdout: &str, stderr: &str) {
+        let right = matches(&self.stdout, stdout) && matches(&self.stderr, stderr);
+        assert!(self.status.success() && right, "{self:#?}");
     }
 
     /// Asserts that there was no output but one error, which matches the pattern after the name of

@@ -2,7 +2,10 @@
 
 pub const ACCEPTED_NAMELESS: &str = r#"127.0.0.1:* accepted, key id """#;
 pub const ACCEPTED_WORKER_7: &str = r#"127.0.0.1:* accepted, key id "worker-7""#;
-pub const UNKNOWN_KEY_ID: &str = r#"127.0.0.1:* refused: *unknown key id "nobody"*"#;
+pub const ACCEPTED_BY_ITS_OTHER_SECRET: &str =
+    r#"127.0.0.1:* accepted, key id "worker-7" by its accept: secret"#;
+pub const UNKNOWN_KEY_ID: &str =
+    r#"127.0.0.1:* refused: *unknown key id "nobody"*; this server: *"#;
 pub const WRONG_PROOF: &str = "127.0.0.1:* refused: *wrong proof *";
 pub const HTTP: &str = "127.0.0.1:* refused: *they look like HTTP*";
 pub const SILENT: &str =
@@ -16,9 +19,8 @@ pub const PEER_PROTECTS: &str =
     "the peer is in mode 1 (protect) and this end in mode 0 (authenticate); *";
 pub const INCOMPATIBLE: &str = "the peer does not speak this protocol: *";
 
-pub const NO_KEYS: &str = "this directory has no key file; *";
 #[cfg(unix)]
-pub const EXPOSED: &str = "*(mode 0644)*chmod 600*";
+pub const EXPOSED: &str = "others than its owner * may read it (mode 0644)*chmod *-r '*'";
 pub const TOO_SHORT: &str = "key file *too short: 8 bytes*";
 
 pub const WRONG_DIGEST: &str = "127.0.0.1:* refused: *its digest is wrong*";

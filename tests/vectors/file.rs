@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use countersign::Matched;
 use countersign::handshake::Refusal;
 
 use super::{Derived, End, Exchange};
@@ -10,7 +11,7 @@ use crate::support::{DENIAL, hex};
 
 /// A vector that agrees with itself.
 pub struct Vector {
-    pub refusal: Option<Refusal>,
+    pub outcome: Result<Matched, Refusal>,
     pub server: End,
     pub client: End,
     pub exchange: Exchange,
@@ -29,19 +30,19 @@ pub struct Vector {
 pub fn recompute(text: &str) -> Result<Vector, String> {
     let mut fields = Fields::parse(text)?;
     fields.text("name")?;
-    let refusal = match fields.text("expect")? {
-        "accepted" => None,
-        "denied wrong proof" => Some(Refusal::WrongProof),
-        "denied unknown key id" => Some(Refusal::UnknownKeyId),
-        other => return Err(format!("expect: {other}")),
-    };
+    let expected = fields.text("expect")?;
     let server = End {
         secret: fields.bytes("secret")?,
+        accepted: match fields.has("accepted-secret") {
+            true => Some(fields.bytes("accepted-secret")?),
+            false => None,
+        },
         service: fields.bytes("service")?,
         binding: fields.bytes("binding")?,
     };
     let client = End {
         secret: fields.bytes_unless("client-secret", &server.secret)?,
+        accepted: None,
         service: fields.bytes_unless("client-service", &server.service)?,
         binding: fields.bytes_unless("client-binding", &server.binding)?,
     };
@@ -57,14 +58,35 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
     };
 
     let derived = Derived::new(&client, &exchange);
-    let proved = Derived::new(&server, &exchange).tc == derived.tc;
-    if proved == (refusal == Some(Refusal::WrongProof)) {
-        return Err("the outcome is not what was expected".into());
-    }
+    let proves = |secret: &Vec<u8>| {
+        let secret = secret.clone();
+        let verifying = Derived::new(
+            &End {
+                secret,
+                ..server.clone()
+            },
+            &exchange,
+        );
+        verifying.tc == derived.tc
+    };
+    let matched = if proves(&server.secret) {
+        Some(Matched::First)
+    } else if server.accepted.as_ref().is_some_and(proves) {
+        Some(Matched::Accepted)
+    } else {
+        None
+    };
+    let outcome = match (expected, matched) {
+        ("accepted", Some(matched)) => Ok(matched),
+        ("denied wrong proof", None) => Err(Refusal::WrongProof),
+        // The server has secrets that would match, and does not find them.
+        ("denied unknown key id", Some(_)) => Err(Refusal::UnknownKeyId),
+        _ => return Err(format!("expect: {expected} is not what comes out")),
+    };
     let fingerprint = derived.keys.fingerprint();
-    let f3 = match refusal {
-        None => derived.f3.clone(),
-        Some(_) => DENIAL.to_vec(),
+    let f3 = match outcome {
+        Ok(_) => derived.f3.clone(),
+        Err(_) => DENIAL.to_vec(),
     };
     fields.same("prk", &derived.keys.prk)?;
     fields.same("kc", &derived.keys.kc)?;
@@ -80,7 +102,14 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
 
     let mut exports = Vec::new();
     let mut payloads = [Vec::new(), Vec::new()];
-    if refusal.is_none() {
+    if let Ok(matched) = outcome {
+        if server.accepted.is_some() {
+            let place = match matched {
+                Matched::First => "first",
+                Matched::Accepted => "second",
+            };
+            fields.same_text("matched", place)?;
+        }
         fields.same("ts", derived.ts())?;
         fields.same("x", &derived.x)?;
         while fields.has("export-label") {
@@ -105,7 +134,7 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
     }
     fields.none_left()?;
     Ok(Vector {
-        refusal,
+        outcome,
         server,
         client,
         exchange,
@@ -140,40 +169,30 @@ fn recompute_records(fields: &mut Fields, derived: &Derived) -> Result<[Vec<Vec<
     Ok(payloads)
 }
 
-/// Returns the vectors of all files, each without comments.
-pub fn vectors() -> Vec<String> {
+/// Returns the vectors of a file, each without comments.
+pub fn vectors(name: &str) -> Vec<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-    let mut vectors = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "txt") {
-            continue;
-        }
-        let content = fs::read_to_string(path).unwrap();
-        let lines: Vec<&str> = (content.lines())
-            .filter(|line| !line.starts_with('#'))
-            .collect();
-        let blocks = lines.split(|line| line.is_empty());
-        vectors.extend(
-            blocks
-                .filter(|lines| !lines.is_empty())
-                .map(|lines| lines.join("\n")),
-        );
-    }
+    let content = fs::read_to_string(directory.join(name)).unwrap();
+    let lines: Vec<&str> = (content.lines())
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let vectors: Vec<_> = (lines.split(|line| line.is_empty()))
+        .filter(|lines| !lines.is_empty())
+        .map(|lines| lines.join("\n"))
+        .collect();
     assert!(!vectors.is_empty());
     vectors
 }
 
 /// The fields of a vector that are not taken yet.
-struct Fields<'a>(Vec<(&'a str, &'a str)>);
+pub struct Fields<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Fields<'a> {
-    fn parse(text: &'a str) -> Result<Self, String> {
+    pub fn parse(text: &'a str) -> Result<Self, String> {
         let fields = text.lines().map(|line| {
-            if let Some(field) = line.strip_suffix(':') {
-                return Ok((field, ""));
-            }
-            line.split_once(": ").ok_or(format!("not a field: {line}"))
+            let empty = || line.strip_suffix(':').map(|field| (field, ""));
+            let field = line.split_once(": ").or_else(empty);
+            field.ok_or(format!("not a field: {line}"))
         });
         Ok(Self(fields.collect::<Result<_, _>>()?))
     }
@@ -183,14 +202,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes the first field with this name.
-    fn text(&mut self, field: &str) -> Result<&'a str, String> {
+    pub fn text(&mut self, field: &str) -> Result<&'a str, String> {
         let at = self.0.iter().position(|(name, _)| *name == field);
         let at = at.ok_or(format!("{field} is missing"))?;
         Ok(self.0.remove(at).1)
     }
 
     /// Takes lower-case hexadecimal.
-    fn bytes(&mut self, field: &str) -> Result<Vec<u8>, String> {
+    pub fn bytes(&mut self, field: &str) -> Result<Vec<u8>, String> {
         let digits = self.text(field)?.as_bytes();
         let (pairs, rest) = digits.as_chunks();
         let bytes = pairs.iter().map(|pair: &[u8; 2]| match pair {
@@ -233,7 +252,7 @@ impl<'a> Fields<'a> {
         Err(format!("{field} should be {computed}"))
     }
 
-    fn none_left(&self) -> Result<(), String> {
+    pub fn none_left(&self) -> Result<(), String> {
         match self.0.first() {
             None => Ok(()),
             Some((field, _)) => Err(format!("{field} does not belong here")),

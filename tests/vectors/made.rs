@@ -13,17 +13,23 @@ use crate::support::hex;
 /// What cannot be seen from outside the crate is computed from HMAC alone.
 pub fn made_by_the_crate() -> String {
     let mut text = String::new();
-    for (secret, key_id, service, mode) in [
-        (16, 0, 0, 0),
-        (32, 64, 255, 1),
-        (65, 1, 9, 1),
-        (1000, 33, 17, 0),
+    for (secret, key_id, service, mode, is_accepted) in [
+        (16, 0, 0, 0, false),
+        (32, 64, 255, 1, false),
+        (65, 1, 9, 1, false),
+        (1000, 33, 17, 0, false),
+        (64, 8, 9, 0, true),
     ] {
         let end = End {
             secret: random(secret),
+            accepted: None,
             service: random(service),
             binding: Vec::new(),
         };
+        let mut server = end.clone();
+        if is_accepted {
+            server.accepted = Some(std::mem::replace(&mut server.secret, random(secret)));
+        }
         let exchange = Exchange {
             mode,
             key_id: random(key_id),
@@ -31,7 +37,7 @@ pub fn made_by_the_crate() -> String {
             client_nonce: random(32).try_into().unwrap(),
         };
         let derived = Derived::new(&end, &exchange);
-        let pair = pair(&end, &end, &exchange).unwrap();
+        let pair = pair(&end, &server, &exchange).unwrap();
         let key = &pair.client_key;
         let run = pair.run_in_mode(mode);
         let [f1, f2, f3] = run.messages().map(hex);
@@ -46,7 +52,11 @@ pub fn made_by_the_crate() -> String {
             &format!("made by the crate, of a secret of {secret} bytes"),
         );
         field("expect", "accepted");
-        field("secret", &hex(&end.secret));
+        field("secret", &hex(&server.secret));
+        if let Some(accepted) = &server.accepted {
+            field("accepted-secret", &hex(accepted));
+            field("client-secret", &hex(&end.secret));
+        }
         field("key-id", &hex(&exchange.key_id));
         field("service", &hex(&end.service));
         field("binding", "");
@@ -64,6 +74,9 @@ pub fn made_by_the_crate() -> String {
         field("tc", &hex(&derived.tc));
         field("f2", &f2);
         field("f3", &f3);
+        if is_accepted {
+            field("matched", "second");
+        }
         field("ts", &hex(derived.ts()));
         field("x", &hex(&derived.x));
         field("export-label", &hex(&label));

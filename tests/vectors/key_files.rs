@@ -1,0 +1,99 @@
+//! What key files hold, and what each is loaded as.
+
+use countersign::{Error, Found, InvalidInput, Key, KeyFileError, Malformed};
+
+use super::file::{Fields, vectors};
+use crate::support::{Schedule, TempDir};
+
+/// What the file of vectors calls that which a key file must not have.
+const FOUND: [(&str, Found); 12] = [
+    ("nothing", Found::Nothing),
+    ("byte order mark", Found::ByteOrderMark),
+    ("utf-16", Found::Utf16),
+    ("pem", Found::Pem),
+    ("nul", Found::Nul),
+    ("space", Found::Space),
+    ("control", Found::Control),
+    ("not ascii", Found::NotAscii),
+    ("empty line", Found::EmptyLine),
+    ("second line", Found::SecondLine),
+    ("third line", Found::ThirdLine),
+    ("accept first", Found::AcceptFirst),
+];
+
+#[test]
+fn every_key_file_of_the_vectors_gives_its_secrets_or_its_error() {
+    let directory = TempDir::new();
+    let vectors = vectors("key-files.txt");
+    // A file that was just written is read again later, so all are written before the first is read.
+    let files: Vec<_> = (vectors.iter().enumerate())
+        .map(|(at, text)| {
+            let content = Fields::parse(text).unwrap().bytes("content").unwrap();
+            directory.key_file(&format!("{at}.key"), content)
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for (text, path) in vectors.iter().zip(files) {
+        for loaded in [Key::from_file(&path), Key::from_shared_file(&path)] {
+            seen.push(check(text, loaded).unwrap_or_else(|problem| panic!("{problem}: {text}")));
+        }
+    }
+    let words = [
+        "one secret",
+        "two secrets",
+        "secret too short",
+        "secret constant",
+    ];
+    for word in words.iter().chain(FOUND.iter().map(|(word, _)| word)) {
+        assert!(seen.contains(word), "no vector for {word}");
+    }
+}
+
+/// Compares what was loaded with a vector. Returns what the vector is about.
+fn check(text: &str, loaded: Result<Key, Error>) -> Result<&str, String> {
+    let mut fields = Fields::parse(text)?;
+    fields.text("name")?;
+    fields.text("content")?;
+    let expected = fields.text("expect")?;
+    let loaded = match loaded {
+        Ok(key) => Ok(key),
+        Err(Error::KeyFile { error, .. }) => Err(error),
+        Err(other) => return Err(other.to_string()),
+    };
+    let fingerprint = |secret: Vec<u8>| Schedule::of(&secret).fingerprint();
+    let mut about = expected;
+    let is_right = match (expected, &loaded) {
+        ("one secret", Ok(key)) => {
+            let first = fingerprint(fields.bytes("secret")?);
+            key.fingerprint().to_string() == first && key.accepted_fingerprint().is_none()
+        }
+        ("two secrets", Ok(key)) => {
+            let first = fingerprint(fields.bytes("secret")?);
+            let accepted = fingerprint(fields.bytes("accept")?);
+            let loaded = key.accepted_fingerprint().map(|it| it.to_string());
+            key.fingerprint().to_string() == first && loaded == Some(accepted)
+        }
+        ("malformed", Err(KeyFileError::Content(malformed))) => {
+            let (found, offset) = (fields.text("found")?, fields.text("offset")?);
+            about = found;
+            let (_, found) = (FOUND.into_iter())
+                .find(|(word, _)| *word == found)
+                .ok_or(format!("found: {found}"))?;
+            let at = offset.parse().map_err(|_| format!("offset: {offset}"))?;
+            *malformed == Malformed { at, found }
+        }
+        ("secret too short", Err(KeyFileError::Secret(invalid))) => {
+            matches!(invalid, InvalidInput::SecretTooShort { .. })
+        }
+        ("secret constant", Err(KeyFileError::Secret(invalid))) => {
+            matches!(invalid, InvalidInput::SecretConstant { .. })
+        }
+        _ => false,
+    };
+    fields.none_left()?;
+    if is_right {
+        Ok(about)
+    } else {
+        Err(format!("{loaded:?} was loaded"))
+    }
+}
