@@ -6,6 +6,12 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
+#![allow(
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    clippy::single_match_else,
+    reason = "a table of cases is as long and as wide as the cases are"
+)]
 mod after_the_end;
 mod allocations;
 mod architecture;

@@ -16,6 +16,15 @@ use crate::support::{TempDir, tcp_pair};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
+/// Ends the other thread when it is dropped.
+struct Done<'d>(&'d AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs `change` again and again until `check` is done.
 fn during(change: impl FnMut(usize) + Send, check: impl FnOnce()) {
     let done = AtomicBool::new(false);
@@ -29,13 +38,7 @@ fn during(change: impl FnMut(usize) + Send, check: impl FnOnce()) {
                 round += 1;
             }
         });
-        // However the check ends, the other thread must.
-        struct Done<'d>(&'d AtomicBool);
-        impl Drop for Done<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
+        // However the check ends, the other thread must end.
         let _done = Done(done);
         check();
     });
@@ -144,7 +147,9 @@ fn a_reload_during_swaps_of_a_mounted_secret_takes_one_version_whole() {
         symlink(format!("..{name}"), &link).unwrap();
         fs::rename(&link, directory.path().join("..data")).unwrap();
     };
-    NAMES.iter().for_each(|name| version(name));
+    for name in NAMES {
+        version(name);
+    }
     point(NAMES[0]);
     let ring = Keyring::from_dir(directory.path()).unwrap();
     during(

@@ -43,7 +43,7 @@ fn a_removal_takes_effect_whatever_else_is_wrong() {
         ("an empty file", |path| fs::write(path, "").unwrap()),
         ("a short secret", |path| fs::write(path, "short").unwrap()),
         ("a README", |path| {
-            fs::write(path, "Read me first, please.\n").unwrap()
+            fs::write(path, "Read me first, please.\n").unwrap();
         }),
         ("a directory", |path| {
             fs::remove_file(path).unwrap();

@@ -105,9 +105,12 @@ fn each_key_file_of_a_directory_is_a_key_with_its_name_as_its_id() {
     let names = ["worker-7", "worker-7.key", "W", "with spaces ", "~", "a.b"];
     // The suffix of a file is not part of its id.
     // A secret has no spaces, whatever the id has.
-    let named = |name: &str| name.replace(' ', "_");
+    let without_spaces = |name: &str| name.replace(' ', "_");
     for name in names {
-        write(path_of(directory.path(), name), secret(&named(name)));
+        write(
+            path_of(directory.path(), name),
+            secret(&without_spaces(name)),
+        );
     }
     write(path_of(directory.path(), "x".repeat(64)), secret("longest"));
     // A hidden file is no key, whatever it contains.
@@ -123,7 +126,10 @@ fn each_key_file_of_a_directory_is_a_key_with_its_name_as_its_id() {
             "Keyring { keys: 7, masters: 0, revoked: 0 }"
         );
         for name in names {
-            assert_eq!(found(&ring, name), Some(key(&named(name)).fingerprint()));
+            assert_eq!(
+                found(&ring, name),
+                Some(key(&without_spaces(name)).fingerprint())
+            );
         }
         let longest = found(&ring, "x".repeat(64));
         assert_eq!(longest, Some(key("longest").fingerprint()));
