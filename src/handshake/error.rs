@@ -39,7 +39,7 @@ pub enum Error {
 }
 
 /// The name of a message of a handshake, for errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Message(&'static str);
 
 impl Message {
@@ -54,6 +54,13 @@ impl Message {
     #[cfg(feature = "std")]
     pub(crate) const fn named(name: &'static str) -> Self {
         Self(name)
+    }
+}
+
+/// Not derived, because the `Debug` of a string has a path to a panic.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({})", self.0)
     }
 }
 
