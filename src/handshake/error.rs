@@ -15,7 +15,10 @@ use crate::random::NoRandomness;
 pub enum Error {
     /// The peer's program speaks something else: another protocol, version, role or mode.
     Incompatible(Incompatible),
-    /// The server denied this client.
+    /// The server denied this client. The drivers return [`countersign::Error::Denied`] instead,
+    /// which has what the client sent.
+    ///
+    /// [`countersign::Error::Denied`]: crate::Error::Denied
     ///
     /// This is an unauthenticated hint: anyone who controls the network can forge it. It must not
     /// trigger a fallback to anything weaker.
@@ -193,11 +196,11 @@ impl fmt::Display for Incompatible {
                 theirs.escape_ascii()
             ),
             Self::Mode { ours, theirs } => {
-                let (their_verb, our_verb) = (verb(theirs), verb(ours));
+                let (their_name, our_name) = (name(theirs), name(ours));
                 write!(
                     f,
-                    "the peer is in mode {theirs} ({their_verb}) and this end in mode {ours} \
-                     ({our_verb}); use the same verb at both ends"
+                    "the peer is in mode {theirs} ({their_name}) and this end in mode {ours} \
+                     ({our_name}); configure both ends for the same mode"
                 )
             }
             Self::KeyIdLength(len) => write!(
@@ -209,8 +212,8 @@ impl fmt::Display for Incompatible {
     }
 }
 
-/// The verb of the drivers that uses a mode.
-fn verb(mode: u8) -> &'static str {
+/// The name of a mode.
+fn name(mode: u8) -> &'static str {
     match mode {
         0 => "authenticate",
         1 => "protect",
