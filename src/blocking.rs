@@ -39,7 +39,8 @@ pub use self::socket::Socket;
 ///
 /// # Errors
 ///
-/// Returns every [`Error`] except those of key files. The stream must then be dropped.
+/// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a client,
+/// [`Error::Denied`]. The stream must then be dropped.
 ///
 /// ```
 /// use countersign::{Deadline, Key, client_authenticate, generate_secret, server_authenticate};
@@ -76,7 +77,8 @@ where
 ///
 /// # Errors
 ///
-/// Returns every [`Error`] except those of key files. The stream must then be dropped.
+/// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a client,
+/// [`Error::Denied`]. The stream must then be dropped.
 ///
 /// ```
 /// use countersign::{Deadline, Key, client_authenticate, generate_secret, server_authenticate};

@@ -101,7 +101,7 @@ pub enum Error {
     NoDirectory,
 }
 
-/// What a client sent to the server that denied it.
+/// The values that a client sent to the server that denied it.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
@@ -263,7 +263,7 @@ impl fmt::Display for Denial {
             f,
             "the server denied this client, which used key id \"{}\", service \"{}\" and {} channel \
              binding: the server does not know the key id, or the two ends differ in secret, \
-             service or channel binding; the server's log says which",
+             service or channel binding; the server's log says whether it knows the id",
             self.key_id,
             self.service.escape_ascii(),
             if self.bound { "a" } else { "no" },

@@ -112,7 +112,7 @@ pub trait Receive: Sealed + Sized {
     fn message(&self) -> Message;
 
     /// Returns where to put what is read. It is never empty: it has as many bytes as the message is
-    /// now known to still have. Reading no more leaves the application its data.
+    /// now known to still have. Reading no more leaves the bytes behind it to the application.
     fn space(&mut self) -> &mut [u8];
 
     /// Records that `n` bytes were read into the start of [`space`](Self::space).
@@ -149,7 +149,7 @@ pub trait Receive: Sealed + Sized {
     }
 }
 
-/// How far a message has come.
+/// The state after a part of a message.
 #[derive(Debug)]
 pub enum Progress<S: Receive> {
     /// More of the message is to come.

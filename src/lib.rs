@@ -37,11 +37,11 @@
 //! # Where to start
 //!
 //! - [`Client`] and [`Server`] have the verbs, with services, channel bindings and timeouts.
-//!   [`client_authenticate`] and [`server_authenticate`] do without options.
+//!   [`client_authenticate`] and [`server_authenticate`] have no options.
 //! - [`Listener`] is an accept loop that returns authenticated streams only.
 //! - [`Key`] comes from a file or from [`generate_secret`]; a [`Keyring`] has a key for each client.
 //! - [`Error`] says what went wrong, in a sentence.
-//! - With feature `tokio`, module `tokio` has all of it with `await`.
+//! - With feature `tokio`, module `tokio` has the verbs, streams and listener with `await`.
 //! - [`handshake`] is the core, without I/O and without `std`; [`compat`] speaks the protocols of
 //!   others.
 //!
@@ -50,6 +50,7 @@
 //! - `std` (default): streams, key files and the operating system's random number generator.
 //!   Without it: [`handshake`], [`record`] and keys, without allocation.
 //! - `tokio`: the same over tokio's streams.
+//! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
 //! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.
 //!   `multiprocessing-md5`: of CPython up to 3.11.
 #![no_std]

@@ -22,7 +22,8 @@ macro_rules! constructors {
             ///
             /// # Errors
             ///
-            /// Returns an error if the thread or the task that accepts cannot be started.
+            /// Returns an error if the socket cannot be set up, or if the thread or the task that
+            /// accepts cannot be started: over tokio, outside a runtime.
             pub fn new<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
             where
                 L: Socket<Stream = S>,

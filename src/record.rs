@@ -221,7 +221,7 @@ pub enum Opened<'r> {
     Close,
 }
 
-/// Why a record was not made or not released.
+/// An error of making or opening a record.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {

@@ -38,7 +38,8 @@ use self::timeout::Timeout;
 ///
 /// # Errors
 ///
-/// Returns every [`Error`] except those of key files. The stream must then be dropped.
+/// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a client,
+/// [`Error::Denied`]. The stream must then be dropped.
 ///
 /// ```
 /// use countersign::{Key, generate_secret, tokio::{client_authenticate, server_authenticate}};
@@ -65,7 +66,8 @@ where
 ///
 /// # Errors
 ///
-/// Returns every [`Error`] except those of key files. The stream must then be dropped.
+/// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a client,
+/// [`Error::Denied`]. The stream must then be dropped.
 pub async fn server_authenticate<S, K>(stream: &mut S, keys: &K) -> Result<Session, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,

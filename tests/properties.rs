@@ -70,11 +70,10 @@ proptest! {
 
     #[test]
     fn a_secret_survives_a_file_with_one_line_end_of_either_kind(
-        bytes in vec(any::<u8>(), 16..200),
+        bytes in vec(0x21_u8..=0x7e, 16..200),
         end in prop_oneof![Just(&b"\n"[..]), Just(&b"\r\n"[..])],
     ) {
-        // A CR at the end of a secret and the LF behind it would be one line end.
-        prop_assume!(!(bytes.ends_with(b"\r") && end == b"\n"));
+        prop_assume!(!bytes.starts_with(b"accept:") && !bytes.starts_with(b"-----BEGIN"));
         prop_assume!(bytes.iter().any(|byte| *byte != bytes[0]));
         let directory = TempDir::new();
         let path = directory.key_file("secret.key", [&bytes, end].concat());

@@ -12,6 +12,11 @@ use crate::handshake::{Authenticate, Message, Mode, Protect, Session};
 
 /// A client over blocking streams. One serves many connections.
 ///
+/// Its options are [`service`](Endpoint::service) and [`bound`](Endpoint::bound). Its verbs are
+/// [`authenticate`](Self::authenticate) and [`protect`](Self::protect), and with a timeout
+/// [`authenticate_timeout`](Self::authenticate_timeout) and
+/// [`protect_timeout`](Self::protect_timeout).
+///
 /// ```no_run
 /// use countersign::{Client, Key};
 /// use std::{net::TcpStream, time::Duration};
@@ -24,6 +29,8 @@ use crate::handshake::{Authenticate, Message, Mode, Protect, Session};
 pub type Client = Endpoint<ClientRole, Blocking>;
 
 /// A server over blocking streams. One serves many connections.
+///
+/// It has the same options and verbs as a [`Client`].
 ///
 /// ```no_run
 /// use countersign::{Key, Server};
@@ -45,7 +52,8 @@ impl<R: Role> Endpoint<R, Blocking> {
     ///
     /// # Errors
     ///
-    /// Returns every [`Error`] except those of key files. The stream must then be dropped.
+    /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
+    /// client, [`Error::Denied`]. The stream must then be dropped.
     ///
     /// ```no_run
     /// # use countersign::{Client, Key};
@@ -83,7 +91,8 @@ impl<R: Role> Endpoint<R, Blocking> {
     ///
     /// # Errors
     ///
-    /// Returns every [`Error`] except those of key files. The stream is then dropped.
+    /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
+    /// client, [`Error::Denied`]. The stream is then dropped.
     ///
     /// ```no_run
     /// # use countersign::{Client, Key};

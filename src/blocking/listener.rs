@@ -22,7 +22,7 @@ use crate::listener::{
 /// `T` is what it returns: a stream with its [`Session`], or a [`Protected`].
 ///
 /// One thread accepts, and each handshake runs on its own thread with a total deadline, so a silent
-/// or slow peer delays nobody. At most `max_pending` handshakes run at once; a new connection evicts
+/// or slow peer does not delay other clients. At most `max_pending` handshakes run at once; a new connection evicts
 /// the oldest one. Under a flood of silent connections an honest login therefore succeeds if its
 /// round trip is shorter than `max_pending` / arrival rate: with 128 pending handshakes and 1,000
 /// connections a second, 128 ms. If that is too short, raise `max_pending`, or limit the rate of each

@@ -22,8 +22,8 @@ use crate::secured::{Incoming, Outgoing, buffers};
 /// Writes are gathered into records of up to 16,384 bytes, 18 more on the wire. `flush` sends what
 /// was written. [`close`](Self::close) sends the end, which the peer reads as the end of the data.
 /// If a stream ends without it, the peer's read fails with
-/// [`record::Error::Truncated`](crate::record::Error::Truncated). That is so too if a `Protected` is
-/// dropped without being closed, and what was not flushed is lost. The two directions end
+/// [`record::Error::Truncated`](crate::record::Error::Truncated). A `Protected` that is dropped without
+/// being closed ends so too, and what was not flushed is lost. The two directions end
 /// independently.
 ///
 /// A record that was altered, repeated, left out or moved, or that is no record at all, ends the

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::handshake::{Incompatible, Message};
 
-/// What a peer that does not speak this protocol seems to speak.
+/// A guess at the protocol of a peer that does not speak this one.
 ///
 /// It depends on the first byte that cannot belong to the awaited message, so it is a guess.
 #[non_exhaustive]

@@ -6,7 +6,7 @@ use std::io;
 use super::malformed::Malformed;
 use crate::invalid_input::InvalidInput;
 
-/// What is wrong with a key file or a directory of key files.
+/// A fault of a key file or of a directory of key files.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum KeyFileError {

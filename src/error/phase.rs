@@ -1,4 +1,4 @@
-//! What a driver was doing, and what it makes of a stream's answers.
+//! What a driver was doing, and how it interprets the results of a stream.
 
 use core::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use super::Error;
 use crate::handshake::{Message, StreamError};
 
-/// What a driver was doing when the stream failed.
+/// The step of a driver during which the stream failed.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {

@@ -6,7 +6,7 @@ use crate::buffer::StreamError;
 use crate::key::KeyId;
 use crate::random::NoRandomness;
 
-/// Why the core ended a handshake.
+/// An error of a handshake.
 ///
 /// It knows no I/O: the driver reports a stream that is closed or silent, as
 /// [`countersign::Error`](crate::Error) does.
@@ -73,7 +73,7 @@ impl fmt::Display for Message {
     }
 }
 
-/// How the peer's program differs from this one.
+/// A difference between the peer's program and this one.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incompatible {
@@ -102,7 +102,7 @@ pub enum Incompatible {
     KeyIdLength(u8),
 }
 
-/// Why a server refuses a client.
+/// The reason why a server refuses a client.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -141,16 +141,16 @@ impl fmt::Display for Error {
             Self::Incompatible(incompatible) => incompatible.fmt(f),
             Self::Denied => f.write_str(
                 "the server denied this client: it does not know the key id, or the two ends \
-                 differ in secret, service or channel binding; the server's log says which",
+                 differ in secret, service or channel binding; the server's log says whether it knows the id",
             ),
             Self::ServerNotAuthentic => f.write_str(
                 "the server is not authentic: it claimed to accept this client but could not \
-                 prove that it holds the same secret",
+                 prove that it holds the same secret; compare the fingerprints of both key files",
             ),
             Self::ClientNotAuthentic { key_id, refusal } => {
                 write!(f, "the client is not authentic: {refusal} \"{key_id}\"")?;
                 match refusal {
-                    Refusal::UnknownKeyId => Ok(()),
+                    Refusal::UnknownKeyId => f.write_str("; if it is one of yours, add its key to this server"),
                     Refusal::WrongProof => {
                         f.write_str(" (the two ends differ in secret, service or channel binding)")
                     }

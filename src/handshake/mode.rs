@@ -6,7 +6,7 @@ use super::Sealed;
 use super::session::{Role, Session};
 use crate::record::Records;
 
-/// What follows an accepted handshake: [`Authenticate`] or [`Protect`].
+/// The mode of a handshake, which says what follows it: [`Authenticate`] or [`Protect`].
 ///
 /// Each end is configured for one mode and refuses the other: there is no negotiation. It is
 /// sealed: these two are all there are.

@@ -5,7 +5,8 @@ use core::fmt;
 use crate::buffer::{Buffer, join};
 use crate::invalid_input::InvalidInput;
 
-/// What both ends know without sending it: the service, and a channel binding if there is one.
+/// The values that both ends know without sending them: the service, and a channel binding if there
+/// is one.
 ///
 /// `P = LV(service) | LV(binding)`. Two ends whose prologues differ deny each other.
 ///
@@ -112,7 +113,7 @@ impl fmt::Debug for Prologue {
     }
 }
 
-/// What ties a handshake to the one channel below it, so that it is worth nothing on another.
+/// The identity of the channel below a handshake. A handshake that is bound to it fails on another.
 ///
 /// It has no empty form: a handshake is bound or it is not, never "if possible".
 ///

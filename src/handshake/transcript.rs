@@ -109,8 +109,9 @@ impl Transcript {
         &mut self,
         key: Option<&Key>,
         dummy: &MacKey,
-    ) -> Option<([u8; TAG_LEN], SessionSecret, Matched)> {
-        let (covered, received) = self.0.as_slice().split_last_chunk()?;
+    ) -> Result<Option<([u8; TAG_LEN], SessionSecret, Matched)>, StreamError> {
+        let chunks = self.0.as_slice().split_last_chunk();
+        let (covered, received) = chunks.ok_or(StreamError::Ended)?;
         let verified = |derived: Option<&Derived>| {
             let known = Choice::from(u8::from(derived.is_some()));
             let tag = derived
@@ -120,17 +121,21 @@ impl Transcript {
         };
         let (first, accepted) = (key.map(Key::first), key.and_then(Key::accepted));
         let (derived, matched) = if verified(first) {
-            (first?, Matched::First)
+            (first, Matched::First)
         } else if verified(accepted) {
-            (accepted?, Matched::Accepted)
+            (accepted, Matched::Accepted)
         } else {
-            return None;
+            return Ok(None);
+        };
+        let Some(derived) = derived else {
+            return Ok(None);
         };
 
-        self.append(&[ACCEPTED]).ok()?;
+        self.append(&[ACCEPTED])?;
         let covered = self.0.as_slice();
         let tag = derived.server.tag(covered).disclose();
-        Some((tag, SessionSecret(derived.session.tag(covered)), matched))
+        let secret = SessionSecret(derived.session.tag(covered));
+        Ok(Some((tag, secret, matched)))
     }
 
     /// Verifies `Ts = H(Ks, P | F1 | F2 | "A")`. Then, and only then, makes `X`.
@@ -138,11 +143,11 @@ impl Transcript {
         &mut self,
         key: &Key,
         received: &[u8; TAG_LEN],
-    ) -> Option<SessionSecret> {
-        self.append(&[ACCEPTED]).ok()?;
+    ) -> Result<Option<SessionSecret>, StreamError> {
+        self.append(&[ACCEPTED])?;
         let accepted = self.0.as_slice();
         let verified = bool::from(key.first().server.tag(accepted).matches(received));
-        verified.then(|| SessionSecret(key.first().session.tag(accepted)))
+        Ok(verified.then(|| SessionSecret(key.first().session.tag(accepted))))
     }
 }
 

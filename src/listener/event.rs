@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::handshake::Matched;
 use crate::key::KeyId;
 
-/// What happened to one connection. `Display` makes a log line of it.
+/// The report of one connection. `Display` makes a log line of it.
 ///
 /// Nothing in it is secret, and a stranger can choose all of it. The key id is escaped when it is
 /// displayed.
@@ -21,7 +21,7 @@ use crate::key::KeyId;
 /// fn log(event: &Event) {
 ///     match &event.outcome {
 ///         Outcome::Accepted { .. } => println!("{event}"),
-///         // Port scans and health checks connect and close.
+///         // Port scans, health checks and clients in another mode connect and close.
 ///         Outcome::Refused(Error::Closed(_)) => {}
 ///         _ => eprintln!("{event}"),
 ///     }
@@ -52,7 +52,7 @@ pub struct Identity {
     pub bound: bool,
 }
 
-/// How a connection to a listener ended.
+/// The end of a connection to a listener.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Outcome {

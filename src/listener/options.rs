@@ -5,7 +5,7 @@ use std::boxed::Box;
 
 use super::Event;
 
-/// How a [`Listener`](crate::Listener) listens.
+/// Options of a [`Listener`](crate::Listener).
 ///
 /// ```
 /// use countersign::{ListenerOptions, Outcome};

@@ -50,7 +50,8 @@ impl<R: Role> Endpoint<R, Tokio> {
     ///
     /// # Errors
     ///
-    /// Returns every [`Error`] except those of key files. The stream must then be dropped.
+    /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
+    /// client, [`Error::Denied`]. The stream must then be dropped.
     pub async fn authenticate<S>(&self, stream: &mut S) -> Result<Session, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
@@ -82,7 +83,8 @@ impl<R: Role> Endpoint<R, Tokio> {
     ///
     /// # Errors
     ///
-    /// Returns every [`Error`] except those of key files. The stream is then dropped.
+    /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
+    /// client, [`Error::Denied`]. The stream is then dropped.
     pub async fn protect<S>(&self, stream: S) -> Result<Protected<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -24,8 +24,8 @@ use crate::listener::{
 /// [`countersign::Listener`](crate::Listener) over tokio: accepts connections and returns those that
 /// have authenticated.
 ///
-/// One task accepts, and each handshake is a task with a total deadline. What is said there of
-/// evictions, of streams that wait to be taken and of the hook holds here too. The hook and the
+/// One task accepts, and each handshake is a task with a total deadline. Evictions, waiting
+/// streams and the hook are as described there. The hook and the
 /// look-up of keys run on the runtime's threads and must not block them.
 ///
 /// Dropping the listener stops it and ends pending handshakes. The port is free as soon as the
@@ -254,7 +254,7 @@ where
         let admitted = shared.lock().admission.admit(pending);
         let Some((ticket, evicted)) = admitted else {
             let ended = Outcome::ShutDown;
-            apart(|| shared.options.report(peer, began.elapsed(), ended));
+            apart(|| shared.reporter.report(peer, began.elapsed(), ended));
             return;
         };
         if let Some(evicted) = evicted {

@@ -15,7 +15,7 @@ use crate::secured::{Incoming, Outgoing, buffers};
 
 /// [`countersign::Protected`](crate::Protected) over tokio: [`AsyncRead`] and [`AsyncWrite`].
 ///
-/// What is said there of records, of the end and of errors holds here too. `shutdown` sends the end,
+/// Records, the end and errors are as described there. `shutdown` sends the end,
 /// as [`close`](Self::close) does, and then shuts the stream below down. The calls are cancel safe,
 /// like the calls of tokio's own streams: what a dropped write took is in the buffer and is sent with
 /// the next.

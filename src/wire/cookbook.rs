@@ -20,7 +20,7 @@ pub struct Answered(());
 #[derive(Debug)]
 pub struct KnowsSecret(());
 
-/// Why a handshake of the recipe's protocol failed.
+/// An error of a handshake of the recipe's protocol.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {

@@ -81,22 +81,22 @@ fn no_secret_is_loaded_that_was_never_whole_on_disk() {
         let mut loaded = 0;
         while began.elapsed() < Duration::from_secs(3) {
             match Key::from_file(&path) {
-                Ok(key) => {
-                    if !whole.contains(&key.fingerprint()) {
-                        let round = rounds.load(Ordering::Relaxed);
-                        while rounds.load(Ordering::Relaxed) == round {
-                            thread::yield_now();
-                        }
-                        let pause = *longest.lock().unwrap();
-                        assert!(pause >= Duration::from_millis(19), "torn within {pause:?}");
-                    }
-                    loaded += 1;
-                }
+                Ok(key) if whole.contains(&key.fingerprint()) => loaded += 1,
                 Err(Error::KeyFile {
                     error: KeyFileError::Changing,
                     ..
                 }) => {}
-                Err(error) => panic!("{error}"),
+                torn => {
+                    let round = rounds.load(Ordering::Relaxed);
+                    while rounds.load(Ordering::Relaxed) == round {
+                        thread::yield_now();
+                    }
+                    let pause = *longest.lock().unwrap();
+                    assert!(
+                        pause >= Duration::from_millis(19),
+                        "{torn:?} within {pause:?}"
+                    );
+                }
             }
         }
         assert!(loaded > 0, "the writer rests now and then");
