@@ -33,9 +33,10 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
     let expected = fields.text("expect")?;
     let server = End {
         secret: fields.bytes("secret")?,
-        accepted: match fields.has("accepted-secret") {
-            true => Some(fields.bytes("accepted-secret")?),
-            false => None,
+        accepted: if fields.has("accepted-secret") {
+            Some(fields.bytes("accepted-secret")?)
+        } else {
+            None
         },
         service: fields.bytes("service")?,
         binding: fields.bytes("binding")?,
