@@ -289,27 +289,21 @@ fn a_python_server_accepts_our_client_through_a_rotation() {
         let client = Client::new(key.with_id("worker-7").unwrap());
         let client = client.service("billing/2").unwrap();
         let outcome = client.authenticate(&mut Deadline::new(&socket, TIME).unwrap());
-        let said = match matched {
-            Some(matched) => {
-                assert_eq!(outcome.unwrap().matched(), Matched::First);
-                assert_eq!(greet(&socket).unwrap(), "Hello World");
-                match matched {
-                    Matched::First => "accepted worker-7",
-                    Matched::Accepted => "accepted worker-7 by its second secret",
-                }
-            }
-            None => {
-                assert!(is_denied(&outcome.unwrap_err()));
-                "refused: "
-            }
-        };
+        let denied = outcome.as_ref().is_err_and(is_denied);
+        assert_eq!(denied, matched.is_none(), "{outcome:?}");
+        if let Ok(session) = outcome {
+            assert_eq!(session.matched(), Matched::First);
+            assert_eq!(greet(&socket).unwrap(), "Hello World");
+        }
         let output = peer.output();
         assert_eq!(output.status.success(), matched.is_some());
         let log = text(&output.stderr);
-        if matched.is_some() {
-            assert_eq!(log.trim(), said);
-        } else {
-            assert!(log.starts_with(said), "{log}");
+        match matched {
+            None => assert!(log.starts_with("refused: "), "{log}"),
+            Some(Matched::First) => assert_eq!(log.trim(), "accepted worker-7"),
+            Some(Matched::Accepted) => {
+                assert_eq!(log.trim(), "accepted worker-7 by its second secret");
+            }
         }
     }
 }

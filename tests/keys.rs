@@ -21,12 +21,15 @@ const LOADS: [Load; 2] = [
     |path| Key::from_shared_file(path),
 ];
 
+/// What a file holds, the secret that a compatibility protocol reads from it, and what is refused in a
+/// key file.
+type Row = (&'static [u8], &'static [u8], Option<(usize, Found)>);
+
 #[test]
 fn one_line_end_is_not_part_of_the_secret_and_everything_else_is_or_is_refused() {
     let directory = TempDir::new();
     let s = "0123456789abcdef".len();
-    // The secret of a compatibility protocol, and what is refused in a key file.
-    let rows: [(&[u8], &[u8], Option<(usize, Found)>); 12] = [
+    let rows: [Row; 12] = [
         (b"0123456789abcdef\n", b"0123456789abcdef", None),
         (b"0123456789abcdef\r\n", b"0123456789abcdef", None),
         (b"0123456789abcdef", b"0123456789abcdef", None),

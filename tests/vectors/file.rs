@@ -59,31 +59,7 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
     };
 
     let derived = Derived::new(&client, &exchange);
-    let proves = |secret: &Vec<u8>| {
-        let secret = secret.clone();
-        let verifying = Derived::new(
-            &End {
-                secret,
-                ..server.clone()
-            },
-            &exchange,
-        );
-        verifying.tc == derived.tc
-    };
-    let matched = if proves(&server.secret) {
-        Some(Matched::First)
-    } else if server.accepted.as_ref().is_some_and(proves) {
-        Some(Matched::Accepted)
-    } else {
-        None
-    };
-    let outcome = match (expected, matched) {
-        ("accepted", Some(matched)) => Ok(matched),
-        ("denied wrong proof", None) => Err(Refusal::WrongProof),
-        // The server has secrets that would match, and does not find them.
-        ("denied unknown key id", Some(_)) => Err(Refusal::UnknownKeyId),
-        _ => return Err(format!("expect: {expected} is not what comes out")),
-    };
+    let outcome = outcome(&server, &exchange, &derived.tc, expected)?;
     let fingerprint = derived.keys.fingerprint();
     let f3 = match outcome {
         Ok(_) => derived.f3.clone(),
@@ -146,6 +122,40 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
         children,
         payloads,
     })
+}
+
+/// Verifies a client's proof under each secret of the server, and compares what comes out.
+fn outcome(
+    server: &End,
+    exchange: &Exchange,
+    tc: &[u8; 32],
+    expected: &str,
+) -> Result<Result<Matched, Refusal>, String> {
+    let proves = |secret: &Vec<u8>| {
+        let secret = secret.clone();
+        let verifying = Derived::new(
+            &End {
+                secret,
+                ..server.clone()
+            },
+            exchange,
+        );
+        verifying.tc == *tc
+    };
+    let matched = if proves(&server.secret) {
+        Some(Matched::First)
+    } else if server.accepted.as_ref().is_some_and(proves) {
+        Some(Matched::Accepted)
+    } else {
+        None
+    };
+    match (expected, matched) {
+        ("accepted", Some(matched)) => Ok(Ok(matched)),
+        ("denied wrong proof", None) => Ok(Err(Refusal::WrongProof)),
+        // The server has secrets that would match, and does not find them.
+        ("denied unknown key id", Some(_)) => Ok(Err(Refusal::UnknownKeyId)),
+        _ => Err(format!("expect: {expected} is not what comes out")),
+    }
 }
 
 /// Returns the payloads of the client and of the server.
