@@ -62,10 +62,7 @@ fn run() -> Result<(), Failure> {
         _ => return Err("--child-of MASTER and --key-id ID go together".into()),
     };
     let fingerprint = Key::new(&secret)?.fingerprint();
-    write(&path, &secret).map_err(while_doing(format!(
-        "cannot write {}; give a path that does not exist yet",
-        path.display()
-    )))?;
+    write(&path, &secret).map_err(while_doing(format!("cannot write {}", path.display())))?;
     eprintln!("fingerprint {fingerprint}");
     Ok(())
 }

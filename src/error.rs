@@ -243,10 +243,14 @@ impl fmt::Display for Error {
             Self::InvalidInput(invalid) => invalid.fmt(f),
             // The path is escaped: its line feeds would make two lines of one in a log.
             Self::KeyFile { path, error } => {
-                let path = path.as_os_str().as_encoded_bytes().escape_ascii();
+                let raw = path.as_os_str().as_encoded_bytes();
+                let path = raw.escape_ascii();
                 write!(f, "key file {path}: {error}")?;
+                let is_plain =
+                    (raw.iter()).all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\'');
                 match error.mend() {
-                    Some(command) => write!(f, "; mend it with: {command} '{path}'"),
+                    Some(command) if is_plain => write!(f, "; mend it with: {command} '{path}'"),
+                    Some(command) => write!(f, "; mend it with {command}"),
                     None => Ok(()),
                 }
             }
