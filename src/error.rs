@@ -247,7 +247,7 @@ impl fmt::Display for Error {
                 let path = raw.escape_ascii();
                 write!(f, "key file {path}: {error}")?;
                 let is_plain =
-                    (raw.iter()).all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\'');
+                    (raw.iter()).all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte));
                 match error.mend() {
                     Some(command) if is_plain => write!(f, "; mend it with: {command} '{path}'"),
                     Some(command) => write!(f, "; mend it with {command}"),

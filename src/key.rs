@@ -169,6 +169,7 @@ impl Key {
     }
 
     /// Returns the child with this id, which accepts two secrets if this key does.
+    #[cfg(feature = "std")]
     pub(crate) fn child(&self, id: KeyId) -> Result<Self, InvalidInput> {
         let child = Self::new(self.first.child_secret(&id)?)?;
         let child = match &self.accepted {
