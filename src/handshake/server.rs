@@ -155,15 +155,11 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
     pub fn verify(mut self, key: Option<&Key>) -> (Verdict, Result<M::Established, Error>) {
         let key_id = self.key_id;
         let Dummy(dummy) = self.dummy.borrow();
-        let verified = self.transcript.borrow_mut().verify_client(key, dummy);
-        match verified {
-            Ok(Some((tag, secret, matched))) => {
-                let session = Session::new(key_id, secret, matched);
-                let established = M::establish(session, Role::Server);
-                return (Verdict::accepted(&tag), Ok(established));
-            }
-            Ok(None) => {}
-            Err(error) => return (Verdict::denied(), Err(error.into())),
+        if let Some((tag, secret, matched)) = self.transcript.borrow_mut().verify_client(key, dummy)
+        {
+            let session = Session::new(key_id, secret, matched);
+            let established = M::establish(session, Role::Server);
+            return (Verdict::accepted(&tag), Ok(established));
         }
         let refusal = match key {
             Some(_) => Refusal::WrongProof,

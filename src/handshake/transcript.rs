@@ -109,33 +109,40 @@ impl Transcript {
         &mut self,
         key: Option<&Key>,
         dummy: &MacKey,
-    ) -> Result<Option<([u8; TAG_LEN], SessionSecret, Matched)>, StreamError> {
-        let chunks = self.0.as_slice().split_last_chunk();
-        let (covered, received) = chunks.ok_or(StreamError::Ended)?;
-        let verified = |derived: Option<&Derived>| {
-            let known = Choice::from(u8::from(derived.is_some()));
-            let tag = derived
-                .map_or(dummy, |derived| &derived.client)
-                .tag(covered);
-            bool::from(tag.matches(received) & known)
-        };
+    ) -> Option<([u8; TAG_LEN], SessionSecret, Matched)> {
         let (first, accepted) = (key.map(Key::first), key.and_then(Key::accepted));
-        let (derived, matched) = if verified(first) {
-            (first, Matched::First)
-        } else if verified(accepted) {
-            (accepted, Matched::Accepted)
-        } else {
-            return Ok(None);
-        };
-        let Some(derived) = derived else {
-            return Ok(None);
-        };
+        if self.is_verified(first, dummy)? {
+            return self.accept(first?, Matched::First);
+        }
+        if self.is_verified(accepted, dummy)? {
+            return self.accept(accepted?, Matched::Accepted);
+        }
+        None
+    }
 
-        self.append(&[ACCEPTED])?;
+    /// Returns whether `Tc` was made with a secret. Without one the dummy is used, and the answer is no.
+    fn is_verified(&self, derived: Option<&Derived>, dummy: &MacKey) -> Option<bool> {
+        let (covered, received) = self.0.as_slice().split_last_chunk()?;
+        let known = Choice::from(u8::from(derived.is_some()));
+        let tag = derived
+            .map_or(dummy, |derived| &derived.client)
+            .tag(covered);
+        Some(bool::from(tag.matches(received) & known))
+    }
+
+    /// Makes `Ts` and `X`, with the secret that `Tc` was made with.
+    // Never inlined: a compiler that sees both calls at once may choose between their arguments
+    // without a branch, and then every later use of the outcome depends on the proof.
+    #[inline(never)]
+    fn accept(
+        &mut self,
+        derived: &Derived,
+        matched: Matched,
+    ) -> Option<([u8; TAG_LEN], SessionSecret, Matched)> {
+        self.append(&[ACCEPTED]).ok()?;
         let covered = self.0.as_slice();
         let tag = derived.server.tag(covered).disclose();
-        let secret = SessionSecret(derived.session.tag(covered));
-        Ok(Some((tag, secret, matched)))
+        Some((tag, SessionSecret(derived.session.tag(covered)), matched))
     }
 
     /// Verifies `Ts = H(Ks, P | F1 | F2 | "A")`. Then, and only then, makes `X`.
@@ -143,11 +150,11 @@ impl Transcript {
         &mut self,
         key: &Key,
         received: &[u8; TAG_LEN],
-    ) -> Result<Option<SessionSecret>, StreamError> {
-        self.append(&[ACCEPTED])?;
+    ) -> Option<SessionSecret> {
+        self.append(&[ACCEPTED]).ok()?;
         let accepted = self.0.as_slice();
         let verified = bool::from(key.first().server.tag(accepted).matches(received));
-        Ok(verified.then(|| SessionSecret(key.first().session.tag(accepted))))
+        verified.then(|| SessionSecret(key.first().session.tag(accepted)))
     }
 }
 

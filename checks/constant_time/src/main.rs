@@ -60,6 +60,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let ends = Ends::new(&mut check)?;
     handshakes(&mut check, &ends, Authenticate)?;
     handshakes(&mut check, &ends, Protect)?;
+    rotation(&mut check, &ends)?;
     sessions(&mut check, &ends)?;
     drivers(&mut check, &ends)?;
     if argument.is_none() {
@@ -76,6 +77,8 @@ enum Bit {
     ConstantSecret,
     /// Whether a client's proof is right.
     ClientsProof,
+    /// Whether a client's proof is right under the second secret of its key id.
+    SecondProof,
     /// Whether a server's proof is right.
     ServersProof,
     /// Whether the tag of a record is right.
@@ -96,7 +99,7 @@ enum Bit {
 
 use Bit::{
     ClientsProof, ConstantSecret, PythonsAnswer, PythonsDigest, PythonsWelcome, RecipesDigest,
-    RecordsTag, ServersProof, ZeroSecret,
+    RecordsTag, SecondProof, ServersProof, ZeroSecret,
 };
 
 /// Both ends of a handshake, and another key. All keys are marked.
@@ -110,11 +113,11 @@ impl Ends {
         let secret = check.phase("Secret::generate", [], || Secret::generate(&mut Marked))?;
         check.marked("a secret drawn", secret.as_ref(), 64);
         let master = check.phase("Key::new", [ConstantSecret], || Key::new(&secret))?;
-        check.marked_but_for_padding("its keys", &master, KEYED_STATES);
+        check.marked_key(&master, KEYED_STATES);
         let child = check.phase("Key::child_secret", [], || master.child_secret(KEY_ID))?;
         check.marked("a child's secret", child.as_ref(), 64);
         let key = check.phase("Key::new", [ConstantSecret], || Key::new(&child))?;
-        check.marked_but_for_padding("its keys", &key, KEYED_STATES);
+        check.marked_key(&key, KEYED_STATES);
         check.phase("Key::fingerprint", [], || {
             black_box(key.fingerprint());
         });
@@ -254,6 +257,50 @@ fn handshake<M: Mode>(
         },
     );
     Ok(client.ok().zip(server.ok()))
+}
+
+/// Runs handshakes with a server that accepts two secrets for one key id.
+fn rotation(check: &mut Check, Ends { ends, another }: &Ends) -> Result<(), Box<dyn Error>> {
+    let secret = Secret::generate(&mut Marked)?;
+    let both = check.phase("Key::accepting", [ConstantSecret], || {
+        ends.key.clone().accepting(&secret)
+    })?;
+    check.marked_key(&both, 2 * KEYED_STATES);
+    let second = check.phase("Key::new", [ConstantSecret], || Key::new(&secret))?;
+    let second = second.with_id(KEY_ID)?;
+
+    let proofs: [(&str, &[Bit], &Key, bool); 3] = [
+        (
+            "the server verifies the first of two",
+            &[ClientsProof],
+            &ends.key,
+            true,
+        ),
+        (
+            "the server verifies the second of two",
+            &[ClientsProof, SecondProof],
+            &second,
+            true,
+        ),
+        (
+            "the server verifies neither of two",
+            &[ClientsProof, SecondProof],
+            another,
+            false,
+        ),
+    ];
+    for (name, bits, key, accepts) in proofs {
+        let clients_ends = common::Ends::new(key.clone(), Prologue::new("billing/2")?);
+        let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
+        let (f1, await_response) = ends.server(&mut servers, Authenticate, &mut SysRng)?;
+        let await_challenge = clients_ends.client(&mut clients, Authenticate, &mut SysRng)?;
+        let await_verdict = deliver(await_challenge, f1.as_ref())?;
+        let f2 = sent(await_verdict.response());
+        let identified = deliver(await_response, &f2)?;
+        let (_, server) = check.phase(name, bits, || identified.verify(Some(&both)));
+        check.require(name, server.is_ok() == accepts);
+    }
+    Ok(())
 }
 
 /// Runs what an accepted handshake allows: the exporter, and records.
@@ -512,6 +559,22 @@ impl Check {
         self.line(
             (bytes..bytes + align_of::<T>()).contains(&marked),
             format!("{bytes:>6} marked   {name}, of {all} bytes"),
+        );
+    }
+
+    /// Like `marked_but_for_padding`, for a key, whose room for a second secret may never have been
+    /// written.
+    fn marked_key(&mut self, key: &Key, bytes: usize) {
+        let marked = memcheck::undefined_bytes(key);
+        let all = size_of_val(key);
+        let room = if bytes == KEYED_STATES {
+            all / 2
+        } else {
+            align_of::<Key>()
+        };
+        self.line(
+            (bytes..bytes + room).contains(&marked),
+            format!("{bytes:>6} marked   its keys, of {all} bytes"),
         );
     }
 
