@@ -78,13 +78,16 @@ fn a_listener_whose_queue_is_full_can_be_dropped() {
     };
     socket.set_nonblocking(false).unwrap();
     let listener = Driver::Blocking.listen_on_unix(socket, options().max_ready(1));
-    // After the second of these it does not accept any more.
-    let ready = [1, 2].map(|nth| {
-        let stream = UnixStream::connect(&path).unwrap();
+    // Both are accepted before one is ready. After that it does not accept any more.
+    let streams = [(); 2].map(|()| UnixStream::connect(&path).unwrap());
+    until(|| format!("{listener:?}").contains("pending: 2,"));
+    let mut nth = 0;
+    let ready = streams.map(|stream| {
+        nth += 1;
         let session = authenticate(&stream, &worker(nth)).unwrap();
-        until(|| format!("{listener:?}").contains(&format!("ready: {nth},")));
         (stream, session)
     });
+    until(|| format!("{listener:?}").contains("ready: 2,"));
 
     let (connected, connections) = mpsc::channel();
     for _ in 0..8 {
