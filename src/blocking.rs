@@ -24,7 +24,7 @@ use crate::key::Key;
 use crate::keys::KeyLookup;
 
 pub use self::deadline::{Deadline, Timeouts};
-pub use self::endpoint::{Blocking, Client, Server};
+pub use self::endpoint::{Client, Server};
 pub use self::listener::Listener;
 pub use self::protected::{Protected, ReadHalf, WriteHalf};
 pub use self::socket::Socket;

@@ -4,10 +4,9 @@ use core::fmt;
 
 /// At most `N` bytes: those that this end wrote, and behind them those that it receives.
 ///
-/// `start <= len <= end <= N` holds because only this file can change these four and every change
-/// is checked. If it ever did not hold, the buffer would count as full: a tag would cover more
-/// bytes than it should and never fewer, and nothing more could be added, which ends the
-/// handshake.
+/// `start <= len <= end <= N` holds because only this file can change these three and every change
+/// is checked. If it ever did not hold, a tag would cover more bytes than it should and never fewer,
+/// and the next bytes that are written or received would be refused, which ends the handshake.
 #[derive(Clone, Copy)]
 pub(crate) struct Buffer<const N: usize> {
     bytes: [u8; N],
@@ -118,7 +117,11 @@ impl<const N: usize> Buffer<N> {
     /// Opens space for `len` received bytes in all since the last that were written.
     #[inline]
     pub(crate) fn expect(&mut self, len: usize) -> Result<(), StreamError> {
-        self.end = Self::end(self.start, len)?.max(self.len);
+        let (room, end) = (self.end, Self::end(self.start, len)?);
+        if end < self.len {
+            return Err(StreamError::Overrun { room, len });
+        }
+        self.end = end;
         Ok(())
     }
 
@@ -133,7 +136,7 @@ impl<const N: usize> Buffer<N> {
     #[inline]
     pub(crate) fn advance(&mut self, n: usize) -> Result<(), StreamError> {
         let room = self.space().len();
-        if n > room {
+        if n > room || self.start > self.len || self.len > self.end || self.end > N {
             return Err(StreamError::Overrun { room, len: n });
         }
         self.len = Self::end(self.len, n)?;
@@ -256,6 +259,27 @@ mod tests {
         assert_eq!(wrong(4, 3, 3).received(), b"abc");
         assert!(wrong(0, 3, 2).space().is_empty());
         assert!(wrong(0, 3, 5).space().is_empty());
+        for mut buffer in [
+            wrong(0, 5, 5),
+            wrong(4, 3, 3),
+            wrong(0, 3, 2),
+            wrong(0, 3, 5),
+        ] {
+            assert!(buffer.advance(0).is_err(), "even where nothing came");
+        }
+    }
+
+    #[test]
+    fn what_was_received_is_not_expected_away() -> Result<(), StreamError> {
+        let mut buffer = Buffer::<8>::EMPTY;
+        buffer.expect(4)?;
+        buffer.advance(4)?;
+        assert_eq!(
+            buffer.expect(2),
+            Err(StreamError::Overrun { room: 4, len: 2 })
+        );
+        assert_eq!(buffer.received().len(), 4);
+        Ok(())
     }
 
     #[test]

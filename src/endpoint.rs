@@ -131,13 +131,24 @@ impl<R, D> Endpoint<R, D> {
             ..endpoint
         }
     }
+}
 
-    /// Returns the same client or server for another driver.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn driven<E>(self) -> Endpoint<R, E> {
-        Endpoint {
-            prologue: self.prologue,
-            role: self.role,
+/// Marks an [`Endpoint`] over blocking streams.
+#[derive(Debug)]
+pub enum Blocking {}
+
+/// Marks an [`Endpoint`] over tokio's streams.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub enum Tokio {}
+
+/// The same options, for tokio.
+#[cfg(feature = "tokio")]
+impl<R> From<Endpoint<R, Blocking>> for Endpoint<R, Tokio> {
+    fn from(endpoint: Endpoint<R, Blocking>) -> Self {
+        Self {
+            prologue: endpoint.prologue,
+            role: endpoint.role,
             driver: PhantomData,
         }
     }

@@ -74,7 +74,9 @@ pub enum Error {
     TimedOut(Phase),
     /// The handshake failed.
     Handshake(handshake::Error),
-    /// The server denied this client; [`handshake::Error::Denied`] with what the client sent.
+    /// The server denied this client, which sent this.
+    ///
+    /// The drivers return this in place of [`handshake::Error::Denied`], which only the core returns.
     ///
     /// This is an unauthenticated hint: anyone who controls the network can forge it. It must not
     /// trigger a fallback to anything weaker.

@@ -129,7 +129,8 @@ pub trait Receive: Sealed + Sized {
     /// # Errors
     ///
     /// Returns the callback's error, [`StreamError::Ended`] if it reads 0 bytes, and the errors of
-    /// [`advance`](Self::advance).
+    /// [`advance`](Self::advance). Any error ends the handshake, so the callback must itself repeat a
+    /// read that was interrupted ([`std::io::ErrorKind::Interrupted`]).
     #[inline]
     fn read<E: From<Self::Error>>(
         mut self,

@@ -30,7 +30,7 @@
 //! | `protect` | yes | yes | no |
 //!
 //! An attacker who controls the network can relay the three messages of `authenticate` and then read
-//! and alter what follows. `protect` stops that. Under TLS, a [`Binding`] stops it too. There is no
+//! and alter what follows. `protect` stops the alteration. Under TLS, a [`Binding`] stops the relay. There is no
 //! forward secrecy: anyone who later obtains the secret can recompute the session secrets of recorded
 //! handshakes. Use random secrets: anyone who records one handshake can test guesses offline.
 //!
@@ -105,8 +105,8 @@ pub use random::NoRandomness;
 #[cfg(feature = "std")]
 pub use {
     blocking::{
-        Blocking, Client, Deadline, Listener, Protected, ReadHalf, Server, Socket, Timeouts,
-        WriteHalf, client_authenticate, server_authenticate,
+        Client, Deadline, Listener, Protected, ReadHalf, Server, Socket, Timeouts, WriteHalf,
+        client_authenticate, server_authenticate,
     },
     error::{Denial, Error, Hint, KeyFileError, Phase},
     keys::{KeyLookup, Keyring, generate_secret},

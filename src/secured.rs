@@ -18,10 +18,11 @@ impl Incoming {
             match self.ready()? {
                 Ready::Payload => return Ok(self.take(out)?),
                 Ready::End => return Ok(0),
-                Ready::Nothing => {
-                    let n = stream.read(self.space()?)?;
-                    self.advance(n)?;
-                }
+                Ready::Nothing => match stream.read(self.space()?) {
+                    Ok(n) => self.advance(n)?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                },
             }
         }
     }

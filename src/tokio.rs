@@ -28,7 +28,7 @@ use crate::handshake::{
 use crate::key::Key;
 use crate::keys::KeyLookup;
 
-pub use self::endpoint::{Client, Server, Tokio};
+pub use self::endpoint::{Client, Server};
 pub use self::listener::Listener;
 pub use self::protected::{Protected, ReadHalf, WriteHalf};
 pub use self::socket::Socket;

@@ -4,7 +4,7 @@ pub(crate) mod cookbook;
 #[cfg(feature = "multiprocessing")]
 pub(crate) mod multiprocessing;
 
-use crate::buffer::{Buffer, StreamError};
+use crate::buffer::StreamError;
 use crate::handshake::{Message, Progress, Receive, Sealed};
 
 /// Awaits one message, and continues with what `then` makes of it.
@@ -59,20 +59,5 @@ where
             Some(payload) => (self.then)(payload).map(Progress::Done),
             None => Ok(Progress::More(self)),
         }
-    }
-}
-
-/// A message of `N` bytes.
-impl<const N: usize> Frame for Buffer<N> {
-    type Payload = [u8; N];
-    type Error = cookbook::Problem;
-
-    fn space(&mut self) -> &mut [u8] {
-        self.space()
-    }
-
-    fn advance(&mut self, n: usize) -> Result<Option<&[u8; N]>, cookbook::Problem> {
-        self.advance(n)?;
-        Ok(self.whole())
     }
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use rand::rngs::SysRng;
 
 use super::{Deadline, Protected, Timeouts, run_client, run_server};
-use crate::endpoint::{ClientRole, Endpoint, Role, ServerRole, Which};
+use crate::endpoint::{Blocking, ClientRole, Endpoint, Role, ServerRole, Which};
 use crate::error::{Error, Phase};
 use crate::handshake::{Authenticate, Message, Mode, Protect, Session};
 
@@ -35,10 +35,6 @@ pub type Client = Endpoint<ClientRole, Blocking>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type Server<K> = Endpoint<ServerRole<K>, Blocking>;
-
-/// Marks an [`Endpoint`] over blocking streams.
-#[derive(Debug)]
-pub enum Blocking {}
 
 /// The verbs over blocking streams.
 impl<R: Role> Endpoint<R, Blocking> {

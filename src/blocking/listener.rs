@@ -87,6 +87,9 @@ impl<T> Listener<T> {
 
     /// Stops accepting connections and frees the port. Pending handshakes may finish, and
     /// [`accept`](Self::accept) returns their streams.
+    ///
+    /// The first call returns once the port is free, or after a second if the acceptor cannot be
+    /// woken.
     pub fn shutdown(&self) {
         let Some(socket) = (self.socket.lock().unwrap_or_else(PoisonError::into_inner)).take()
         else {
@@ -161,6 +164,7 @@ impl<T> Drop for Listener<T> {
         self.shutdown();
         let mut state = self.shared.lock();
         state.dropped = true;
+        state.admission.close();
         for stream in state.admission.evict_all() {
             stream.end();
         }
@@ -258,7 +262,10 @@ where
     /// Starts a thread for the connection, and evicts a handshake if too many are pending.
     fn start(&self, stream: L::Stream, peer: Option<SocketAddr>, began: Instant) -> io::Result<()> {
         let stream = Arc::new(stream);
-        let (ticket, evicted) = self.shared.lock().admission.admit(stream.clone());
+        let admitted = self.shared.lock().admission.admit(stream.clone());
+        let Some((ticket, evicted)) = admitted else {
+            return Ok(());
+        };
         if let Some(evicted) = evicted {
             evicted.end();
         }

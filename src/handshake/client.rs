@@ -20,7 +20,7 @@ use crate::random::random;
 ///
 /// `transcript` and `key` are borrowed or owned: `&mut Transcript` and `&Key` where the whole
 /// handshake is one function, `Box<Transcript>` and `Arc<Key>` where the states are kept in a
-/// struct between messages.
+/// struct between messages. A type that borrows must give the same value each time.
 ///
 /// # Errors
 ///
@@ -112,6 +112,7 @@ impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitChallen
 
 /// Has F2, to be sent, and awaits F3. Continues with what the mode yields: a [`Session`], and records
 /// in mode 1.
+#[must_use = "send its response, then read the verdict"]
 pub struct AwaitVerdict<T, K, M> {
     transcript: T,
     key: K,
@@ -122,7 +123,7 @@ pub struct AwaitVerdict<T, K, M> {
 }
 
 impl<T: BorrowMut<Transcript>, K, M> AwaitVerdict<T, K, M> {
-    /// Returns F2, to be sent in one write: 73 bytes and those of the key id.
+    /// Returns F2, to be sent in one write: 73 bytes, and the bytes of the key id.
     #[must_use]
     pub fn response(&self) -> &[u8] {
         self.transcript.borrow().since(self.response)

@@ -15,7 +15,10 @@ use crate::random::NoRandomness;
 pub enum Error {
     /// The peer's program speaks something else: another protocol, version, role or mode.
     Incompatible(Incompatible),
-    /// The server denied this client.
+    /// The server denied this client. The drivers return [`countersign::Error::Denied`] instead,
+    /// which has what the client sent.
+    ///
+    /// [`countersign::Error::Denied`]: crate::Error::Denied
     ///
     /// This is an unauthenticated hint: anyone who controls the network can forge it. It must not
     /// trigger a fallback to anything weaker.
@@ -39,7 +42,7 @@ pub enum Error {
 }
 
 /// The name of a message of a handshake, for errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Message(&'static str);
 
 impl Message {
@@ -54,6 +57,13 @@ impl Message {
     #[cfg(feature = "std")]
     pub(crate) const fn named(name: &'static str) -> Self {
         Self(name)
+    }
+}
+
+/// Not derived, because the `Debug` of a string has a path to a panic.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({})", self.0)
     }
 }
 
@@ -186,11 +196,11 @@ impl fmt::Display for Incompatible {
                 theirs.escape_ascii()
             ),
             Self::Mode { ours, theirs } => {
-                let (their_verb, our_verb) = (verb(theirs), verb(ours));
+                let (their_name, our_name) = (name(theirs), name(ours));
                 write!(
                     f,
-                    "the peer is in mode {theirs} ({their_verb}) and this end in mode {ours} \
-                     ({our_verb}); use the same verb at both ends"
+                    "the peer is in mode {theirs} ({their_name}) and this end in mode {ours} \
+                     ({our_name}); configure both ends for the same mode"
                 )
             }
             Self::KeyIdLength(len) => write!(
@@ -202,8 +212,8 @@ impl fmt::Display for Incompatible {
     }
 }
 
-/// The verb of the drivers that uses a mode.
-fn verb(mode: u8) -> &'static str {
+/// The name of a mode.
+fn name(mode: u8) -> &'static str {
     match mode {
         0 => "authenticate",
         1 => "protect",

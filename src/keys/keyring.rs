@@ -203,7 +203,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Replaces the keys, masters and revoked ids of this ring by those of `other`, in one step.
+    /// Replaces all keys, masters and revoked ids of this ring by a copy of what `other` has, in one step.
     ///
     /// The two stay separate rings: later changes of one do not affect the other.
     pub fn replace(&self, other: &Self) {

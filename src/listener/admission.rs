@@ -52,8 +52,12 @@ impl<P, T> Admission<P, T> {
         self.ready.len() < self.max_ready
     }
 
-    /// Admits a connection, and returns its ticket and the pending handshake that it evicts.
-    pub(crate) fn admit(&mut self, handshake: P) -> (Ticket, Option<P>) {
+    /// Admits a connection, and returns its ticket and the pending handshake that it evicts. Returns
+    /// `None` after [`close`](Self::close).
+    pub(crate) fn admit(&mut self, handshake: P) -> Option<(Ticket, Option<P>)> {
+        if self.closed {
+            return None;
+        }
         let ticket = self.next;
         self.next = Ticket(ticket.0 + 1);
         self.running += 1;
@@ -61,7 +65,7 @@ impl<P, T> Admission<P, T> {
         let evicted = (self.pending.len() > self.max_pending)
             .then(|| self.pending.pop_front())
             .flatten();
-        (ticket, evicted.map(|(_, handshake)| handshake))
+        Some((ticket, evicted.map(|(_, handshake)| handshake)))
     }
 
     /// Returns a handshake that is still pending.
@@ -128,6 +132,7 @@ impl<P, T> Admission<P, T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use std::vec::Vec;
 
@@ -138,11 +143,11 @@ mod tests {
     #[test]
     fn one_more_than_the_cap_evicts_the_oldest() {
         let mut admission = Names::new(2, 1);
-        let (first, evicted) = admission.admit("first");
+        let (first, evicted) = admission.admit("first").unwrap();
         assert_eq!(evicted, None);
-        let (second, evicted) = admission.admit("second");
+        let (second, evicted) = admission.admit("second").unwrap();
         assert_eq!(evicted, None);
-        let (_, evicted) = admission.admit("third");
+        let (_, evicted) = admission.admit("third").unwrap();
         assert_eq!(evicted, Some("first"));
         assert!(
             !admission.settle(first),
@@ -150,7 +155,7 @@ mod tests {
         );
         assert!(admission.settle(second));
         assert!(!admission.settle(second), "an outcome counts once");
-        let (_, evicted) = admission.admit("fourth");
+        let (_, evicted) = admission.admit("fourth").unwrap();
         assert_eq!(evicted, None, "a settled handshake leaves room");
     }
 
@@ -160,7 +165,7 @@ mod tests {
         assert_eq!(admission.take(), Taken::Nothing);
         for name in ["a", "b"] {
             assert!(admission.has_room());
-            let (ticket, _) = admission.admit(name);
+            let (ticket, _) = admission.admit(name).unwrap();
             assert!(admission.settle(ticket));
             admission.deliver(name);
             admission.leave(ticket);
@@ -175,9 +180,10 @@ mod tests {
     #[test]
     fn the_end_comes_after_the_last_handshake_has_left_and_the_last_stream_is_taken() {
         let mut admission = Names::new(1, 1);
-        let (evicted, _) = admission.admit("evicted");
-        let (last, _) = admission.admit("last");
+        let (evicted, _) = admission.admit("evicted").unwrap();
+        let (last, _) = admission.admit("last").unwrap();
         admission.close();
+        assert_eq!(admission.admit("too late"), None);
         assert_eq!(admission.take(), Taken::Nothing);
         admission.leave(evicted);
         assert!(admission.settle(last));
@@ -190,11 +196,11 @@ mod tests {
     #[test]
     fn all_pending_handshakes_are_evicted_and_waiting_streams_stay() {
         let mut admission = Names::new(3, 3);
-        let (done, _) = admission.admit("done");
+        let (done, _) = admission.admit("done").unwrap();
         assert!(admission.settle(done));
         admission.deliver("done");
         for name in ["a", "b"] {
-            admission.admit(name);
+            assert!(admission.admit(name).is_some());
         }
         assert_eq!(admission.evict_all().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(admission.counts(), (0, 1));
@@ -205,9 +211,9 @@ mod tests {
     #[test]
     fn a_pending_handshake_can_be_changed_until_it_is_evicted() {
         let mut admission = Names::new(1, 1);
-        let (first, _) = admission.admit("first");
+        let (first, _) = admission.admit("first").unwrap();
         *admission.pending_mut(first).expect("it is pending") = "changed";
-        let (_, evicted) = admission.admit("second");
+        let (_, evicted) = admission.admit("second").unwrap();
         assert_eq!(evicted, Some("changed"));
         assert_eq!(admission.pending_mut(first), None);
     }

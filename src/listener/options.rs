@@ -70,8 +70,9 @@ impl ListenerOptions {
     /// Sets the hook, which is called once with the outcome of each connection, and with each
     /// failure to accept one.
     ///
-    /// It runs where the handshake ran, before the stream is returned. A slow hook delays this one
-    /// login. Under a flood, a hook that blocks gathers threads or tasks without a limit, because a
+    /// It runs where the handshake ran, before the stream is returned. Over tokio, an eviction is
+    /// reported by the task that accepts, and the end of the listener by its drop. A slow hook delays
+    /// this one login. Under a flood, a hook that blocks gathers threads or tasks without a limit, because a
     /// handshake that has ended no longer counts as pending. A hook that panics loses the login. If
     /// the look-up of a key panics, its connection is lost without an event.
     #[must_use]

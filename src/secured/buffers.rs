@@ -75,6 +75,7 @@ impl Incoming {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
+        self.dead.check()?;
         if self.closed {
             return Ok(Ready::End);
         }
@@ -230,15 +231,15 @@ impl Outgoing {
         if self.closed {
             return Ok(());
         }
-        let record = self.sealer.close()?;
-        slice_mut(&mut self.bytes, &(0..record.len()))?.copy_from_slice(&record);
-        self.unsent = 0..record.len();
+        let room = slice_mut(&mut self.bytes, &(0..OVERHEAD))?;
+        room.copy_from_slice(&self.sealer.close()?);
+        self.unsent = 0..OVERHEAD;
         self.closed = true;
         Ok(())
     }
 }
 
-/// A range that lies outside its buffer would be a mistake of this file. It ends the connection.
+/// A range that lies outside its buffer would be a mistake of this file, and is an error.
 fn slice<'b>(bytes: &'b [u8], range: &Range<usize>) -> Result<&'b [u8], Error> {
     let len = range.len();
     bytes.get(range.clone()).ok_or(Error::Length { len })

@@ -6,8 +6,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 
 use super::timeout::Timeout;
 use super::{Protected, run_client, run_server};
-use crate::blocking::Blocking;
-use crate::endpoint::{ClientRole, Endpoint, Role, ServerRole, Which};
+use crate::endpoint::{ClientRole, Endpoint, Role, ServerRole, Tokio, Which};
 use crate::error::Error;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 
@@ -42,17 +41,6 @@ pub type Client = Endpoint<ClientRole, Tokio>;
 /// # }
 /// ```
 pub type Server<K> = Endpoint<ServerRole<K>, Tokio>;
-
-/// Marks an [`Endpoint`] over tokio's streams.
-#[derive(Debug)]
-pub enum Tokio {}
-
-/// The same options, for tokio.
-impl<R> From<Endpoint<R, Blocking>> for Endpoint<R, Tokio> {
-    fn from(endpoint: Endpoint<R, Blocking>) -> Self {
-        endpoint.driven()
-    }
-}
 
 /// The verbs over tokio's streams.
 impl<R: Role> Endpoint<R, Tokio> {

@@ -243,13 +243,11 @@ where
             peer,
             began,
         };
-        let (ticket, evicted) = {
-            let mut state = shared.lock();
-            // The listener was dropped since it accepted this.
-            if state.admission.is_closed() {
-                return;
-            }
-            state.admission.admit(pending)
+        let admitted = shared.lock().admission.admit(pending);
+        let Some((ticket, evicted)) = admitted else {
+            let ended = Outcome::ShutDown;
+            apart(|| shared.options.report(peer, began.elapsed(), ended));
+            return;
         };
         if let Some(evicted) = evicted {
             shared.end(&evicted, Outcome::Evicted);

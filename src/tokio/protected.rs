@@ -16,8 +16,8 @@ use crate::secured::{Incoming, Outgoing, buffers};
 /// [`countersign::Protected`](crate::Protected) over tokio: [`AsyncRead`] and [`AsyncWrite`].
 ///
 /// What is said there of records, of the end and of errors holds here too. `shutdown` sends the end,
-/// as [`close`](Self::close) does, and then shuts the stream below down. The calls are cancel safe
-/// as those of tokio's own streams are: what a dropped write took is in the buffer and is sent with
+/// as [`close`](Self::close) does, and then shuts the stream below down. The calls are cancel safe,
+/// like the calls of tokio's own streams: what a dropped write took is in the buffer and is sent with
 /// the next.
 pub struct Protected<S> {
     stream: S,
@@ -226,10 +226,14 @@ macro_rules! async_write {
             ) -> Poll<io::Result<()>> {
                 let Self { stream, outgoing, .. } = &mut *self;
                 let mut stream = Pin::new(stream);
-                // The stream below is shut down even if the end cannot be sent.
-                let closed = ready!(poll(stream.as_mut(), cx, |stream| outgoing.finish(stream)));
-                let shut = ready!(stream.poll_shutdown(cx));
-                Poll::Ready(closed.and(shut))
+                match ready!(poll(stream.as_mut(), cx, |stream| outgoing.finish(stream))) {
+                    Ok(()) => stream.poll_shutdown(cx),
+                    // The stream below is shut down all the same, but why it has no end says more.
+                    Err(error) => {
+                        let _ = stream.poll_shutdown(cx);
+                        Poll::Ready(Err(error))
+                    }
+                }
             }
         }
     };

@@ -4,7 +4,7 @@ use core::fmt;
 
 use rand::rngs::SysRng;
 
-use super::{Await, Then};
+use super::{Await, Frame, Then};
 use crate::buffer::{Buffer, StreamError};
 use crate::handshake::Message;
 use crate::invalid_input::InvalidInput;
@@ -91,6 +91,21 @@ where
         },
     };
     Ok((challenge, state))
+}
+
+/// A message of `N` bytes.
+impl<const N: usize> Frame for Buffer<N> {
+    type Payload = [u8; N];
+    type Error = Problem;
+
+    fn space(&mut self) -> &mut [u8] {
+        self.space()
+    }
+
+    fn advance(&mut self, n: usize) -> Result<Option<&[u8; N]>, Problem> {
+        self.advance(n)?;
+        Ok(self.whole())
+    }
 }
 
 fn key(secret: &[u8]) -> Result<MacKey, InvalidInput> {

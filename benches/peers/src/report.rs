@@ -46,23 +46,23 @@ fn head(results: &Results) -> String {
     };
     format!(
         "\
-# countersign beside what else there is
+# Comparison with alternatives
 
-Written by one command, which runs all of it anew on your machine in less than ten minutes:
+This command writes this file. It repeats all measurements on your machine, in less than ten minutes:
 
 ```text
 {COMMAND}
 ```
 
 {date}, on {cpu}, {cores} cores, {kernel}{load}; {pinned}; took {took:.1} min.
-Absolute times hold for this machine; ratios are made of neighbours in the same round, and hold better.
+Absolute times are of this machine. Ratios are of neighbours in the same round, and vary less between machines.
 
 ![Time of one login as a multiple of the bare exchange of three messages](benches/peers/pictures/login.svg)
 
 ![CPU time of one login as clients become more](benches/peers/pictures/concurrency.svg)
 
-countersign hides nothing that is sent and has no forward secrecy. Noise and TLS do more and cost more; [what each peer
-gives](#what-each-peer-gives-that-countersign-does-not) stands below, and so does [where a peer is
+countersign does not encrypt and has no forward secrecy. Noise and TLS do more and cost more. See [what each peer gives
+that countersign does not](#what-each-peer-gives-that-countersign-does-not) and [where a peer is
 faster](#where-a-peer-is-faster).
 ",
         date = machine.date,
@@ -79,16 +79,16 @@ fn what_peers_give() -> String {
 
 | | |
 |---|---|
-| the recipe | Nothing but two messages in place of three. The server is not authenticated. |
-| CPython's `multiprocessing` | It is in Python's standard library, with pickled objects on top. A listener without the key can get itself accepted. |
-| Noise NNpsk0 | Encryption of all that follows, integrity, forward secrecy, from one exchange of ephemeral keys. |
-| TLS 1.3 PSK, `psk_ke` | Encryption and integrity, a standard with many implementations. No forward secrecy. |
+| the recipe | Two messages instead of three, and nothing else. The server is not authenticated. |
+| CPython's `multiprocessing` | It is in Python's standard library, with pickled objects on top. A listener without the key can be accepted. |
+| Noise NNpsk0 | Encryption and integrity of everything that follows, and forward secrecy, from one exchange of ephemeral keys. |
+| TLS 1.3 PSK, `psk_ke` | Encryption and integrity, in a standard with many implementations. No forward secrecy. |
 | TLS 1.3 PSK, `psk_dhe_ke` | The same with forward secrecy. |
-| mutual TLS | The same, and identities that a third party vouches for: no secret is shared at all. |
-| SCRAM-SHA-256 | A server stores what does not let it pose as the client; guesses at a password are slow. No encryption. The keys that a client caches let it in as the password does. |
+| mutual TLS | The same, and identities that a third party certifies: no secret is shared. |
+| SCRAM-SHA-256 | What a server stores does not let it pose as the client, and each guess at a password is slow. No encryption. Whoever obtains the keys that a client caches can log in as with the password. |
 
-And the other way round: the recipe, `multiprocessing` and SCRAM leave the connection bare after the login, as
-countersign's mode 0 does; its mode 1 adds integrity, and under TLS a channel binding ties it to the connection.
+The recipe, `multiprocessing` and SCRAM leave the connection bare after the login, as countersign's mode 0 does. Mode 1
+adds integrity, and under TLS a channel binding ties the login to the connection.
 "
     .to_owned()
 }
@@ -98,32 +98,31 @@ fn method(results: &Results) -> String {
         "\
 ## Method
 
-- In each of {rounds} rounds every kind has its turn of four logins on loopback, forth in one round and back in the next,
-  so that none always has the same neighbour before it. The first of a turn does not count, since it finds the caches
-  as its neighbour left them. Ratios are made of the turns' medians, round by round, so that what disturbs the
-  machine disturbs both; their median and quartiles are given.
-- Whatever else has rounds goes forth and back in the same way, and discards the first of each turn: a batch of the core,
-  a login in memory, four mebibytes of records, and with many clients one login of each. There the sizes of the crowd
-  go forth and back too, and all peers log in equally often: {crowd_logins} times in a turn that counts, each client at
-  least once.
+- In each of {rounds} rounds every kind has one turn of four logins on loopback. Every second round has the reverse order,
+  so that no kind always follows the same neighbour. The first login of a turn does not count, because it finds the
+  caches as its neighbour left them. Ratios are between the medians of the turns of one round, so that a disturbance of
+  the machine affects both. The tables have the median and the quartiles of the ratios.
+- The other measurements with rounds reverse their order in the same way, and discard the first of each turn: a batch of
+  the core, a login in memory, four mebibytes of records, and with many clients one login of each client. With many
+  clients, the numbers of clients reverse their order too, and all peers log in equally often: {crowd_logins} times in a
+  turn that counts, each client at least once.
 - The floor is the three messages of countersign's native wire, 40, 73 and 33 bytes, as constants.
-- A login begins before `connect` and ends when both ends have succeeded. Closing is not in it, except in
-  logins a second: the next begins when the server has closed. Both ends, the kernel's share included, have one core
-  in common. In Rust they are two threads of one process, in Python two processes, so that a switch between these
-  costs more.
-- In Rust every socket has `TCP_NODELAY` and a timeout of five seconds for reading; whatever outlives a login, such as
-  keys, contexts and certificates, is made before. Peers in Rust without sockets of their own make one call to write
-  and one to read for each message.
-- *Told*: TLS and Noise let a client finish before the server has judged its last message. So in the rows that are
-  judged, TLS has one byte more, from the server once it has verified the client's Finished. Noise's second
-  message tells the client, but its first can be an old one: the judged row has a third message of one byte
-  by which the server learns that the client is alive. The rows beside them are without it, and for Noise with a
-  fourth that answers it.
-- In Python too the end that succeeds last stops the clock, which is the same for both processes: on either wire that
-  is the listener, and what it says of the time is sent after the login. CPython's `multiprocessing` does not set
-  `TCP_NODELAY`, and its messages alternate, so that this costs nothing; no timeout is set in Python.
-- Of each peer's configurations the one is taken whose login in memory costs the least on this machine, chosen once, after
-  rounds that warm up, with the candidates in turn. The rows beside it have the same:
+- A login begins before `connect` and ends when both ends have succeeded. It does not include closing, except in logins a
+  second, where the next login begins when the server has closed. Both ends and the kernel share one core. In Rust the
+  ends are two threads of one process. In Python they are two processes, and a switch between processes costs more.
+- In Rust every socket has `TCP_NODELAY` and a read timeout of five seconds. What outlives a login, such as keys,
+  contexts and certificates, is made before. Peers in Rust without sockets of their own make one call to write and one
+  to read for each message.
+- *Told*: in TLS and Noise, a client can finish before the server has verified its last message. So the rows that are
+  compared with goals have an extra message. In TLS the server sends one byte after it has verified the client's
+  Finished. In Noise the second message tells the client, but an attacker can replay the first. So a third message of
+  one byte shows the server that the client is alive. The neighbouring rows are without it, and for Noise also with a
+  fourth message that answers it.
+- In Python too, the end that succeeds last stops the clock, which both processes share. In both protocols this is the
+  listener, and it sends the time after the login. CPython's `multiprocessing` does not set `TCP_NODELAY`. This costs
+  nothing, because its messages alternate. Python sets no timeout.
+- Of each peer's configurations, the one with the cheapest login in memory on this machine is measured. It is chosen
+  once, after rounds that warm up, with the candidates in turn. The neighbouring rows have the same configuration:
 
 ",
         rounds = results.rounds,
@@ -133,20 +132,20 @@ fn method(results: &Results) -> String {
         let _ = writeln!(text, "  - {}: {choice}", id.name());
     }
     text += "
-- OpenSSL does without a key exchange only where the two ends have no group in common, and its client makes a key share
-  all the same: a TLS library that leaves it out would be faster at `psk_ke`. Tickets, resumption and the messages
-  for middleboxes are off.
-- SCRAM is the four messages of RFC 5802 in frames with a length, its cryptography by pbkdf2, hmac and sha2 with 4,096
-  iterations. The server has stored keys, and the client hashes its password each time, or has kept what came of it.
-- In memory both ends are futures that one thread polls in turn; what a poll takes and allocates is that end's.
-  Allocations are counted at the C library, so that those of OpenSSL and AWS-LC are among them; `posix_memalign` and
-  `aligned_alloc`, for a stricter alignment than usual, are not counted.
-- Logins at once are tasks of tokio on one thread, all clients and the server's ends together; CPU is that thread's,
-  with the kernel's share. Peers without sockets of their own are driven by one future for each, which is less than
-  `tokio-rustls` or `tokio-openssl` do.
-- Builds are of projects of their own from nothing, with the versions below, without flags or wrappers of the compiler from
-  the environment, downloads not counted; the first two are built three times in turn, and the median counts, the
-  others once.
+- OpenSSL omits the key exchange only if the two ends have no group in common, and its client makes a key share even so.
+  A TLS library that omits the key share would be faster at `psk_ke`. Tickets, resumption and the messages for
+  middleboxes are off.
+- SCRAM is the four messages of RFC 5802 in frames with a length. Its cryptography is pbkdf2, hmac and sha2 with 4,096
+  iterations. The server has stored keys. The client hashes its password each time, or has cached the result.
+- In memory, both ends are futures that one thread polls in turn. The time and the allocations of a poll count for the
+  end that is polled. Allocations are counted at the C library, so they include those of OpenSSL and AWS-LC, except
+  `posix_memalign` and `aligned_alloc`, which are for a stricter alignment than usual.
+- Many logins at once are tasks of tokio on one thread, for all clients and the server's ends together. CPU is the CPU
+  time of that thread, including the kernel's share. Peers without sockets of their own are driven by one future each,
+  which does less than `tokio-rustls` or `tokio-openssl`.
+- Builds are of separate projects into empty directories, with the versions below, without compiler flags or wrappers
+  from the environment and without downloads. The first two are built three times in turn, and the median counts. The
+  others are built once.
 ";
     text
 }
@@ -205,14 +204,14 @@ fn not_run(results: &Results) -> String {
         let _ = writeln!(text, "- {name} ({}): {error}", measurements.join(", "));
     }
     if failures.0.is_empty() {
-        text += "All that were meant to did.\n";
+        text += "Everything ran.\n";
     }
     if results.builds.is_empty() {
         text += "\nThe builds were left out.\n";
     }
     text += "
-The peers in Python have no row in memory, with many clients, or among pending logins: they block, and it is the
-interpreter that would be measured. Of Noise and TLS only the rows that are judged have one with many clients.
+The peers in Python have no row in memory, with many clients, or among pending logins: they block, and the measurement
+would be of the interpreter. Of Noise and TLS, only the rows that are compared with goals have one with many clients.
 ";
     text
 }

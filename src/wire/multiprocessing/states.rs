@@ -27,7 +27,7 @@ const RANDOM_LEN: usize = 40;
 const HEADER_LEN: usize = 4;
 
 /// The peer knew the `authkey`, or passed messages on to somebody who does.
-#[must_use = "a handshake whose result is dropped authenticates nobody"]
+#[must_use = "it is proof that the peer knew the authkey: pass it to `Connection::new`"]
 #[derive(Debug)]
 pub struct KnowsAuthkey(());
 

@@ -16,8 +16,8 @@ pub fn of(results: &Results) -> String {
     let mut text = "\
 ## Where a peer is faster
 
-Or smaller: all that beat countersign's native wire, table by table. The recipe's wire, which this crate speaks too,
-counts as a peer.
+Every measurement, table by table, in which a peer is faster or smaller than countersign's native protocol. The recipe,
+which this crate speaks too, counts as a peer.
 
 "
     .to_owned();
@@ -28,8 +28,8 @@ counts as a peer.
     records(&mut text, results);
     builds(&mut text, results);
     text += "\
-- Where the CPU has no SHA extensions, all that is made of SHA-256 is slower, and what is made of AES is not.
-- A peer that resumes sessions saves what it has done before; here each login stands for itself.
+- On a CPU without SHA extensions, everything that uses SHA-256 is slower, and what uses AES is not.
+- A peer that resumes sessions saves work that it has done before. Here no login resumes another.
 ";
     text
 }

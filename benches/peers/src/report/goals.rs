@@ -100,12 +100,13 @@ fn all(results: &Results) -> Vec<Goal> {
     }));
 
     let core = &results.core;
-    for (base, cut) in [
+    for (base, split) in [
         (&core.one_call, "nine compressions in one call"),
-        (&core.three_tags, "nine cut for three tags"),
+        (&core.three_tags, "nine split for three tags"),
     ] {
         for (side, name) in [(&core.client, "client"), (&core.server, "server")] {
-            let what = format!("CPU of the {name} without its draw, times {cut}");
+            let what =
+                format!("CPU of the {name} without the random number generator, times {split}");
             goals.push(Goal::new(
                 what,
                 Bound::AtMost(1.55),
@@ -117,7 +118,7 @@ fn all(results: &Results) -> Vec<Goal> {
     let rates = results.crowd(Id::Native);
     let flat = rates.map(|rates| rates.cpu[2].against(&rates.cpu[0]));
     goals.push(Goal::new(
-        "CPU of a login at 1,000 clients, times that at 1",
+        "CPU of a login at 1,000 clients, relative to 1 client",
         Bound::AtMost(1.2),
         flat,
     ));
@@ -125,7 +126,7 @@ fn all(results: &Results) -> Vec<Goal> {
     if let [(_, bare), (_, ours), ..] = &*results.builds {
         let builds = bare.as_ref().ok().zip(ours.as_ref().ok());
         goals.push(Goal::new(
-            "cold build of the smallest program, times one of hmac, sha2 and getrandom",
+            "cold build of the smallest program, relative to one of hmac, sha2 and getrandom",
             Bound::AtMost(1.3),
             builds.map(|(bare, ours)| ours.times.against(&bare.times)),
         ));
@@ -134,7 +135,7 @@ fn all(results: &Results) -> Vec<Goal> {
         goals.push(Goal {
             measured: crates,
             whole: true,
-            ..Goal::new("crates, the program included", Bound::AtMost(20.0), None)
+            ..Goal::new("crates, including the program", Bound::AtMost(20.0), None)
         });
     }
     goals

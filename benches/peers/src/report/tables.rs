@@ -13,8 +13,8 @@ pub fn logins(results: &Results) -> String {
     let mut text = "\
 ## One login
 
-From before `connect` until both ends have succeeded. `connect` and `accept` of a new connection over loopback are in
-every row, the floor's too.
+From before `connect` until both ends have succeeded. Every row, the floor included, contains `connect` and `accept` of
+a new connection over loopback.
 
 | | median | p99 | times the floor (quartiles) | messages | bytes |
 |---|---:|---:|---|---:|---:|
@@ -57,7 +57,7 @@ pub fn in_memory(results: &Results) -> String {
     let mut text = "\
 ## What each side does, without a socket
 
-CPU time and heap allocations of a login in memory, random numbers included.
+CPU time and heap allocations of a login in memory, including random numbers.
 
 | | client | server | client's allocations | server's allocations |
 |---|---:|---:|---:|---:|
@@ -90,17 +90,17 @@ CPU time and heap allocations of a login in memory, random numbers included.
 pub fn core(results: &Results) -> String {
     let core = &results.core;
     let mut text = "\
-## countersign's core beside bare SHA-256
+## countersign's core relative to bare SHA-256
 
-The nine compressions that three tags need, and either side of the core with nonces that are given to it.
+The nine compressions that three tags need, and each side of the core, which receives its nonces ready-made.
 
-| | | times nine in one call | times nine cut for three tags |
+| | | times nine in one call | times nine split for three tags |
 |---|---:|---|---|
 "
     .to_owned();
     for (name, times) in [
         ("nine compressions in one call", &core.one_call),
-        ("nine compressions cut for three tags", &core.three_tags),
+        ("nine compressions split for three tags", &core.three_tags),
         ("client", &core.client),
         ("server", &core.server),
     ] {
@@ -119,10 +119,10 @@ pub fn crowd(results: &Results) -> String {
     let mut text = "\
 ## Many clients at once
 
-Logins a second over tokio, both ends and the kernel on one core, connecting and closing included; and what
-one costs in CPU.
+Logins a second over tokio, with both ends and the kernel on one core, including connecting and closing; and the CPU
+time of one login.
 
-| | 1 client | 100 clients | 1,000 clients | CPU at 1 | CPU at 100 | CPU at 1,000 | 1,000 beside 1 |
+| | 1 client | 100 clients | 1,000 clients | CPU at 1 | CPU at 100 | CPU at 1,000 | 1,000 relative to 1 |
 |---|---:|---:|---:|---:|---:|---:|---:|
 "
     .to_owned();
@@ -149,10 +149,10 @@ pub fn pending(results: &Results) -> String {
     let mut text = "\
 ## A pending login
 
-Bytes of heap that the server's end holds with its task under tokio: while the client has said nothing, and
-after the client's opening, which is what it sends before it has heard anything. The floor, countersign, the recipe
-and `multiprocessing` have none, since their server speaks first. That of Noise and of TLS with a PSK is made
-with the secret, that of mutual TLS and of SCRAM is not.
+Bytes of heap that the server's end and its task under tokio hold: while the client is silent, and after the client's
+opening, which is what a client sends before it has received anything. The floor, countersign, the recipe and
+`multiprocessing` have no opening, because their server sends first. A client needs the secret to make the opening of
+Noise and of TLS with a PSK, but not to make the opening of mutual TLS and of SCRAM.
 
 | | silent | after the client's opening |
 |---|---:|---:|
@@ -208,9 +208,10 @@ pub fn builds(results: &Results) -> String {
     let mut text = "\
 ## Building the smallest program
 
-`cargo build --release` from nothing, downloads not counted; all crates that are compiled, the program included.
+`cargo build --release` into an empty directory, without downloads. The crates are all that are compiled, including the
+program.
 
-| | time | crates | times the first |
+| | time | crates | relative to the first |
 |---|---:|---:|---:|
 "
     .to_owned();
