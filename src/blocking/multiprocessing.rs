@@ -209,7 +209,7 @@ impl<S: Read + Write> Connection<S> {
 
     /// Receives a message of at most `max` bytes, or `None` if the stream ends before one.
     ///
-    /// Memory is allocated as bytes arrive, and not by what the peer announces.
+    /// At most 8 KiB are allocated by what the peer announces, and more as bytes arrive.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use crate::buffer::{Buffer, StreamError};
 /// writes would wait for each other (Nagle's algorithm).
 const AT_ONCE: usize = 16_384;
 
-/// How much memory a message takes at first, in bytes. More is taken as bytes arrive, and not by
-/// what the peer announces.
+/// The most memory that a message takes by what the peer announces, in bytes. More is taken as bytes
+/// arrive.
 const FIRST: usize = 8192;
 
 /// Returns a message as it is sent: in one part, or in two if it is long.
