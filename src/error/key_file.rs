@@ -65,7 +65,6 @@ impl KeyFileError {
             Self::Writable { .. } => Some("chmod go-w"),
             Self::Readable { owner: 0, .. } => Some("chmod o-r"),
             Self::Readable { .. } => Some("chmod go-r"),
-            Self::Owner { .. } => Some("chown -h root"),
             _ => None,
         }
     }
@@ -115,7 +114,7 @@ impl fmt::Display for KeyFileError {
             Self::Owner { owner, expected } => write!(
                 f,
                 "it belongs to user {owner}, but what is in this directory must belong to root or to \
-                 user {expected}, who owns the directory"
+                 user {expected}, who owns the directory; remove it unless you know who put it there"
             ),
             Self::Changing => f.write_str(
                 "it kept changing while it was read; write a new file beside it and rename that",

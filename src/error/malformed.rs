@@ -37,7 +37,7 @@ pub enum Found {
     SecondLine,
     /// A line behind the second.
     ThirdLine,
-    /// A first line that begins with `accept:`.
+    /// A first line that has `accept:` in it.
     AcceptFirst,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Found {
             }
             Self::ThirdLine => "a third line; only one secret and one \"accept:\" line are allowed",
             Self::AcceptFirst => {
-                "an \"accept:\" line, which must come second; the first line is the secret in use"
+                "\"accept:\" in the first line; write the secret in use first, and this on a line of its own"
             }
         })
     }

@@ -26,9 +26,10 @@ pub(super) fn parse(file: &[u8]) -> Result<Content<'_>, Malformed> {
         }
     }
     let (first, rest) = line(file);
-    if first.starts_with(ACCEPT) {
+    // Also within the line: a line end that is missing would make one secret of two.
+    if let Some(at) = first.windows(ACCEPT.len()).position(|part| part == ACCEPT) {
         let found = Found::AcceptFirst;
-        return Err(Malformed { at: 0, found });
+        return Err(Malformed { at, found });
     }
     check(first, 0)?;
     let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn everything_else_is_an_error_that_says_what_stands_where() {
         let s = SECRET.len();
-        let cases: [(&[u8], usize, Found); 24] = [
+        let cases: [(&[u8], usize, Found); 25] = [
             (b"", 0, Found::Nothing),
             (b"\n", 0, Found::Nothing),
             (b"\r\n", 0, Found::Nothing),
@@ -158,6 +159,7 @@ mod tests {
             (b"0123456789abcdef\naccept:f\n\n", s + 10, Found::ThirdLine),
             (b"0123456789abcdef\naccept:f\nx", s + 10, Found::ThirdLine),
             (b"accept:0123456789abcdef\n", 0, Found::AcceptFirst),
+            (b"0123456789abcdefaccept:fedcba\n", s, Found::AcceptFirst),
         ];
         for (file, at, found) in cases {
             let shown = file.escape_ascii();

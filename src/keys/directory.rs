@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::file;
-use super::permissions::{Readers, Rule, check_writers, owner};
+use super::permissions::{Readers, Rule, check_mount, check_writers, identity, owner};
 use crate::error::{Error, KeyFileError};
 use crate::key::{Key, KeyId};
 
@@ -29,52 +29,67 @@ pub(super) struct Loaded {
 ///
 /// The error is about the directory itself, which then says nothing about any key.
 pub(super) fn load(directory: &Path, readers: Readers) -> Result<Loaded, Error> {
-    let failed = |error: KeyFileError| Error::key_file(directory, error);
-    let mut files = resolve(directory).map_err(failed)?;
+    let mut files = resolve(directory)?;
     for _ in 0..ATTEMPTS {
         let loaded = read(&files, readers);
         // A version that was replaced may have been removed while it was read, file by file.
-        let now = resolve(directory).map_err(failed)?;
-        if now.path == files.path {
-            return loaded.map_err(|error| failed(error.into()));
+        let now = resolve(directory)?;
+        if now == files {
+            return loaded.map_err(|error| Error::key_file(&files.path, error));
         }
         files = now;
     }
-    Err(failed(KeyFileError::Changing))
+    Err(Error::key_file(directory, KeyFileError::Changing))
 }
 
 /// Where the files are.
+#[derive(PartialEq)]
 struct Files {
     path: PathBuf,
+    /// Another directory may have been moved to the same path.
+    identity: (u64, u64),
     owner: u32,
 }
 
-/// Returns where the files are: behind `..data` in a mounted Kubernetes secret, whose files are
+/// Returns where the files are: behind a link `..data` in a mounted Kubernetes secret, whose files are
 /// links through it. The link is followed here and not for each file, so that all files come from
 /// one version of the secret.
-fn resolve(directory: &Path) -> Result<Files, KeyFileError> {
-    let mount = fs::metadata(directory)?;
+fn resolve(directory: &Path) -> Result<Files, Error> {
     let data = directory.join("..data");
-    let path = match fs::symlink_metadata(&data) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::canonicalize(directory)?,
-        Err(error) => return Err(error.into()),
-        // Where anybody may write the mount, the link shows by its owner who made it.
-        Ok(link) => {
-            let rule = Rule {
-                readers: Readers::OwnerOnly,
-                directory: Some(owner(&mount)),
-            };
-            rule.check_owner(&link)?;
-            let path = fs::canonicalize(&data)?;
-            rule.check_owner(&fs::metadata(&path)?)?;
-            path
-        }
+    if fs::symlink_metadata(&data).is_ok_and(|entry| entry.is_symlink()) {
+        follow(directory, &data)
+    } else {
+        let failed = |error: io::Error| Error::key_file(directory, error);
+        let path = fs::canonicalize(directory).map_err(failed)?;
+        checked(path)
+    }
+}
+
+/// Where everybody may write the mount, the owners of its links show who made them, and the sticky bit
+/// keeps others from replacing them.
+fn follow(directory: &Path, data: &Path) -> Result<Files, Error> {
+    let failed = |error: io::Error| Error::key_file(directory, error);
+    let mount = fs::metadata(directory).map_err(failed)?;
+    check_mount(&mount).map_err(|error| Error::key_file(directory, error))?;
+    let rule = Rule {
+        readers: Readers::OwnerOnly,
+        directory: Some(owner(&mount)),
     };
-    let metadata = fs::metadata(&path)?;
-    check_writers(&metadata)?;
+    let path = fs::canonicalize(data).map_err(failed)?;
+    let links = rule.check_links(data);
+    links.map_err(|error| Error::key_file(data, error))?;
+    let version = fs::metadata(&path).map_err(failed)?;
+    (rule.check_owner(&version)).map_err(|error| Error::key_file(&path, error))?;
+    checked(path)
+}
+
+fn checked(path: PathBuf) -> Result<Files, Error> {
+    let metadata = fs::metadata(&path).map_err(|error| Error::key_file(&path, error))?;
+    check_writers(&metadata).map_err(|error| Error::key_file(&path, error))?;
     Ok(Files {
-        path,
+        identity: identity(&metadata),
         owner: owner(&metadata),
+        path,
     })
 }
 

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::vec::Vec;
 
 use super::directory::{self, Loaded};
 use super::permissions::Readers;
 use super::{KeyLookup, Reloaded};
-use crate::error::Error;
+use crate::error::{Error, KeyFileError};
 use crate::invalid_input::InvalidInput;
 use crate::key::{Key, KeyId};
 
@@ -25,8 +25,9 @@ use crate::key::{Key, KeyId};
 /// either id.
 ///
 /// [`find`](KeyLookup::find) checks revoked ids first, then keys by their id, then masters. Deriving
-/// a child takes some microseconds more than finding a key or nothing: in a ring with masters,
-/// a stranger who measures the time can tell which ids a master answers for.
+/// a child takes some microseconds more than finding a key or nothing, and twice as long for a master
+/// with two secrets: in a ring with masters, a stranger who measures the time can tell which ids a
+/// master answers for, and whether it is being rotated.
 ///
 /// ```
 /// use countersign::{Key, Keyring, Server, generate_secret};
@@ -44,18 +45,28 @@ pub struct Keyring {
 
 #[derive(Default)]
 struct Shared {
-    /// Behind an `Arc` of its own, so that a whole ring is replaced in one step.
-    ring: RwLock<Arc<Ring>>,
+    state: RwLock<State>,
     source: Option<Source>,
+    /// Counts the reloads that began.
+    begun: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Behind an `Arc` of its own, so that a whole ring is replaced in one step.
+    ring: Arc<Ring>,
+    /// The reload that was installed last. One that began earlier must not replace its keys.
+    installed: u64,
 }
 
 /// The directory that the keys were loaded from.
 struct Source {
     path: PathBuf,
     readers: Readers,
-    /// Counts the loads that began.
-    begun: AtomicU64,
 }
+
+/// How often a directory is read if the program changes the ring meanwhile.
+const RELOADS: usize = 100;
 
 #[derive(Clone, Default)]
 struct Ring {
@@ -64,8 +75,6 @@ struct Ring {
     /// By id prefix, the longest first.
     masters: Vec<(KeyId, Arc<Key>)>,
     revoked: HashSet<KeyId>,
-    /// Which load the keys came from. A load that began earlier must not replace them.
-    load: u64,
 }
 
 impl Keyring {
@@ -117,7 +126,7 @@ impl Keyring {
 
     /// Reads the directory of [`from_dir`](Self::from_dir) again, and returns what changed.
     ///
-    /// A key whose file is gone is no longer accepted, whatever else is wrong. A file that is at fault
+    /// A key whose file is gone is removed, whatever else is wrong. A file that is at fault
     /// keeps the former key of its own id, if there was one, and is reported. Masters and revoked ids
     /// stay. Nothing watches the directory: call this on a timer, on a signal, or when the program
     /// learns that its keys have changed.
@@ -140,16 +149,31 @@ impl Keyring {
     pub fn reload(&self) -> Result<Reloaded, Error> {
         let source = self.shared.source.as_ref();
         let source = source.ok_or(Error::NoDirectory)?;
-        let load = source.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        // No lock is held here: a file system may take its time.
-        let loaded = directory::load(&source.path, source.readers)?;
-        Ok(self.change(|ring| ring.install(load, loaded)))
+        for _ in 0..RELOADS {
+            let began = self.shared.begun.fetch_add(1, Ordering::Relaxed) + 1;
+            let former = Arc::clone(&self.read().ring);
+            // No lock is held here: a file system may take its time.
+            let loaded = directory::load(&source.path, source.readers)?;
+            let (ring, reloaded) = former.reloaded(loaded);
+
+            let mut state = self.write();
+            if began < state.installed {
+                return Ok(Reloaded::default());
+            }
+            // What the program changed meanwhile must not be undone: the directory is read again.
+            if Arc::ptr_eq(&state.ring, &former) {
+                state.ring = Arc::new(ring);
+                state.installed = began;
+                return Ok(reloaded);
+            }
+        }
+        Err(Error::key_file(&source.path, KeyFileError::Changing))
     }
 
     /// Returns the ids of all keys that are accepted, in order. Children of masters are not listed.
     #[must_use]
     pub fn ids(&self) -> Vec<KeyId> {
-        let ring = self.read();
+        let ring = Arc::clone(&self.read().ring);
         let ids = ring.keys.keys().filter(|id| !ring.revoked.contains(*id));
         let mut ids: Vec<_> = ids.copied().collect();
         ids.sort_unstable();
@@ -159,11 +183,14 @@ impl Keyring {
     /// Returns whether a key with this id is accepted. Children of masters do not count.
     #[must_use]
     pub fn contains(&self, id: impl AsRef<[u8]>) -> bool {
-        let (id, ring) = (id.as_ref(), self.read());
+        let (id, ring) = (id.as_ref(), &self.read().ring);
         ring.keys.contains_key(id) && !ring.revoked.contains(id)
     }
 
     /// Adds a key under its own id, and replaces the key that had this id.
+    ///
+    /// In a ring that was loaded from a directory, the next [`reload`](Self::reload) removes it if it
+    /// has no file.
     pub fn insert(&self, key: Key) {
         let key = Arc::new(key);
         self.change(|ring| ring.keys.insert(*key.id(), key));
@@ -235,9 +262,8 @@ impl Keyring {
     /// The two stay separate rings: later changes of one do not affect the other.
     pub fn replace(&self, other: &Self) {
         // One lock at a time, because two threads may replace two rings by each other.
-        let next = Arc::clone(&other.read());
-        let mut ring = (self.shared.ring.write()).unwrap_or_else(PoisonError::into_inner);
-        *ring = next;
+        let next = Arc::clone(&other.read().ring);
+        self.write().ring = next;
     }
 
     fn load(path: &Path, readers: Readers) -> Result<Self, Error> {
@@ -255,31 +281,37 @@ impl Keyring {
         };
         Ok(Self {
             shared: Arc::new(Shared {
-                ring: RwLock::new(Arc::new(ring)),
+                state: RwLock::new(State {
+                    ring: Arc::new(ring),
+                    installed: 0,
+                }),
                 source: Some(Source {
                     path: path.into(),
                     readers,
-                    begun: AtomicU64::new(0),
                 }),
+                begun: AtomicU64::new(0),
             }),
         })
     }
 
     /// A poisoned lock is used all the same: every change leaves a complete ring at every step.
-    fn read(&self) -> RwLockReadGuard<'_, Arc<Ring>> {
-        (self.shared.ring.read()).unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        (self.shared.state.read()).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the ring in place, or a copy of it if another ring shares its content.
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        (self.shared.state.write()).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the ring in place, or a copy of it if another ring or a reload shares its content.
     fn change<T>(&self, change: impl FnOnce(&mut Ring) -> T) -> T {
-        let mut ring = (self.shared.ring.write()).unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut ring))
+        change(Arc::make_mut(&mut self.write().ring))
     }
 }
 
 impl KeyLookup for Keyring {
     fn find(&self, id: &[u8]) -> Option<Cow<'_, Key>> {
-        let ring = self.read();
+        let ring = &self.read().ring;
         if !ring.revoked.is_empty() && ring.revoked.contains(id) {
             return None;
         }
@@ -294,17 +326,13 @@ impl KeyLookup for Keyring {
 }
 
 impl Ring {
-    /// Replaces all keys by those of a load, and reports what changed.
-    fn install(&mut self, load: u64, loaded: Loaded) -> Reloaded {
+    /// Returns this ring with the keys of a load in place of its own, and reports what changed.
+    fn reloaded(&self, loaded: Loaded) -> (Self, Reloaded) {
         let mut reloaded = Reloaded::default();
-        if load < self.load {
-            return reloaded;
-        }
-        self.load = load;
         let mut keys = HashMap::new();
+        let mut former_keys = self.keys.clone();
         for (id, key) in loaded.keys {
-            let former = self.keys.remove(id.as_bytes());
-            match (key, former) {
+            match (key, former_keys.remove(id.as_bytes())) {
                 (Ok(key), former) => {
                     match former {
                         None => reloaded.added.push(id),
@@ -320,9 +348,8 @@ impl Ring {
                 (Err(error), None) => reloaded.refused.push(error),
             }
         }
-        reloaded.removed.extend(self.keys.keys());
+        reloaded.removed.extend(former_keys.into_keys());
         reloaded.refused.extend(loaded.unnamed);
-        self.keys = keys;
         for ids in [
             &mut reloaded.added,
             &mut reloaded.changed,
@@ -330,14 +357,20 @@ impl Ring {
         ] {
             ids.sort_unstable();
         }
-        reloaded
+        reloaded.kept.sort_unstable_by_key(|(id, _)| *id);
+        let ring = Self {
+            keys,
+            masters: self.masters.clone(),
+            revoked: self.revoked.clone(),
+        };
+        (ring, reloaded)
     }
 }
 
 /// The numbers of keys, masters and revoked ids.
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ring = self.read();
+        let ring = &self.read().ring;
         f.debug_struct("Keyring")
             .field("keys", &ring.keys.len())
             .field("masters", &ring.masters.len())

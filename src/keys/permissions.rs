@@ -119,8 +119,21 @@ mod unix {
         Ok(())
     }
 
+    /// Checks a directory whose links lead to the files. Others may write it only if its sticky bit
+    /// keeps them from replacing what is not theirs.
+    pub(in super::super) fn check_mount(metadata: &Metadata) -> Result<(), KeyFileError> {
+        if metadata.mode() & 0o1000 != 0 {
+            return Ok(());
+        }
+        check_writers(metadata)
+    }
+
     pub(in super::super) fn owner(metadata: &Metadata) -> u32 {
         metadata.uid()
+    }
+
+    pub(in super::super) fn identity(metadata: &Metadata) -> (u64, u64) {
+        (metadata.dev(), metadata.ino())
     }
 }
 
@@ -152,12 +165,21 @@ mod other {
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the twin on Unix checks")]
+    pub(in super::super) fn check_mount(_: &Metadata) -> Result<(), KeyFileError> {
+        Ok(())
+    }
+
     pub(in super::super) fn owner(_: &Metadata) -> u32 {
         0
+    }
+
+    pub(in super::super) fn identity(_: &Metadata) -> (u64, u64) {
+        (0, 0)
     }
 }
 
 #[cfg(not(unix))]
-pub(super) use other::{check_writers, owner};
+pub(super) use other::{check_mount, check_writers, identity, owner};
 #[cfg(unix)]
-pub(super) use unix::{check_writers, owner};
+pub(super) use unix::{check_mount, check_writers, identity, owner};

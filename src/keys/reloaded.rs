@@ -13,11 +13,11 @@ use crate::key::KeyId;
 #[non_exhaustive]
 #[derive(Debug, Default)]
 pub struct Reloaded {
-    /// Ids that are accepted now and were not before.
+    /// Ids that have a key now and had none before.
     pub added: Vec<KeyId>,
     /// Ids whose secrets were replaced.
     pub changed: Vec<KeyId>,
-    /// Ids that are no longer accepted.
+    /// Ids whose keys are gone. A master may still answer for them.
     pub removed: Vec<KeyId>,
     /// Ids whose files are at fault, and which keep their former keys.
     pub kept: Vec<(KeyId, Error)>,

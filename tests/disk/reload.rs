@@ -168,3 +168,61 @@ fn a_key_that_was_put_in_by_the_program_is_removed_by_a_reload_that_finds_no_fil
 fn a_ring_without_a_directory_says_so() {
     assert!(matches!(Keyring::new().reload(), Err(Error::NoDirectory)));
 }
+
+#[test]
+fn a_ring_that_was_replaced_by_another_from_a_directory_reloads_at_once() {
+    let (directory, live) = loaded(&["a", "b"]);
+    let (_other, staging) = loaded(&["a", "b", "c"]);
+    for _ in 0..20 {
+        staging.reload().unwrap();
+    }
+    live.replace(&staging);
+    assert!(live.contains("c"));
+    fs::remove_file(directory.path().join("b.key")).unwrap();
+    assert_eq!(live.reload().unwrap().to_string(), r#"removed "b" "c""#);
+    assert_eq!(ids(&live), ["a"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_moved_into_place_during_a_load_is_loaded_whole() {
+    let parent = TempDir::new();
+    let place = parent.path().join("keys");
+    let make = |name: &str, content: &str| {
+        let path = parent.path().join(name);
+        fs::create_dir(&path).unwrap();
+        for id in ["a", "b", "c", "d"] {
+            parent.key_file(&format!("{name}/{id}.key"), secret(content));
+        }
+        path
+    };
+    let versions = [make("one", "one"), make("two", "two")];
+    fs::rename(&versions[0], &place).unwrap();
+    let ring = Keyring::from_dir(&place).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut present = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::rename(&place, &versions[present]).unwrap();
+                present = 1 - present;
+                fs::rename(&versions[present], &place).unwrap();
+                std::thread::sleep(std::time::Duration::from_micros(300));
+            }
+        });
+        for _ in 0..300 {
+            // In the gap there is no directory. The ring then stays.
+            let _ = ring.reload();
+            let whole = ["one", "two"].into_iter().any(|name| {
+                ["a", "b", "c", "d"]
+                    .iter()
+                    .all(|id| accepts(&ring, id, name))
+            });
+            if !whole {
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            assert!(whole, "the ring has {:?}", ids(&ring));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

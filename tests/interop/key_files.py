@@ -74,8 +74,8 @@ def parse(content):
         if content.startswith(signature):
             raise Malformed(found, 0)
     first, second_at = _line(content, 0)
-    if first.startswith(ACCEPT):
-        raise Malformed("accept first", 0)
+    if ACCEPT in first:
+        raise Malformed("accept first", first.index(ACCEPT))
     _check(first, 0)
     if second_at == len(content):
         return Secrets(first, None)
@@ -200,10 +200,16 @@ def read_directory(path, shared=False):
     """
     for _ in range(ATTEMPTS):
         with naming(path):
-            files, owners = _resolve(path)
-            result = _read_entries(files, owners, shared)
+            files, owners, identity = _resolve(path)
+            error = None
+            try:
+                result = _read_entries(files, owners, shared)
+            except OSError as failure:
+                error = failure
             # A version that was replaced may be removed while it is read.
-            if _resolve(path)[0] == files:
+            if _resolve(path)[::2] == (files, identity):
+                if error:
+                    raise error
                 return result
     raise KeyFileError(path, "it kept changing")
 
@@ -216,14 +222,17 @@ def _resolve(path):
     """
     directory = os.path.realpath(os.fsencode(path))
     data = os.path.join(directory, b"..data")
-    if os.path.lexists(data):
-        owners = {ROOT, os.stat(directory).st_uid}
+    if os.path.islink(data):
+        mount = os.stat(directory)
+        if not mount.st_mode & stat.S_ISVTX:
+            _check_writers(mount)
+        owners = {ROOT, mount.st_uid}
         _check_owner(os.lstat(data), owners)
         directory = os.path.realpath(data)
         _check_owner(os.stat(directory), owners)
     status = os.stat(directory)
     _check_writers(status)
-    return directory, {ROOT, status.st_uid}
+    return directory, {ROOT, status.st_uid}, (status.st_dev, status.st_ino)
 
 
 def _read_entries(directory, owners, shared):

@@ -330,7 +330,6 @@ def key_file_vectors():
             (one, "a line that ends with LF", text + b"\n"),
             (one, "a line that ends with CRLF", text + b"\r\n"),
             (one, "every octet that is allowed", bytes(range(0x21, 0x7f))),
-            (one, "accept: inside of a line", text + b"accept:\n"),
             (one, "digits in upper case, which stay so", text.upper()),
             (one, "a secret of 16 octets", b"0123456789abcdef\n"),
             (two, "two lines", text + b"\n" + accept + b"\n"),
@@ -388,6 +387,8 @@ def key_file_vectors():
             (malformed, "a third line",
              text + b"\n" + accept + b"\n" + accept + b"\n"),
             (malformed, "accept: in the first line", accept + b"\n"),
+            (malformed, "accept: behind the secret, without a line end between",
+             text + accept + b"\n"),
             (malformed, "the lines in the wrong order",
              accept + b"\n" + text + b"\n")):
         yield dict(name=name, expect=expect, content=content)
