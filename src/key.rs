@@ -17,9 +17,10 @@ pub use self::secret::Secret;
 /// them.
 ///
 /// The secret itself is not kept. A `Key` holds four keyed HMAC states of about 100 bytes, and has
-/// room for those of a second secret. It holds no heap memory, and is wiped when dropped. Wiping covers the place where a value is dropped: *moving* a
-/// value or computing with it may leave a copy behind, and so may swapping and core dumps. Where
-/// that matters, keep keys behind a reference.
+/// room for those of a second secret. It holds no heap memory, and is wiped when dropped. Wiping
+/// covers the place where a value is dropped: *moving* a value or computing with it may leave a
+/// copy behind, and so may swapping and core dumps. Where that matters, keep keys behind a
+/// reference.
 ///
 /// Keys cannot be compared: the handshake finds out in constant time whether two ends hold the
 /// same secret. To compare two ends by eye, use [`Key::fingerprint`].
@@ -54,7 +55,10 @@ pub use self::secret::Secret;
 pub struct Key {
     id: KeyId,
     first: Derived,
-    accepted: Option<Derived>,
+    /// The keys of the second secret or, without one, those of the first again. An `Option` would
+    /// leave its memory as it was, and moving it would take old contents of the stack along.
+    second: Derived,
+    accepts_second: bool,
 }
 
 /// The keys of one secret.
@@ -95,10 +99,12 @@ impl Key {
     /// assert_eq!(error, InvalidInput::SecretTooShort { len: 8 });
     /// ```
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
+        let first = Derived::new(secret.as_ref())?;
         Ok(Self {
             id: KeyId::EMPTY,
-            first: Derived::new(secret.as_ref())?,
-            accepted: None,
+            second: first.clone(),
+            first,
+            accepts_second: false,
         })
     }
 
@@ -121,7 +127,8 @@ impl Key {
     /// ```
     pub fn accepting(self, secret: impl AsRef<[u8]>) -> Result<Self, InvalidInput> {
         Ok(Self {
-            accepted: Some(Derived::new(secret.as_ref())?),
+            second: Derived::new(secret.as_ref())?,
+            accepts_second: true,
             ..self
         })
     }
@@ -172,7 +179,7 @@ impl Key {
     #[cfg(feature = "std")]
     pub(crate) fn child(&self, id: KeyId) -> Result<Self, InvalidInput> {
         let child = Self::new(self.first.child_secret(&id)?)?;
-        let child = match &self.accepted {
+        let child = match self.accepted() {
             Some(accepted) => child.accepting(accepted.child_secret(&id)?)?,
             None => child,
         };
@@ -199,13 +206,13 @@ impl Key {
     /// Returns the [`fingerprint`](Self::fingerprint) of the second secret, if there is one.
     #[must_use]
     pub fn accepted_fingerprint(&self) -> Option<Fingerprint> {
-        self.accepted.as_ref().map(Derived::fingerprint)
+        self.accepted().map(Derived::fingerprint)
     }
 
     /// Returns whether two keys have the same secrets in the same places.
     #[cfg(feature = "std")]
     pub(crate) fn has_secrets_of(&self, other: &Self) -> bool {
-        let same = match (&self.accepted, &other.accepted) {
+        let same = match (self.accepted(), other.accepted()) {
             (Some(ours), Some(theirs)) => ours.is_same(theirs),
             (ours, theirs) => Choice::from(u8::from(ours.is_none() && theirs.is_none())),
         };
@@ -217,7 +224,7 @@ impl Key {
     }
 
     pub(crate) fn accepted(&self) -> Option<&Derived> {
-        self.accepted.as_ref()
+        self.accepts_second.then_some(&self.second)
     }
 }
 

@@ -128,6 +128,7 @@ fn readable(owner: u32, mode: u32) -> KeyFileError {
 
 fn strangers() -> KeyFileError {
     KeyFileError::Owner {
+        mode: 0o600,
         owner: 1001,
         expected: 1000,
     }

@@ -28,6 +28,8 @@ pub enum KeyFileError {
     },
     /// It belongs neither to root nor to the owner of its directory.
     Owner {
+        /// Its permission bits, such as `0o600`.
+        mode: u32,
         /// The user id of its owner.
         owner: u32,
         /// The user id of the owner of its directory.
@@ -111,9 +113,13 @@ impl fmt::Display for KeyFileError {
                 "others than its owner (user {owner}) may read it (mode {mode:04o}); if the \
                  platform mounts it this way, load it with from_shared_file or from_shared_dir"
             ),
-            Self::Owner { owner, expected } => write!(
+            Self::Owner {
+                mode,
+                owner,
+                expected,
+            } => write!(
                 f,
-                "it belongs to user {owner}, but what is in this directory must belong to root or to \
+                "it belongs to user {owner} (mode {mode:04o}), but what is in this directory must belong to root or to \
                  user {expected}, who owns the directory; remove it unless you know who put it there"
             ),
             Self::Changing => f.write_str(

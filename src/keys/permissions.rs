@@ -100,11 +100,13 @@ mod unix {
         }
 
         pub(in super::super) fn check_owner(self, metadata: &Metadata) -> Result<(), KeyFileError> {
-            let owner = metadata.uid();
+            let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
             match self.directory {
-                Some(expected) if owner != ROOT && owner != expected => {
-                    Err(KeyFileError::Owner { owner, expected })
-                }
+                Some(expected) if owner != ROOT && owner != expected => Err(KeyFileError::Owner {
+                    mode,
+                    owner,
+                    expected,
+                }),
                 _ => Ok(()),
             }
         }

@@ -30,9 +30,13 @@ const SERVICE: &str = "billing/2";
 /// The bytes of the secret.
 const SECRET: Known = Known(*b"a secret has exactly these bytes");
 
+/// A second secret for the same key id.
+const SECOND: &[u8] = b"a second one, while it is rotated";
+
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let secret = Secret::generate(&mut { SECRET })?;
     let key = Key::new(&secret)?.with_id(KEY_ID)?;
+    let rotating = key.clone().accepting(SECOND)?;
 
     let ends = Ends::new(key.clone(), Prologue::new(SERVICE)?);
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
@@ -61,6 +65,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     all.add_key("Kc", &expand(b"countersign/1 client proof"));
     all.add_key("Ks", &expand(b"countersign/1 server proof"));
     all.add_key("Kx", &kx);
+    let second_prk = hmac(b"countersign/1", &[SECOND]);
+    let expand = |label: &[u8]| hmac(&second_prk, &[label, &[1]]);
+    all.add_key("second PRK", &second_prk);
+    all.add_key("second Kc", &expand(b"countersign/1 client proof"));
+    all.add_key("second Ks", &expand(b"countersign/1 server proof"));
+    all.add_key("second Kx", &expand(b"countersign/1 session"));
     all.add_key("the dummy", b"countersign/1 dummy");
     let service = [&[u8::try_from(SERVICE.len())?], SERVICE.as_bytes()].concat();
     let accepted = [&service, &[0][..], f1, &f2, b"A"];
@@ -71,6 +81,16 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     all.add_key("Krs", &expand(b"countersign/1 record server"));
 
     let keyed = Holds::KeyedStates(&["PRK", "Kc", "Ks", "Kx"]);
+    let both = Holds::KeyedStates(&[
+        "PRK",
+        "Kc",
+        "Ks",
+        "Kx",
+        "second PRK",
+        "second Kc",
+        "second Ks",
+        "second Kx",
+    ]);
     let dummy = Holds::KeyedStates(&["the dummy"]);
     let keyed_and_dummy = Holds::KeyedStates(&["PRK", "Kc", "Ks", "Kx", "the dummy"]);
     let directions = Holds::KeyedStates(&["Krc", "Krs"]);
@@ -83,6 +103,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let passed = [
         all.check("Secret", || secret, digits),
         all.check("Key", || key.clone(), keyed),
+        all.check("Key with a second secret", || rotating, both),
         all.check("Client", || Client::new(key.clone()), keyed),
         all.check("Server", || Server::new(key.clone()), keyed_and_dummy),
         all.check("server::Dummy", || ends.dummy.clone(), dummy),
