@@ -134,6 +134,12 @@ fn strangers() -> KeyFileError {
     }
 }
 
+#[test]
+fn the_debug_text_of_a_message_names_it() {
+    let text = format!("{:?}", Message::RESPONSE);
+    assert_eq!(text, "Message(the client's response (F2))");
+}
+
 fn incompatible() -> impl Iterator<Item = Incompatible> {
     let foreign = [
         (Message::CHALLENGE, b'G'),

@@ -391,6 +391,15 @@ fn a_key_id_is_a_string_unless_it_is_not_utf_8() {
 }
 
 #[test]
+fn a_key_id_equals_the_string_of_its_bytes_from_either_side() {
+    let id = KeyId::new("worker-7").unwrap();
+    for (string, equal) in [("worker-7", true), ("worker-8", false), ("worker-", false)] {
+        let answers = [id == *string, id == string, *string == id, string == id];
+        assert_eq!(answers, [equal; 4], "{string}");
+    }
+}
+
+#[test]
 fn the_default_key_id_is_the_empty_one() {
     assert_eq!(KeyId::default(), KeyId::EMPTY);
     assert_eq!(KeyId::default(), KeyId::new("").unwrap());
