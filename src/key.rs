@@ -212,11 +212,9 @@ impl Key {
     /// Returns whether two keys have the same secrets in the same places.
     #[cfg(feature = "std")]
     pub(crate) fn has_secrets_of(&self, other: &Self) -> bool {
-        let same = match (self.accepted(), other.accepted()) {
-            (Some(ours), Some(theirs)) => ours.is_same(theirs),
-            (ours, theirs) => Choice::from(u8::from(ours.is_none() && theirs.is_none())),
-        };
-        (self.first.is_same(&other.first) & same).into()
+        let same_places = Choice::from(u8::from(self.accepts_second == other.accepts_second));
+        let same_secrets = self.first.is_same(&other.first) & self.second.is_same(&other.second);
+        (same_places & same_secrets).into()
     }
 
     pub(crate) fn first(&self) -> &Derived {

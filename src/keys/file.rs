@@ -174,7 +174,12 @@ fn open(path: &Path) -> io::Result<File> {
 /// that is replaced by a FIFO at this moment waits for a writer.
 #[cfg(unix)]
 const O_NONBLOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
-    if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
+    if cfg!(any(
+        target_arch = "mips",
+        target_arch = "mips32r6",
+        target_arch = "mips64",
+        target_arch = "mips64r6"
+    )) {
         0o200
     } else if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
         0x4000
