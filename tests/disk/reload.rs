@@ -36,6 +36,32 @@ fn a_reload_says_in_one_line_what_was_added_changed_and_removed() {
 }
 
 #[test]
+fn a_change_of_either_line_of_a_file_is_a_change_of_its_key() {
+    let (a, b, c) = (secret("a"), secret("b"), secret("c"));
+    let accepting = |first: &str, second: &str| format!("{first}accept:{second}");
+    let (directory, ring) = loaded(&["a"]);
+    for (step, content, changed) in [
+        ("the same line", a.clone(), false),
+        ("the same secret accepted too", accepting(&a, &a), true),
+        ("another secret accepted", accepting(&a, &b), true),
+        ("the same two", accepting(&a, &b), false),
+        ("a third accepted", accepting(&a, &c), true),
+        ("another first", accepting(&b, &c), true),
+        ("in other places", accepting(&c, &b), true),
+        ("the first alone", c.clone(), true),
+    ] {
+        directory.key_file("a.key", content);
+        let said = ring.reload().unwrap().to_string();
+        let expected = if changed {
+            "changed \"a\""
+        } else {
+            "nothing changed"
+        };
+        assert_eq!(said, expected, "{step}");
+    }
+}
+
+#[test]
 fn a_removal_takes_effect_whatever_else_is_wrong() {
     type Spoil = fn(&Path);
 
