@@ -57,10 +57,10 @@ fn no_secret_is_loaded_that_was_never_whole_on_disk() {
         let content = secret(NAMES[round % NAMES.len()]);
         let (first, second) = content.as_bytes().split_at(20);
         let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let began = Instant::now();
         if round.is_multiple_of(2) {
             file.set_len(0).unwrap();
         }
-        let began = Instant::now();
         file.write_all(first).unwrap();
         thread::sleep(Duration::from_micros(700));
         file.seek(SeekFrom::Start(20)).unwrap();
