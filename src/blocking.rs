@@ -152,7 +152,7 @@ where
     send(stream, Message::CHALLENGE, challenge.as_ref())?;
     let identified = receive(stream, await_response)?;
     let key = keys.find(identified.key_id().as_bytes());
-    let (verdict, outcome) = identified.verify(key.as_deref());
+    let (verdict, outcome) = identified.verify(key.as_deref(), rng)?;
     let sent = send(stream, Message::VERDICT, verdict.as_ref());
     // Why a client was refused says more than that it did not wait for the verdict.
     let established = outcome?;

@@ -15,7 +15,7 @@
 //!    │                                                │
 //!    ▼                                                ▼
 //!  AwaitVerdict  ───────────── F2 ─────────────────▶ Identified
-//!    │                                                │ verify(Option<&Key>)
+//!    │                                                │ verify(Option<&Key>, …)
 //!    ▼                                                ▼
 //!  Session  ◀───────────────── F3 ─────────────────  (Verdict, Result<Session, Error>)
 //! ```
@@ -44,7 +44,7 @@
 //! let identified = server.read::<io::Error>(|space| wire.read(space))?;
 //!
 //! let found = (identified.key_id() == "worker-7").then_some(&key);
-//! let (verdict, outcome) = identified.verify(found);
+//! let (verdict, outcome) = identified.verify(found, &mut SysRng)?;
 //! let mut wire = verdict.as_ref();
 //! let session = client.read::<io::Error>(|space| wire.read(space))?;
 //! assert_eq!(session.key_id(), outcome?.key_id());
@@ -79,6 +79,7 @@
 
 pub mod client;
 mod error;
+mod exchange;
 mod message;
 mod mode;
 mod prologue;
@@ -91,6 +92,8 @@ pub use rand::{TryCryptoRng, TryRng};
 
 pub use self::error::{Error, Incompatible, Message, Refusal};
 pub use self::message::{Challenge, Verdict};
+#[cfg(feature = "encrypt")]
+pub use self::mode::Encrypt;
 pub use self::mode::{Authenticate, Mode, Protect};
 pub use self::prologue::{Binding, Prologue};
 pub use self::session::Session;

@@ -72,6 +72,8 @@ extern crate std;
 mod opaque_debug;
 
 mod buffer;
+#[cfg(feature = "encrypt")]
+mod exchange;
 pub mod handshake;
 mod invalid_input;
 mod key;

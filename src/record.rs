@@ -1,4 +1,4 @@
-//! Records: what follows a handshake in mode 1, without I/O and without allocation.
+//! Records: what follows a handshake in modes 1 and 2, without I/O and without allocation.
 //!
 //! ```text
 //! n (2 bytes) | payload (n, 0 to 16,384) | tag (16)
@@ -6,24 +6,25 @@
 //!
 //! Each direction has its own key and sequence number, so a record that is altered, moved,
 //! repeated, reflected or taken from another session has a wrong tag. An empty record ends its
-//! direction; a stream that ends without one was cut. **Nothing is hidden:** anyone on the network
-//! can read records, but not alter them unnoticed.
+//! direction; a stream that ends without one was cut. Under [`Integrity`], which is mode 1,
+//! **nothing is hidden:** anyone on the network can read records, but not alter them unnoticed. Under
+//! `Encryption`, which is mode 2, the payload is encrypted, and its length is visible.
 //!
-//! Most programs use [`Client::protect`](crate::Client::protect) and
-//! [`Server::protect`](crate::Server::protect), which put a stream on top. A handshake in mode
-//! [`Protect`](crate::handshake::Protect) yields [`Records`]:
+//! Most programs use the verbs `protect` and `encrypt` of [`Client`](crate::Client) and
+//! [`Server`](crate::Server), which put a stream on top. A handshake in mode
+//! [`Protect`](crate::handshake::Protect) or `Encrypt` yields [`Records`]:
 //!
 //! ```
-//! use countersign::record::{Error, OVERHEAD, Opened, Opener, Records};
+//! use countersign::record::{Error, OVERHEAD, Opened, Protection, Records, len_of};
 //!
-//! /// `client` and `server` are the two ends of one handshake in mode 1.
-//! fn hello(mut client: Records, mut server: Records) -> Result<(), Error> {
+//! /// `client` and `server` are the two ends of one handshake.
+//! fn hello<P: Protection>(mut client: Records<P>, mut server: Records<P>) -> Result<(), Error> {
 //!     let mut record = [0; 5 + OVERHEAD];
 //!     record[2..7].copy_from_slice(b"hello");
 //!     client.sealer.seal(&mut record)?;
 //!
-//!     assert_eq!(Opener::len_of([record[0], record[1]])?, record.len());
-//!     assert_eq!(server.opener.open(&record)?, Opened::Data(b"hello"));
+//!     assert_eq!(len_of([record[0], record[1]])?, record.len());
+//!     assert_eq!(server.opener.open(&mut record)?, Opened::Data(b"hello"));
 //!     Ok(())
 //! }
 //! # use countersign::handshake::{Prologue, Protect, Receive, Transcript, client, server};
@@ -34,16 +35,21 @@
 //! # let (f1, s) = server::start(Transcript::new(), server::Dummy::new(), &p, Protect, &mut SysRng)?;
 //! # let c = client::start(Transcript::new(), &key, &p, Protect, &mut SysRng)?;
 //! # let c = c.read::<io::Error>(|space| f1.as_ref().read(space))?;
-//! # let (f3, s) = s.read::<io::Error>(|space| c.response().read(space))?.verify(Some(&key));
+//! # let (f3, s) = s.read::<io::Error>(|space| c.response().read(space))?.verify(Some(&key), &mut SysRng)?;
 //! # let (_, client) = c.read::<io::Error>(|space| f3.as_ref().read(space))?;
 //! # hello(client, s?.1)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "encrypt")]
+mod encryption;
+mod integrity;
+
 use core::fmt;
 
-use crate::buffer::join;
-use crate::mac::MacKey;
+#[cfg(feature = "encrypt")]
+pub use self::encryption::Encryption;
+pub use self::integrity::Integrity;
 
 /// The longest payload of a record, in bytes.
 pub const PAYLOAD_MAX: usize = 16_384;
@@ -54,13 +60,76 @@ pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 const HEADER_LEN: usize = 2;
 const TAG_LEN: usize = 16;
 
+/// What protects the records of one direction: [`Integrity`] in mode 1 or, with feature `encrypt`,
+/// `Encryption` in mode 2.
+///
+/// It is sealed: these two are all there are.
+pub trait Protection: Sealed + Send + Sync + Unpin + 'static {
+    /// Protects the payload of a record in place, and returns the tag.
+    #[doc(hidden)]
+    fn seal(&self, seq: u64, header: Header, payload: &mut [u8]) -> Result<RecordTag, Error>;
+
+    /// Verifies the tag, and then and only then restores the payload in place.
+    #[doc(hidden)]
+    fn open(
+        &self,
+        seq: u64,
+        header: Header,
+        payload: &mut [u8],
+        tag: &RecordTag,
+    ) -> Result<(), Error>;
+
+    /// Prepares for the record with this number, which is not the first.
+    #[doc(hidden)]
+    fn advance(&mut self, seq: u64);
+}
+
+type Header = [u8; HEADER_LEN];
+type RecordTag = [u8; TAG_LEN];
+
+mod sealed {
+    /// Keeps the protections to this crate.
+    pub trait Sealed {}
+}
+use sealed::Sealed;
+
+/// Returns the length of the whole record that begins with these two bytes: 18 to 16,402.
+///
+/// # Errors
+///
+/// Returns [`Error::TooLong`] before anything of the payload is read. The connection must then be
+/// dropped.
+///
+/// ```
+/// use countersign::record::{Error, len_of};
+///
+/// assert_eq!(len_of([0, 5]), Ok(23));
+/// assert_eq!(len_of([0xff, 0xff]), Err(Error::TooLong { len: 65_535 }));
+/// ```
+pub fn len_of(header: [u8; 2]) -> Result<usize, Error> {
+    let len = usize::from(u16::from_be_bytes(header));
+    if len > PAYLOAD_MAX {
+        return Err(Error::TooLong { len });
+    }
+    Ok(len + OVERHEAD)
+}
+
 /// The two directions of a session, as one end has them.
 #[derive(Debug)]
-pub struct Records {
+pub struct Records<P> {
     /// Seals what this end sends.
-    pub sealer: Sealer,
+    pub sealer: Sealer<P>,
     /// Opens what the peer sends.
-    pub opener: Opener,
+    pub opener: Opener<P>,
+}
+
+impl<P: Protection> Records<P> {
+    pub(crate) fn new(ours: P, theirs: P) -> Self {
+        Self {
+            sealer: Sealer::new(ours),
+            opener: Opener::new(theirs),
+        }
+    }
 }
 
 /// Makes the records of one direction.
@@ -68,26 +137,26 @@ pub struct Records {
 /// It cannot be cloned: two sealers of one key would use every sequence number twice.
 ///
 /// ```compile_fail,E0599
-/// # fn run(sealer: countersign::record::Sealer) {
+/// # fn run<P>(sealer: countersign::record::Sealer<P>) {
 /// let another = sealer.clone();
 /// # }
 /// ```
 ///
 /// ```
-/// # fn run(sealer: countersign::record::Sealer) {
+/// # fn run<P>(sealer: countersign::record::Sealer<P>) {
 /// let another = sealer;
 /// # }
 /// ```
-pub struct Sealer {
-    key: MacKey,
+pub struct Sealer<P> {
+    protection: P,
     seq: u64,
     closed: bool,
 }
 
-impl Sealer {
-    pub(crate) fn new(key: MacKey) -> Self {
+impl<P: Protection> Sealer<P> {
+    fn new(protection: P) -> Self {
         Self {
-            key,
+            protection,
             seq: 0,
             closed: false,
         }
@@ -126,54 +195,32 @@ impl Sealer {
         let (rest, tag) = record.split_last_chunk_mut::<TAG_LEN>().ok_or(length)?;
         let (header, payload) = rest.split_first_chunk_mut::<HEADER_LEN>().ok_or(length)?;
         *header = (u16::try_from(payload.len()).map_err(|_| length)?).to_be_bytes();
-        *tag = (self.key)
-            .tag_of([&prefix(self.seq, *header), payload])
-            .disclose_half();
+        *tag = self.protection.seal(self.seq, *header, payload)?;
+        self.protection.advance(next);
         self.seq = next;
         Ok(())
     }
 }
 
 /// Opens the records of one direction. The first that does not verify ends the direction for good.
-pub struct Opener {
-    key: MacKey,
+pub struct Opener<P> {
+    protection: P,
     seq: u64,
     closed: bool,
     poisoned: bool,
 }
 
-impl Opener {
-    pub(crate) fn new(key: MacKey) -> Self {
+impl<P: Protection> Opener<P> {
+    fn new(protection: P) -> Self {
         Self {
-            key,
+            protection,
             seq: 0,
             closed: false,
             poisoned: false,
         }
     }
 
-    /// Returns the length of the whole record that begins with these two bytes: 18 to 16,402.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::TooLong`] before anything of the payload is read. The connection must then
-    /// be dropped.
-    ///
-    /// ```
-    /// use countersign::record::{Error, Opener};
-    ///
-    /// assert_eq!(Opener::len_of([0, 5]), Ok(23));
-    /// assert_eq!(Opener::len_of([0xff, 0xff]), Err(Error::TooLong { len: 65_535 }));
-    /// ```
-    pub fn len_of(header: [u8; 2]) -> Result<usize, Error> {
-        let len = usize::from(u16::from_be_bytes(header));
-        if len > PAYLOAD_MAX {
-            return Err(Error::TooLong { len });
-        }
-        Ok(len + OVERHEAD)
-    }
-
-    /// Verifies one whole record and returns its content.
+    /// Verifies one whole record and returns its content, which is restored in place.
     ///
     /// # Errors
     ///
@@ -182,26 +229,24 @@ impl Opener {
     /// after the end of the direction, and [`Error::Exhausted`] once 2^64 - 1 records were opened.
     /// After `Closed` and `Exhausted`, every further call returns the same error. After any other
     /// error, it returns [`Error::BadTag`].
-    pub fn open<'r>(&mut self, record: &'r [u8]) -> Result<Opened<'r>, Error> {
+    pub fn open<'r>(&mut self, record: &'r mut [u8]) -> Result<Opened<'r>, Error> {
         let next = next(self.seq, self.closed)?;
         // Until the record has verified, the direction counts as ended.
         if core::mem::replace(&mut self.poisoned, true) {
             return Err(Error::BadTag);
         }
         let len = record.len();
-        let Some((header, rest)) = record.split_first_chunk::<HEADER_LEN>() else {
+        let Some((header, rest)) = record.split_first_chunk_mut::<HEADER_LEN>() else {
             return Err(Error::Length { len });
         };
-        if Self::len_of(*header)? != len {
+        if len_of(*header)? != len {
             return Err(Error::Length { len });
         }
-        let Some((payload, tag)) = rest.split_last_chunk::<TAG_LEN>() else {
+        let Some((payload, tag)) = rest.split_last_chunk_mut::<TAG_LEN>() else {
             return Err(Error::Length { len });
         };
-        let expected = self.key.tag_of([&prefix(self.seq, *header), payload]);
-        if !bool::from(expected.begins_with(tag)) {
-            return Err(Error::BadTag);
-        }
+        self.protection.open(self.seq, *header, payload, tag)?;
+        self.protection.advance(next);
         self.poisoned = false;
         self.seq = next;
         if payload.is_empty() {
@@ -279,70 +324,8 @@ fn next(seq: u64, closed: bool) -> Result<u64, Error> {
     seq.checked_add(1).ok_or(Error::Exhausted)
 }
 
-/// `seq u64 | n u16`: what the tag covers before the payload.
-fn prefix(seq: u64, header: [u8; HEADER_LEN]) -> [u8; 10] {
-    join(&seq.to_be_bytes(), &header)
-}
-
-opaque_debug!(Sealer { seq });
-opaque_debug!(Opener { seq });
+opaque_debug!([P] Sealer<P> { seq });
+opaque_debug!([P] Opener<P> { seq });
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A direction of which `seq` records were sent already, more than a test can send.
-    fn direction_after(seq: u64) -> (Sealer, Opener) {
-        let key = MacKey::new(b"the key of a direction");
-        let (mut sealer, mut opener) = (Sealer::new(key.clone()), Opener::new(key));
-        (sealer.seq, opener.seq) = (seq, seq);
-        (sealer, opener)
-    }
-
-    #[test]
-    fn the_last_sequence_number_is_never_used() -> Result<(), Error> {
-        let (mut sealer, mut opener) = direction_after(u64::MAX - 2);
-        let mut record = [b'x'; 1 + OVERHEAD];
-        for _ in 0..2 {
-            sealer.seal(&mut record)?;
-            assert_eq!(opener.open(&record)?, Opened::Data(b"x"));
-        }
-        let sent = record;
-        for _ in 0..2 {
-            assert_eq!(sealer.seal(&mut record), Err(Error::Exhausted));
-            assert_eq!(record, sent);
-            assert_eq!(sealer.close(), Err(Error::Exhausted));
-            assert_eq!(opener.open(&record), Err(Error::Exhausted));
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_record_of_the_last_sequence_number_is_not_opened_though_its_tag_is_right() {
-        let (sealer, mut opener) = direction_after(u64::MAX);
-        let header = [0, 0];
-        let tag = sealer.key.tag_of([&prefix(u64::MAX, header)]).disclose();
-        let mut record = [0; OVERHEAD];
-        for (to, from) in record.iter_mut().skip(HEADER_LEN).zip(tag) {
-            *to = from;
-        }
-        assert_eq!(opener.open(&record), Err(Error::Exhausted));
-
-        // The control: it is the number, and not the record.
-        opener.seq -= 1;
-        let (mut sealer, _) = direction_after(u64::MAX - 1);
-        let closed = sealer
-            .close()
-            .map(|record| opener.open(&record) == Ok(Opened::Close));
-        assert_eq!(closed, Ok(true));
-    }
-
-    #[test]
-    fn a_close_may_have_the_last_number_that_is_used() -> Result<(), Error> {
-        let (mut sealer, mut opener) = direction_after(u64::MAX - 1);
-        assert_eq!(opener.open(&sealer.close()?)?, Opened::Close);
-        assert_eq!(sealer.close(), Err(Error::Closed));
-        assert_eq!(opener.open(&[]), Err(Error::Closed));
-        Ok(())
-    }
-}
+mod tests;

@@ -124,7 +124,7 @@ where
     let identified = receive(stream, await_response, timeout).await?;
     let (verdict, outcome) = {
         let key = keys.find(identified.key_id().as_bytes());
-        identified.verify(key.as_deref())
+        identified.verify(key.as_deref(), &mut SysRng)?
     };
     let sent = send(stream, Message::VERDICT, verdict.as_ref(), timeout).await;
     // Why a client was refused says more than that it did not wait for the verdict.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Timeouts;
 use crate::handshake::Session;
-use crate::record::Records;
+use crate::record::{Integrity, Records};
 use crate::secured::{Incoming, Outgoing, buffers};
 
 /// A stream after a handshake in mode 1: what is written to it arrives unaltered, in order and once,
@@ -83,7 +83,7 @@ pub struct Protected<S> {
 }
 
 impl<S> Protected<S> {
-    pub(super) fn new(stream: S, session: Session, records: Records) -> Self {
+    pub(super) fn new(stream: S, session: Session, records: Records<Integrity>) -> Self {
         let (incoming, outgoing) = buffers(records);
         Self {
             stream,

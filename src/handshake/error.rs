@@ -26,6 +26,9 @@ pub enum Error {
     /// The server accepted, but its proof is wrong: it does not hold this client's secret, or the
     /// messages were altered on the way.
     ServerNotAuthentic,
+    /// The server is authentic, but its key share makes an all-zero shared secret (RFC 7748, section
+    /// 6.1), which no honest server's does.
+    AllZeroSecret,
     /// The client's proof is wrong, or there is no key for the key id that it claimed.
     ///
     /// Only the server's own side learns which. The client receives the same denial for both.
@@ -50,7 +53,7 @@ impl Message {
     pub const CHALLENGE: Self = Self("the server's challenge (F1)");
     /// F2, client to server: 73 bytes and the key id's 0 to 64.
     pub const RESPONSE: Self = Self("the client's response (F2)");
-    /// F3, server to client: 33 bytes.
+    /// F3, server to client: 33 bytes, and 65 in mode 2.
     pub const VERDICT: Self = Self("the server's verdict (F3)");
 
     /// Names a message of another protocol that uses the same drivers.
@@ -111,6 +114,9 @@ pub enum Refusal {
     /// The proof does not verify: the two ends differ in secret, service or channel binding, or
     /// the messages were altered.
     WrongProof,
+    /// The proof verifies, but the client's key share makes an all-zero shared secret (RFC 7748,
+    /// section 6.1), which no honest client's does. Only who holds the secret can cause it.
+    AllZeroSecret,
 }
 
 impl core::error::Error for Error {}
@@ -147,12 +153,19 @@ impl fmt::Display for Error {
                 "the server is not authentic: it claimed to accept this client but could not \
                  prove that it holds the same secret; compare the fingerprints of both key files",
             ),
+            Self::AllZeroSecret => f.write_str(
+                "the server sent a key share that makes an all-zero shared secret; it holds the \
+                 secret, but its program is wrong or hostile",
+            ),
             Self::ClientNotAuthentic { key_id, refusal } => {
                 write!(f, "the client is not authentic: {refusal} \"{key_id}\"")?;
                 match refusal {
                     Refusal::UnknownKeyId => f.write_str("; if it is one of yours, add its key to this server"),
                     Refusal::WrongProof => {
                         f.write_str(" (the two ends differ in secret, service or channel binding)")
+                    }
+                    Refusal::AllZeroSecret => {
+                        f.write_str("; it holds the secret, but its program is wrong or hostile")
                     }
                 }
             }
@@ -167,6 +180,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::UnknownKeyId => "unknown key id",
             Self::WrongProof => "wrong proof for key id",
+            Self::AllZeroSecret => "a key share that makes an all-zero shared secret, from key id",
         })
     }
 }
@@ -217,6 +231,7 @@ fn name(mode: u8) -> &'static str {
     match mode {
         0 => "authenticate",
         1 => "protect",
+        2 => "encrypt",
         _ => "unknown",
     }
 }

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use super::error::{Incompatible, Message};
-use crate::buffer::join;
+use crate::buffer::{Buffer, StreamError, join};
 use crate::key::KeyId;
 use crate::mac::TAG_LEN;
 
@@ -17,10 +17,16 @@ pub(super) const CHALLENGE_LEN: usize = HEADER_LEN + NONCE_LEN;
 const RESPONSE_BASE_LEN: usize = HEADER_LEN + 1 + NONCE_LEN + TAG_LEN;
 /// The size of the longest response (F2), in bytes.
 pub(super) const RESPONSE_MAX_LEN: usize = RESPONSE_BASE_LEN + KeyId::MAX_LEN;
-/// The size of the verdict (F3), in bytes.
-pub(super) const VERDICT_LEN: usize = 1 + TAG_LEN;
+/// The size of the longest `"A" | gs`, in bytes.
+pub(super) const ACCEPTED_MAX_LEN: usize = 1 + SHARE_MAX_LEN;
+/// The size of the longest verdict (F3), in bytes.
+pub(super) const VERDICT_MAX_LEN: usize = ACCEPTED_MAX_LEN + TAG_LEN;
+#[cfg(feature = "encrypt")]
+const SHARE_MAX_LEN: usize = crate::exchange::SHARE_LEN;
+#[cfg(not(feature = "encrypt"))]
+const SHARE_MAX_LEN: usize = 0;
 /// The first byte of a verdict that accepts. It enters the server's proof.
-pub(super) const ACCEPTED: u8 = b'A';
+const ACCEPTED: u8 = b'A';
 /// The first byte of a verdict that denies.
 const DENIED: u8 = b'D';
 
@@ -76,25 +82,46 @@ pub(super) fn key_id(received: &[u8]) -> Option<KeyId> {
     KeyId::new(key_id).ok()
 }
 
-/// F3, to be sent to the client: 33 bytes.
+/// Returns the client's nonce of a whole F2, which in mode 2 is its key share.
+#[inline]
+pub(super) fn nonce(received: &[u8]) -> Option<&[u8; NONCE_LEN]> {
+    let (rest, _) = received.split_last_chunk::<TAG_LEN>()?;
+    rest.last_chunk()
+}
+
+/// F3, to be sent to the client: 33 bytes, or 65 in mode 2.
 #[derive(Clone)]
-pub struct Verdict([u8; VERDICT_LEN]);
+pub struct Verdict(Buffer<VERDICT_MAX_LEN>);
 
 impl Verdict {
-    /// `"A" | Ts`
-    pub(super) fn accepted(tag: &[u8; TAG_LEN]) -> Self {
-        Self(join(&[ACCEPTED], tag))
+    /// Returns the size of F3 with a server's share of this size, in bytes.
+    pub(super) const fn len(share: usize) -> usize {
+        1 + share + TAG_LEN
     }
 
-    /// `"D" | 32 zeros`, whatever the reason.
-    pub(super) fn denied() -> Self {
-        Self(join(&[DENIED], &[0; TAG_LEN]))
+    /// Begins a verdict that accepts: `"A" | gs`, which the server's proof covers.
+    pub(super) fn accepting(share: &[u8]) -> Result<Self, StreamError> {
+        Self(Buffer::EMPTY).with(&[ACCEPTED])?.with(share)
     }
 
-    /// Returns `Ts` of a whole F3 that accepts.
-    pub(super) fn proof(received: &[u8; VERDICT_LEN]) -> Option<&[u8; TAG_LEN]> {
-        match received.split_first() {
-            Some((&ACCEPTED, proof)) => proof.first_chunk(),
+    /// `"D"` and zeros, whatever the reason.
+    pub(super) fn denying(no_share: &[u8]) -> Result<Self, StreamError> {
+        (Self(Buffer::EMPTY).with(&[DENIED])?)
+            .with(no_share)?
+            .with(&[0; TAG_LEN])
+    }
+
+    /// Appends a part.
+    pub(super) fn with(mut self, part: &[u8]) -> Result<Self, StreamError> {
+        self.0.append(part)?;
+        Ok(self)
+    }
+
+    /// Returns `"A" | gs`, `gs`, and `Ts` of a whole F3 that accepts.
+    pub(super) fn parts(received: &[u8]) -> Option<(&[u8], &[u8], &[u8; TAG_LEN])> {
+        let (accepted, proof) = received.split_last_chunk()?;
+        match accepted.split_first()? {
+            (&ACCEPTED, share) => Some((accepted, share, proof)),
             _ => None,
         }
     }
@@ -131,7 +158,7 @@ macro_rules! bytes_to_send {
 }
 
 bytes_to_send!(Challenge, self => &self.0);
-bytes_to_send!(Verdict, self => &self.0);
+bytes_to_send!(Verdict, self => self.0.as_slice());
 
 fn header(role: u8, mode: u8) -> [u8; HEADER_LEN] {
     join(&NAME, &[VERSION, role, mode])

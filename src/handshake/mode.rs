@@ -3,13 +3,19 @@
 use core::fmt;
 
 use super::Sealed;
+#[cfg(feature = "encrypt")]
+use super::exchange::KeyExchange;
+use super::exchange::{Exchange, NoExchange};
 use super::session::{Role, Session};
-use crate::record::Records;
+#[cfg(feature = "encrypt")]
+use crate::record::Encryption;
+use crate::record::{Integrity, Records};
 
-/// The mode of a handshake, which says what follows it: [`Authenticate`] or [`Protect`].
+/// The mode of a handshake, which says what follows it: [`Authenticate`], [`Protect`] or, with
+/// feature `encrypt`, `Encrypt`.
 ///
-/// Each end is configured for one mode and refuses the other: there is no negotiation. It is
-/// sealed: these two are all there are.
+/// Each end is configured for one mode and refuses the others: there is no negotiation. It is
+/// sealed: these are all there are.
 pub trait Mode: Sealed + Copy + fmt::Debug + Send + Sync + 'static {
     /// The mode's number on the wire.
     const NUMBER: u8;
@@ -21,7 +27,14 @@ pub trait Mode: Sealed + Copy + fmt::Debug + Send + Sync + 'static {
     type Established: fmt::Debug + Send + 'static;
 
     #[doc(hidden)]
-    fn establish(session: Session, role: Role) -> Self::Established;
+    type Exchange: Exchange;
+
+    #[doc(hidden)]
+    fn establish(
+        session: Session,
+        agreed: <Self::Exchange as Exchange>::Agreed,
+        role: Role,
+    ) -> Self::Established;
 
     #[doc(hidden)]
     fn session(established: &Self::Established) -> &Session;
@@ -35,14 +48,20 @@ pub struct Authenticate;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Protect;
 
+/// Mode 2: encrypted [records](crate::record) follow, with forward secrecy.
+#[cfg(feature = "encrypt")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Encrypt;
+
 impl Sealed for Authenticate {}
 
 impl Mode for Authenticate {
     const NUMBER: u8 = 0;
     const VERB: &'static str = "authenticate";
     type Established = Session;
+    type Exchange = NoExchange;
 
-    fn establish(session: Session, _: Role) -> Session {
+    fn establish(session: Session, (): (), _: Role) -> Session {
         session
     }
 
@@ -56,14 +75,40 @@ impl Sealed for Protect {}
 impl Mode for Protect {
     const NUMBER: u8 = 1;
     const VERB: &'static str = "protect";
-    type Established = (Session, Records);
+    type Established = (Session, Records<Integrity>);
+    type Exchange = NoExchange;
 
-    fn establish(session: Session, role: Role) -> (Session, Records) {
-        let records = session.records(role);
-        (session, records)
+    fn establish(session: Session, (): (), role: Role) -> Self::Established {
+        let (ours, theirs) = role.ours_and_theirs(session.integrity());
+        (session, Records::new(ours, theirs))
     }
 
-    fn session((session, _): &(Session, Records)) -> &Session {
+    fn session((session, _): &Self::Established) -> &Session {
+        session
+    }
+}
+
+#[cfg(feature = "encrypt")]
+impl Sealed for Encrypt {}
+
+#[cfg(feature = "encrypt")]
+impl Mode for Encrypt {
+    const NUMBER: u8 = 2;
+    const VERB: &'static str = "encrypt";
+    type Established = (Session, Records<Encryption>);
+    type Exchange = KeyExchange;
+
+    fn establish(
+        session: Session,
+        agreed: <KeyExchange as Exchange>::Agreed,
+        role: Role,
+    ) -> Self::Established {
+        let (session, directions) = session.encryption(&agreed);
+        let (ours, theirs) = role.ours_and_theirs(directions);
+        (session, Records::new(ours, theirs))
+    }
+
+    fn session((session, _): &Self::Established) -> &Session {
         session
     }
 }

@@ -1,19 +1,19 @@
 //! The server: [`start`], [`AwaitResponse`], [`Identified`].
 
 use core::borrow::{Borrow, BorrowMut};
-use core::fmt;
 
 use rand::TryCryptoRng;
 
 use super::error::{Error, Message, Refusal};
-use super::message::{Challenge, Verdict, check_response, key_id, response_len};
+use super::exchange::Exchange;
+use super::message::{Challenge, Verdict, check_response, key_id, nonce, response_len};
 use super::mode::Mode;
 use super::prologue::Prologue;
 use super::session::{Role, Session};
-use super::transcript::Transcript;
+use super::transcript::{Matched, Transcript};
 use super::{Progress, Receive, Sealed};
 use crate::buffer::StreamError;
-use crate::key::{Key, KeyId};
+use crate::key::{Derived, Key, KeyId};
 use crate::mac::MacKey;
 use crate::random::random;
 
@@ -142,34 +142,81 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
     }
 
     /// Verifies the client's proof under the key for [`key_id`](Self::key_id), and returns F3, to
-    /// be sent whatever the outcome is.
+    /// be sent whatever the outcome is, and the outcome.
     ///
-    /// `None` says that there is no such key. Every denial has the same 33 bytes and costs two
+    /// `None` says that there is no such key. Every denial has the same bytes and costs two
     /// verifications, with the dummy in the place of a secret that there is not. So neither an unknown
     /// key id nor a rotation under way shows. The id that `key` itself carries is not used.
     ///
+    /// `rng` is used in mode 2 only, for the server's private key, and only once the client's proof
+    /// has verified. A stranger costs a server what it costs in the other modes.
+    ///
     /// # Errors
     ///
-    /// The outcome is [`Error::ClientNotAuthentic`] if the F3 denies.
-    #[must_use = "the verdict must be sent, whether it accepts or denies"]
-    pub fn verify(mut self, key: Option<&Key>) -> (Verdict, Result<M::Established, Error>) {
-        let key_id = self.key_id;
-        let Dummy(dummy) = self.dummy.borrow();
-        if let Some((tag, secret, matched)) = self.transcript.borrow_mut().verify_client(key, dummy)
-        {
-            let session = Session::new(key_id, secret, matched);
-            let established = M::establish(session, Role::Server);
-            return (Verdict::accepted(&tag), Ok(established));
+    /// The outcome is [`Error::ClientNotAuthentic`] if the F3 denies. Returns [`Error::NoRandomness`]
+    /// in place of an F3 if the generator fails. Nothing must be sent then.
+    pub fn verify<R>(mut self, key: Option<&Key>, rng: &mut R) -> Result<Decision<M>, Error>
+    where
+        R: TryCryptoRng + ?Sized,
+    {
+        let (first, second) = (key.map(Key::first), key.and_then(Key::accepted));
+        if let (true, Some(first)) = (self.is_proved(first), first) {
+            return self.accept(first, Matched::First, rng);
         }
-        let refusal = match key {
+        if let (true, Some(second)) = (self.is_proved(second), second) {
+            return self.accept(second, Matched::Accepted, rng);
+        }
+        self.deny(match key {
             Some(_) => Refusal::WrongProof,
             None => Refusal::UnknownKeyId,
+        })
+    }
+
+    /// Returns whether the client's proof was made with a secret. If there is none, the dummy does the
+    /// same work.
+    fn is_proved(&self, derived: Option<&Derived>) -> bool {
+        let Dummy(dummy) = self.dummy.borrow();
+        self.transcript.borrow().is_proved(derived, dummy)
+    }
+
+    // Never inlined: a compiler that sees both calls at once may choose between their arguments
+    // without a branch, and then every later use of the outcome depends on the proof.
+    #[inline(never)]
+    fn accept<R>(
+        &mut self,
+        derived: &Derived,
+        matched: Matched,
+        rng: &mut R,
+    ) -> Result<Decision<M>, Error>
+    where
+        R: TryCryptoRng + ?Sized,
+    {
+        let transcript = self.transcript.borrow_mut();
+        let nonce = nonce(transcript.received()).ok_or(StreamError::Ended)?;
+        let (share, agreed) = M::Exchange::server(nonce, rng)?;
+        let Some(agreed) = agreed else {
+            return self.deny(Refusal::AllZeroSecret);
         };
-        let error = Error::ClientNotAuthentic { key_id, refusal };
-        (Verdict::denied(), Err(error))
+        let verdict = Verdict::accepting(share.as_ref())?;
+        let (tag, secret) = transcript.accept_client(derived, verdict.as_ref())?;
+        let session = Session::new(self.key_id, secret, matched);
+        let established = M::establish(session, agreed, Role::Server);
+        Ok((verdict.with(&tag)?, Ok(established)))
+    }
+
+    fn deny(&self, refusal: Refusal) -> Result<Decision<M>, Error> {
+        let no_share = <M::Exchange as Exchange>::Share::default();
+        let error = Error::ClientNotAuthentic {
+            key_id: self.key_id,
+            refusal,
+        };
+        Ok((Verdict::denying(no_share.as_ref())?, Err(error)))
     }
 }
 
+/// F3, to be sent, and the outcome.
+pub type Decision<M> = (Verdict, Result<<M as Mode>::Established, Error>);
+
 opaque_debug!(Dummy {});
-opaque_debug!([T, D, M: fmt::Debug] AwaitResponse<T, D, M> { mode });
-opaque_debug!([T, D, M: fmt::Debug] Identified<T, D, M> { mode, key_id });
+opaque_debug!([T, D, M: Mode] AwaitResponse<T, D, M> { mode });
+opaque_debug!([T, D, M: Mode] Identified<T, D, M> { mode, key_id });

@@ -1,10 +1,14 @@
 //! What a successful handshake yields.
 
 use super::transcript::{Matched, SessionSecret};
+#[cfg(feature = "encrypt")]
+use crate::exchange::Shared;
 use crate::invalid_input::InvalidInput;
 use crate::key::KeyId;
 use crate::mac::MacKey;
-use crate::record::{Opener, Records, Sealer};
+#[cfg(feature = "encrypt")]
+use crate::record::Encryption;
+use crate::record::Integrity;
 
 /// Proof that the peer holds the same secret, and what can be derived from it.
 ///
@@ -24,9 +28,9 @@ use crate::record::{Opener, Records, Sealer};
 /// }
 /// ```
 ///
-/// It authenticates the peer at the moment of the handshake. What follows on the stream is not
-/// encrypted and, in mode 0, not protected from anyone who controls the network. Its secret is
-/// wiped when it is dropped, with the limits that [`Key`](crate::Key) states.
+/// It authenticates the peer at the moment of the handshake. What follows on the stream is encrypted
+/// in mode 2 only, and in mode 0 it is not protected from anyone who controls the network. Its secret
+/// is wiped when it is dropped, with the limits that [`Key`](crate::Key) states.
 pub struct Session {
     key_id: KeyId,
     secret: SessionSecret,
@@ -40,6 +44,16 @@ pub enum Role {
     Server,
 }
 
+impl Role {
+    /// Orders the keys of the client's and the server's direction for this end.
+    pub(super) fn ours_and_theirs<P>(self, [client, server]: [P; 2]) -> (P, P) {
+        match self {
+            Self::Client => (client, server),
+            Self::Server => (server, client),
+        }
+    }
+}
+
 impl Session {
     pub(super) fn new(key_id: KeyId, secret: SessionSecret, matched: Matched) -> Self {
         Self {
@@ -49,22 +63,33 @@ impl Session {
         }
     }
 
-    /// Derives the two directions of mode 1: `Krc = Expand(X, "countersign/1 record client", 32)`
-    /// and `Krs = Expand(X, "countersign/1 record server", 32)`.
+    /// Derives the two directions of mode 1, the client's first:
+    /// `Krc = Expand(X, "countersign/1 record client", 32)` and
+    /// `Krs = Expand(X, "countersign/1 record server", 32)`.
     ///
     /// It must be called once for a session: two sealers would use every sequence number twice.
-    pub(super) fn records(&self, role: Role) -> Records {
+    pub(super) fn integrity(&self) -> [Integrity; 2] {
         let x = MacKey::new(self.secret.as_bytes());
-        let client = x.expand_key(b"countersign/1 record client");
-        let server = x.expand_key(b"countersign/1 record server");
-        let (ours, theirs) = match role {
-            Role::Client => (client, server),
-            Role::Server => (server, client),
-        };
-        Records {
-            sealer: Sealer::new(ours),
-            opener: Opener::new(theirs),
-        }
+        [
+            b"countersign/1 record client",
+            b"countersign/1 record server",
+        ]
+        .map(|label| Integrity::new(x.expand_key(label)))
+    }
+
+    /// Derives the two directions of mode 2, the client's first, from `Xe = H(X, Z)`:
+    /// `S[0] = Expand(Xe, "countersign/1 encrypt client", 32)` and
+    /// `S[0] = Expand(Xe, "countersign/1 encrypt server", 32)`. The session keeps `Ke` in the place of
+    /// `X`. `X` and `Xe` are wiped, so that nothing from which these could be derived again is left.
+    #[cfg(feature = "encrypt")]
+    pub(super) fn encryption(self, agreed: &Shared) -> (Self, [Encryption; 2]) {
+        let (secret, xe) = self.secret.after_exchange(agreed);
+        let directions = [
+            b"countersign/1 encrypt client",
+            b"countersign/1 encrypt server",
+        ]
+        .map(|label| Encryption::new(xe.expand_key(label)));
+        (Self { secret, ..self }, directions)
     }
 
     /// Returns the key id under which the client authenticated.
@@ -92,8 +117,9 @@ impl Session {
     /// bytes. Outputs for other labels, contexts, lengths or sessions are independent of each
     /// other.
     ///
-    /// There is no forward secrecy: anyone who later obtains the secret and has recorded the
-    /// handshake can compute the same bytes.
+    /// In modes 0 and 1 there is no forward secrecy: anyone who later obtains the secret and has
+    /// recorded the handshake can compute the same bytes. In mode 2 there is: `Ke` has the place of
+    /// `X`, and depends on the key exchange.
     ///
     /// # Errors
     ///

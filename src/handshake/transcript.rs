@@ -5,16 +5,20 @@
 //! authenticated:
 //!
 //! ```text
-//! LV(service) | LV(binding) | F1 | F2 without Tc | Tc | "A"
-//! └──────────── Tc covers ─────────────────────┘           │
-//! └──────────── Ts and X cover ────────────────────────────┘
+//! LV(service) | LV(binding) | F1 | F2 without Tc | Tc | "A" | gs in mode 2
+//! └──────────── Tc covers ─────────────────────┘                        │
+//! └──────────── Ts and X cover ─────────────────────────────────────────┘
 //! ```
 
 use core::fmt;
 
-use super::message::{ACCEPTED, CHALLENGE_LEN, NONCE_LEN, RESPONSE_MAX_LEN, response_header};
+use super::message::{
+    ACCEPTED_MAX_LEN, CHALLENGE_LEN, NONCE_LEN, RESPONSE_MAX_LEN, response_header,
+};
 use super::prologue::Prologue;
 use crate::buffer::{Buffer, StreamError};
+#[cfg(feature = "encrypt")]
+use crate::exchange::Shared;
 use crate::key::{Derived, Key};
 use crate::mac::{Choice, MacKey, TAG_LEN, Tag};
 
@@ -24,7 +28,7 @@ use crate::mac::{Choice, MacKey, TAG_LEN, Tag};
 /// the previous one.
 pub struct Transcript(Buffer<MAX_LEN>);
 
-const MAX_LEN: usize = Prologue::MAX_LEN + CHALLENGE_LEN + RESPONSE_MAX_LEN + 1;
+const MAX_LEN: usize = Prologue::MAX_LEN + CHALLENGE_LEN + RESPONSE_MAX_LEN + ACCEPTED_MAX_LEN;
 
 impl Transcript {
     /// Makes an empty transcript.
@@ -100,61 +104,43 @@ impl Transcript {
         self.0.since(offset)
     }
 
-    /// Verifies `Tc` at the end of the transcript, under the first secret and then under the second.
-    /// Then, and only then, makes `Ts = H(Ks, P | F1 | F2 | "A")`, to be sent, and `X`.
-    ///
-    /// Every denial costs two verifications: the dummy stands in for a secret that there is not, and
-    /// its result is forced to be false.
-    pub(super) fn verify_client(
-        &mut self,
-        key: Option<&Key>,
-        dummy: &MacKey,
-    ) -> Option<([u8; TAG_LEN], SessionSecret, Matched)> {
-        let (first, accepted) = (key.map(Key::first), key.and_then(Key::accepted));
-        if self.is_verified(first, dummy)? {
-            return self.accept(first?, Matched::First);
-        }
-        if self.is_verified(accepted, dummy)? {
-            return self.accept(accepted?, Matched::Accepted);
-        }
-        None
-    }
-
-    /// Returns whether `Tc` was made with a secret. Without one the dummy is used, and the answer is no.
-    fn is_verified(&self, derived: Option<&Derived>, dummy: &MacKey) -> Option<bool> {
-        let (covered, received) = self.0.as_slice().split_last_chunk()?;
+    /// Returns whether `Tc` at the end of the transcript was made with a secret. Without one the dummy
+    /// is used, and the answer is no.
+    pub(super) fn is_proved(&self, derived: Option<&Derived>, dummy: &MacKey) -> bool {
+        let Some((covered, received)) = self.0.as_slice().split_last_chunk() else {
+            return false;
+        };
         let known = Choice::from(u8::from(derived.is_some()));
         let tag = derived
             .map_or(dummy, |derived| &derived.client)
             .tag(covered);
-        Some(bool::from(tag.matches(received) & known))
+        bool::from(tag.matches(received) & known)
     }
 
-    /// Makes `Ts` and `X`, with the secret that `Tc` was made with.
-    // Never inlined: a compiler that sees both calls at once may choose between their arguments
-    // without a branch, and then every later use of the outcome depends on the proof.
-    #[inline(never)]
-    fn accept(
+    /// Makes `Ts = H(Ks, P | F1 | F2 | accepted)`, to be sent, and `X`. `Tc` was made with the same
+    /// secret.
+    pub(super) fn accept_client(
         &mut self,
         derived: &Derived,
-        matched: Matched,
-    ) -> Option<([u8; TAG_LEN], SessionSecret, Matched)> {
-        self.append(&[ACCEPTED]).ok()?;
+        accepted: &[u8],
+    ) -> Result<([u8; TAG_LEN], SessionSecret), StreamError> {
+        self.append(accepted)?;
         let covered = self.0.as_slice();
         let tag = derived.server.tag(covered).disclose();
-        Some((tag, SessionSecret(derived.session.tag(covered)), matched))
+        Ok((tag, SessionSecret(derived.session.tag(covered))))
     }
 
-    /// Verifies `Ts = H(Ks, P | F1 | F2 | "A")`. Then, and only then, makes `X`.
+    /// Verifies `Ts = H(Ks, P | F1 | F2 | accepted)`. Then, and only then, makes `X`.
     pub(super) fn verify_server(
         &mut self,
         key: &Key,
+        accepted: &[u8],
         received: &[u8; TAG_LEN],
     ) -> Option<SessionSecret> {
-        self.append(&[ACCEPTED]).ok()?;
-        let accepted = self.0.as_slice();
-        let verified = bool::from(key.first().server.tag(accepted).matches(received));
-        verified.then(|| SessionSecret(key.first().session.tag(accepted)))
+        self.append(accepted).ok()?;
+        let covered = self.0.as_slice();
+        let verified = bool::from(key.first().server.tag(covered).matches(received));
+        verified.then(|| SessionSecret(key.first().session.tag(covered)))
     }
 }
 
@@ -180,12 +166,23 @@ pub enum Matched {
     Accepted,
 }
 
-/// `X = H(Kx, P | F1 | F2 | "A")`. Only this file makes it, behind a verified proof: where there is
-/// a `SessionSecret`, the peer is authentic.
+/// `X = H(Kx, P | F1 | F2 | accepted)` and, in mode 2, `Ke`, which follows from it. Only this file
+/// makes it, behind a verified proof: where there is a `SessionSecret`, the peer is authentic.
 pub(super) struct SessionSecret(Tag);
 
 impl SessionSecret {
     pub(super) fn as_bytes(&self) -> &[u8; TAG_LEN] {
         self.0.as_secret()
+    }
+
+    /// Returns `Ke = Expand(Xe, "countersign/1 encrypt export", 32)` and `Xe = H(X, Z)`, which is
+    /// HKDF-Extract with the salt `X`.
+    #[cfg(feature = "encrypt")]
+    pub(super) fn after_exchange(self, agreed: &Shared) -> (Self, MacKey) {
+        let xe = MacKey::extract(self.as_bytes(), agreed.as_bytes());
+        (
+            Self(xe.expand_block(&[b"countersign/1 encrypt export"])),
+            xe,
+        )
     }
 }

@@ -6,13 +6,15 @@ use std::boxed::Box;
 use std::sync::Arc;
 use std::vec;
 
-use crate::record::{Error, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer};
+use crate::record::{
+    Error, Integrity, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer, len_of,
+};
 
 const RECORD_MAX: usize = PAYLOAD_MAX + OVERHEAD;
 const PAYLOAD_START: usize = 2;
 
 /// Makes the buffers of both directions.
-pub(crate) fn buffers(records: Records) -> (Incoming, Outgoing) {
+pub(crate) fn buffers(records: Records<Integrity>) -> (Incoming, Outgoing) {
     let dead = Dead::default();
     let incoming = Incoming::new(records.opener, dead.clone());
     (incoming, Outgoing::new(records.sealer, dead))
@@ -33,7 +35,7 @@ impl Dead {
 
 /// Records that are received, and what remains of the payload of the one that was opened last.
 pub(crate) struct Incoming {
-    opener: Opener,
+    opener: Opener<Integrity>,
     bytes: Box<[u8]>,
     /// What was read and is not yet opened.
     records: Range<usize>,
@@ -54,7 +56,7 @@ pub(crate) enum Ready {
 }
 
 impl Incoming {
-    fn new(opener: Opener, dead: Dead) -> Self {
+    fn new(opener: Opener<Integrity>, dead: Dead) -> Self {
         Self {
             opener,
             // Room for two records, so that the rest of one and the next come in one read.
@@ -86,12 +88,12 @@ impl Incoming {
     }
 
     fn open(&mut self) -> Result<Ready, Error> {
-        let bytes = slice(&self.bytes, &self.records)?;
+        let bytes = slice_mut(&mut self.bytes, &self.records)?;
         let Some(header) = bytes.first_chunk() else {
             return Ok(Ready::Nothing);
         };
-        let len = Opener::len_of(*header)?;
-        let Some(record) = bytes.get(..len) else {
+        let len = len_of(*header)?;
+        let Some(record) = bytes.get_mut(..len) else {
             return Ok(Ready::Nothing);
         };
         let opened = self.opener.open(record)?;
@@ -157,7 +159,7 @@ impl Incoming {
 
 /// A record that is sent: it is filled, then sealed, then written.
 pub(crate) struct Outgoing {
-    sealer: Sealer,
+    sealer: Sealer<Integrity>,
     bytes: Box<[u8]>,
     /// How much of the payload is filled.
     filled: usize,
@@ -168,7 +170,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    fn new(sealer: Sealer, dead: Dead) -> Self {
+    fn new(sealer: Sealer<Integrity>, dead: Dead) -> Self {
         Self {
             sealer,
             bytes: vec![0; RECORD_MAX].into_boxed_slice(),

@@ -10,7 +10,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 
 use crate::handshake::Session;
-use crate::record::Records;
+use crate::record::{Integrity, Records};
 use crate::secured::{Incoming, Outgoing, buffers};
 
 /// [`countersign::Protected`](crate::Protected) over tokio: [`AsyncRead`] and [`AsyncWrite`].
@@ -27,7 +27,7 @@ pub struct Protected<S> {
 }
 
 impl<S> Protected<S> {
-    pub(super) fn new(stream: S, session: Session, records: Records) -> Self {
+    pub(super) fn new(stream: S, session: Session, records: Records<Integrity>) -> Self {
         let (incoming, outgoing) = buffers(records);
         Self {
             stream,
