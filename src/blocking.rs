@@ -8,6 +8,8 @@ mod listener;
 pub mod multiprocessing;
 mod protected;
 mod socket;
+#[cfg(feature = "net")]
+mod timed;
 
 use std::io::{Read, Write};
 
@@ -28,6 +30,8 @@ pub use self::endpoint::{Client, Server};
 pub use self::listener::Listener;
 pub use self::protected::{Protected, ReadHalf, WriteHalf};
 pub use self::socket::Socket;
+#[cfg(feature = "net")]
+pub use self::timed::Timed;
 
 /// Authenticates this end as the client of a server that holds the same key, and the server to it.
 ///

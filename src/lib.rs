@@ -49,6 +49,7 @@
 //!
 //! - `std` (default): streams, key files and the operating system's random number generator.
 //!   Without it: [`handshake`], [`record`] and keys, without allocation.
+//! - `net` (default): deadlines over sockets, through rustix.
 //! - `tokio`: the same over tokio's streams.
 //! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
 //! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.
@@ -105,6 +106,8 @@ pub use invalid_input::InvalidInput;
 pub use key::{Fingerprint, Key, KeyId, Secret};
 pub use random::NoRandomness;
 
+#[cfg(feature = "net")]
+pub use blocking::Timed;
 #[cfg(feature = "std")]
 pub use {
     blocking::{
