@@ -6,7 +6,7 @@ mod endpoint;
 mod listener;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
-mod protected;
+mod secured;
 mod socket;
 #[cfg(feature = "net")]
 mod timed;
@@ -28,7 +28,9 @@ use crate::keys::KeyLookup;
 pub use self::deadline::{Deadline, Timeouts};
 pub use self::endpoint::{Client, Server};
 pub use self::listener::Listener;
-pub use self::protected::{Protected, ReadHalf, WriteHalf};
+#[cfg(feature = "encrypt")]
+pub use self::secured::Encrypted;
+pub use self::secured::{Protected, ReadHalf, Secured, WriteHalf};
 pub use self::socket::Socket;
 #[cfg(feature = "net")]
 pub use self::timed::Timed;

@@ -106,13 +106,15 @@ pub use invalid_input::InvalidInput;
 pub use key::{Fingerprint, Key, KeyId, Secret};
 pub use random::NoRandomness;
 
+#[cfg(all(feature = "std", feature = "encrypt"))]
+pub use blocking::Encrypted;
 #[cfg(feature = "net")]
 pub use blocking::Timed;
 #[cfg(feature = "std")]
 pub use {
     blocking::{
-        Client, Deadline, Listener, Protected, ReadHalf, Server, Socket, Timeouts, WriteHalf,
-        client_authenticate, server_authenticate,
+        Client, Deadline, Listener, Protected, ReadHalf, Secured, Server, Socket, Timeouts,
+        WriteHalf, client_authenticate, server_authenticate,
     },
     error::{Denial, Error, Found, Hint, KeyFileError, Malformed, Phase},
     keys::{KeyLookup, Keyring, Reloaded, generate_secret},

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::io;
+use std::net::Shutdown;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 #[cfg(windows)]
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{recv, send};
+use rustix::net::{recv, send, shutdown};
 
 /// A stream whose reads and writes can end at a deadline: any socket, owned or borrowed.
 ///
@@ -37,6 +38,10 @@ pub trait Timed: Sealed {
     /// Flushes until `end` at the latest, or for as long as it takes.
     #[doc(hidden)]
     fn flush_until(&mut self, end: Option<Instant>) -> io::Result<()>;
+
+    /// Ends one direction of the connection, or both.
+    #[doc(hidden)]
+    fn shut_down(&self, how: Shutdown) -> io::Result<()>;
 }
 
 #[doc(hidden)]
@@ -66,6 +71,19 @@ impl<S: AsFd> Timed for S {
     /// A socket has nothing to flush.
     fn flush_until(&mut self, _: Option<Instant>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn shut_down(&self, how: Shutdown) -> io::Result<()> {
+        let how = match how {
+            Shutdown::Read => rustix::net::Shutdown::Read,
+            Shutdown::Write => rustix::net::Shutdown::Write,
+            Shutdown::Both => rustix::net::Shutdown::Both,
+        };
+        match shutdown(borrow(self), how) {
+            // The connection has ended already.
+            Err(Errno::NOTCONN) => Ok(()),
+            done => Ok(done?),
+        }
     }
 }
 
