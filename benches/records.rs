@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 use countersign::handshake::Protect;
-use countersign::record::{OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer};
+use countersign::record::{Integrity, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer};
 use countersign::{Client, Key, Protected, Server};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -132,7 +132,7 @@ fn bare_key() -> Hmac<Sha256> {
 /// Both ends of a direction.
 struct Memory {
     key: Hmac<Sha256>,
-    ends: RefCell<(Sealer, Opener)>,
+    ends: RefCell<(Sealer<Integrity>, Opener<Integrity>)>,
     /// One measurement seals these records, and the next opens them.
     records: RefCell<Vec<Vec<u8>>>,
 }
@@ -168,9 +168,9 @@ impl Memory {
 
     fn open(&self) -> Duration {
         let (_, opener) = &mut *self.ends.borrow_mut();
-        let records = self.records.borrow();
+        let mut records = self.records.borrow_mut();
         let start = Instant::now();
-        for record in records.iter() {
+        for record in records.iter_mut() {
             let data = opener.open(black_box(record)).unwrap();
             assert!(matches!(black_box(data), Opened::Data(_)));
         }
@@ -179,7 +179,7 @@ impl Memory {
 }
 
 /// Returns the sealer and the opener of the records that a client sends.
-fn direction() -> (Sealer, Opener) {
+fn direction() -> (Sealer<Integrity>, Opener<Integrity>) {
     let core = Core::new(Protect);
     let (_, Records { sealer, .. }) = core.client();
     let (_, Records { opener, .. }) = core.server(Some(&core.key)).unwrap();

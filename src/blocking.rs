@@ -134,7 +134,15 @@ where
 {
     let mut transcript = Transcript::new();
     let await_challenge = client::start(&mut transcript, key, prologue, mode, rng)?;
-    let await_verdict = receive(stream, await_challenge)?;
+    let await_verdict = match receive(stream, await_challenge) {
+        Err(error) if error.is_of_mode_or_version() => {
+            // The server's log can then name what both ends want. If it does not arrive, the error
+            // here is the same.
+            let _ = send(stream, Message::RESPONSE, &client::header(mode));
+            return Err(error);
+        }
+        received => received?,
+    };
     send(stream, Message::RESPONSE, await_verdict.response())?;
     receive(stream, await_verdict).map_err(|error| error.or_denial(key.id(), prologue))
 }

@@ -132,6 +132,17 @@ impl Error {
         }
     }
 
+    /// Returns whether the server speaks another mode or version. Only then does a client say which it
+    /// wanted.
+    pub(crate) fn is_of_mode_or_version(&self) -> bool {
+        matches!(
+            self,
+            Self::Handshake(handshake::Error::Incompatible(
+                Incompatible::Mode { .. } | Incompatible::Version(_)
+            ))
+        )
+    }
+
     /// Adds to a denial what the client sent.
     pub(crate) fn or_denial(self, key_id: &KeyId, prologue: &Prologue) -> Self {
         match self {
@@ -145,7 +156,9 @@ impl Error {
     }
 
     fn kind(&self) -> io::ErrorKind {
-        use handshake::Error::{ClientNotAuthentic, NoRandomness, ServerNotAuthentic, Stream};
+        use handshake::Error::{
+            AllZeroSecret, ClientNotAuthentic, NoRandomness, ServerNotAuthentic, Stream,
+        };
         #[cfg(feature = "multiprocessing")]
         use multiprocessing::Problem::{Rejected, WrongDigest};
 
@@ -159,7 +172,10 @@ impl Error {
             Self::Denied(_)
             | Self::Cookbook(cookbook::Problem::WrongDigest)
             | Self::Handshake(
-                handshake::Error::Denied | ServerNotAuthentic | ClientNotAuthentic { .. },
+                handshake::Error::Denied
+                | ServerNotAuthentic
+                | AllZeroSecret
+                | ClientNotAuthentic { .. },
             ) => io::ErrorKind::PermissionDenied,
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(Rejected | WrongDigest) => io::ErrorKind::PermissionDenied,

@@ -100,7 +100,16 @@ where
 {
     let mut transcript = Transcript::new();
     let await_challenge = client::start(&mut transcript, key, prologue, mode, &mut SysRng)?;
-    let await_verdict = receive(stream, await_challenge, timeout).await?;
+    let await_verdict = match receive(stream, await_challenge, timeout).await {
+        Err(error) if error.is_of_mode_or_version() => {
+            // The server's log can then name what both ends want. If it does not arrive, the error
+            // here is the same.
+            let header = client::header(mode);
+            let _ = send(stream, Message::RESPONSE, &header, timeout).await;
+            return Err(error);
+        }
+        received => received?,
+    };
     send(stream, Message::RESPONSE, await_verdict.response(), timeout).await?;
     let established = receive(stream, await_verdict, timeout).await;
     established.map_err(|error| error.or_denial(key.id(), prologue))

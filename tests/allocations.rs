@@ -18,7 +18,7 @@ use countersign::{
 };
 
 use crate::failures::{is_denied, refusal};
-use crate::support::{Draws, Pair, deliver, key, tcp_pair};
+use crate::support::{Draws, NoEntropy, Pair, deliver, key, tcp_pair};
 
 /// Returns what `routine` returns, and asserts that it did not allocate.
 fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
@@ -57,7 +57,7 @@ fn handshake(key: &Key, found: Option<&Key>) -> [Result<Session, handshake::Erro
     let await_challenge = started.unwrap();
     let await_verdict = deliver(await_challenge, f1).unwrap();
     let identified = deliver(await_response, await_verdict.response()).unwrap();
-    let (f3, servers_outcome) = identified.verify(found);
+    let (f3, servers_outcome) = identified.verify(found, &mut NoEntropy).unwrap();
     [deliver(await_verdict, f3), servers_outcome]
 }
 
@@ -152,7 +152,7 @@ impl Read for ToServer<'_> {
 impl Write for ToServer<'_> {
     fn write(&mut self, f2: &[u8]) -> io::Result<usize> {
         let identified = deliver(self.awaiting.take().unwrap(), f2).unwrap();
-        let (f3, _) = identified.verify(self.found);
+        let (f3, _) = identified.verify(self.found, &mut NoEntropy).unwrap();
         self.said.say(f3.as_ref());
         Ok(f2.len())
     }
@@ -247,10 +247,10 @@ fn sealing_and_opening_allocate_nothing() {
             sealer.seal(record).unwrap();
             assert!(matches!(opener.open(record), Ok(Opened::Data(data)) if data.len() == len));
         }
-        assert_eq!(opener.open(&sealer.close().unwrap()), Ok(Opened::Close));
+        assert_eq!(opener.open(&mut sealer.close().unwrap()), Ok(Opened::Close));
         // A refusal allocates nothing either.
         assert!(sealer.seal(&mut record).is_err());
-        assert!(opener.open(&record).is_err());
+        assert!(opener.open(&mut record).is_err());
     });
 }
 

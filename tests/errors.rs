@@ -45,9 +45,14 @@ fn sentences() -> Vec<String> {
     let binding = Binding::tls_exporter(&[7; 32]);
     errors.push(denied("worker-7", "billing\n", Some(&binding)));
     errors.push(Core::ServerNotAuthentic.into());
+    errors.push(Core::AllZeroSecret.into());
     for key_id in ["", "worker-7", "\n"] {
         let key_id = KeyId::new(key_id).unwrap();
-        for refusal in [Refusal::UnknownKeyId, Refusal::WrongProof] {
+        for refusal in [
+            Refusal::UnknownKeyId,
+            Refusal::WrongProof,
+            Refusal::AllZeroSecret,
+        ] {
             errors.push(Core::ClientNotAuthentic { key_id, refusal }.into());
         }
     }
@@ -163,6 +168,7 @@ fn incompatible() -> impl Iterator<Item = Incompatible> {
         Incompatible::Mode { ours: 1, theirs: 0 },
         Incompatible::Mode { ours: 0, theirs: 1 },
         Incompatible::Mode { ours: 0, theirs: 2 },
+        Incompatible::Mode { ours: 2, theirs: 3 },
         Incompatible::KeyIdLength(65),
     ])
 }
@@ -261,7 +267,7 @@ fn a_denied_client_learns_what_it_sent_itself() {
 fn a_stream_that_ends_or_is_silent_says_what_the_usual_cause_is() {
     let closed = Error::Closed(Phase::Awaiting(Message::RESPONSE)).to_string();
     assert!(closed.contains("F2"), "{closed}");
-    assert!(closed.contains("another mode or version"), "{closed}");
+    assert!(closed.contains("port scans"), "{closed}");
 
     let silent = Error::TimedOut(Phase::Awaiting(Message::CHALLENGE)).to_string();
     assert!(silent.contains("F1"), "{silent}");

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::support::{
-    AnyMode, Draws, Pair, Run, Schedule, TempDir, deliver, f1, feed, hmac, key, lv, secret,
-    untagged_f2,
+    AnyMode, Draws, NoEntropy, Pair, Run, Schedule, TempDir, deliver, f1, feed, hmac, key, lv,
+    secret, untagged_f2,
 };
 
 proptest! {
@@ -378,7 +378,9 @@ fn outcome_of<M: AnyMode>(
         }),
         1 => outcome(pair.server_in(mode).1, message, cuts, |identified| {
             let id = identified.key_id().as_bytes().to_vec();
-            let (verdict, session) = identified.verify(pair.server_key.as_ref());
+            let (verdict, session) = identified
+                .verify(pair.server_key.as_ref(), &mut NoEntropy)
+                .unwrap();
             let accepted = session.is_ok().to_string();
             [&id, verdict.as_ref(), accepted.as_bytes()].concat()
         }),

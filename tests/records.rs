@@ -106,7 +106,11 @@ impl Scene {
             }
             assert_eq!(ends.opened(written.len()), b"kept going", "{context}");
             let close = ends.written().pop().unwrap();
-            assert_eq!(ends.opener.open(&close), Ok(Opened::Close), "{context}");
+            assert_eq!(
+                ends.opener.open(&mut close.clone()),
+                Ok(Opened::Close),
+                "{context}"
+            );
         } else {
             for _ in 0..2 {
                 let written = failed(ends.near.write(b"more"));

@@ -218,7 +218,7 @@ fn no_value_of_a_handshake_shows_a_secret() {
 
     let identified = deliver(await_response, &response).unwrap();
     shown.debug("Identified", &identified);
-    let (verdict, outcome) = identified.verify(Some(&key));
+    let (verdict, outcome) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
     shown.debug("Verdict", &verdict);
     shown.debug("Outcome", &outcome);
     let session = outcome.unwrap();

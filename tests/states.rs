@@ -13,7 +13,7 @@ use countersign::handshake::{
 use countersign::record::{OVERHEAD, Opened};
 use countersign::{Key, KeyId};
 
-use crate::support::{AnyMode, Draws, End, Pair, exported, feed, key};
+use crate::support::{AnyMode, Draws, End, NoEntropy, Pair, exported, feed, key};
 
 /// A client of an event loop, between two messages.
 enum Client<M: Mode> {
@@ -69,7 +69,7 @@ impl<M: AnyMode> Server<M> {
         let Self::AwaitsKey(state) = self else {
             panic!("the response is not whole");
         };
-        let (verdict, outcome) = state.verify(key);
+        let (verdict, outcome) = state.verify(key, &mut NoEntropy).unwrap();
         let end = outcome.map_or_else(End::Refused, M::accepted);
         (Self::Ended(end), verdict.as_ref().to_vec())
     }
@@ -146,9 +146,12 @@ fn states_that_are_owned_and_kept_between_messages_complete_a_handshake_in_mode_
         };
         let mut record = [0x55; 1 + OVERHEAD];
         client.sealer.seal(&mut record).unwrap();
-        assert_eq!(server.opener.open(&record), Ok(Opened::Data(&[0x55])));
+        assert_eq!(
+            server.opener.open(&mut record.clone()),
+            Ok(Opened::Data(&[0x55]))
+        );
         let close = server.sealer.close().unwrap();
-        assert_eq!(client.opener.open(&close), Ok(Opened::Close));
+        assert_eq!(client.opener.open(&mut close.clone()), Ok(Opened::Close));
     }
 }
 
@@ -194,7 +197,11 @@ fn reading_a_state_takes_the_whole_message_and_no_more_however_it_is_cut() {
         assert_eq!(calls, f1.len().div_ceil(piece));
         let (next, _) = read(pair.server().1, &[f2, b"more"].concat(), piece);
         assert_eq!(
-            next.unwrap().verify(pair.server_key.as_ref()).0.as_ref(),
+            next.unwrap()
+                .verify(pair.server_key.as_ref(), &mut NoEntropy)
+                .unwrap()
+                .0
+                .as_ref(),
             f3
         );
         let (next, calls) = read(pair.client_after(f1), &[f3, b"more"].concat(), piece);

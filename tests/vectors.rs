@@ -12,7 +12,7 @@ mod made;
 mod passphrases;
 
 use countersign::handshake::{Error, Prologue, Refusal};
-use countersign::record::{Opened, Opener, Records};
+use countersign::record::{Integrity, Opened, Records, len_of};
 use countersign::{Binding, Key, Matched};
 
 use self::file::{Vector, recompute, vectors};
@@ -320,7 +320,11 @@ fn exchange_through_the_core(vector: &Vector) -> bool {
 }
 
 /// Seals the payloads of each end, and opens them at the other.
-fn records_through_the_core(vector: &Vector, clients: Records, servers: Records) {
+fn records_through_the_core(
+    vector: &Vector,
+    clients: Records<Integrity>,
+    servers: Records<Integrity>,
+) {
     let [from_client, from_server] = &vector.payloads;
     for (direction, mut sealer, mut opener, payloads) in [
         ("client", clients.sealer, servers.opener, from_client),
@@ -332,12 +336,12 @@ fn records_through_the_core(vector: &Vector, clients: Records, servers: Records)
             sealer.seal(&mut record).unwrap();
             assert_eq!(record, vector.derived.record(direction, seq, payload));
             let header = [record[0], record[1]];
-            assert_eq!(Opener::len_of(header), Ok(record.len()));
-            assert_eq!(opener.open(&record), Ok(Opened::Data(payload)));
+            assert_eq!(len_of(header), Ok(record.len()));
+            assert_eq!(opener.open(&mut record), Ok(Opened::Data(payload)));
             seq += 1;
         }
-        let close = sealer.close().unwrap();
+        let mut close = sealer.close().unwrap();
         assert_eq!(close[..], vector.derived.record(direction, seq, b""));
-        assert_eq!(opener.open(&close), Ok(Opened::Close));
+        assert_eq!(opener.open(&mut close), Ok(Opened::Close));
     }
 }

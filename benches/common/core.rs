@@ -6,7 +6,7 @@ use std::hint::black_box;
 use countersign::Key;
 use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
-    Error, Mode, Prologue, Receive, Transcript, TryCryptoRng, TryRng, client,
+    Error, Mode, Prologue, Receive, Transcript, TryCryptoRng, TryRng, Verdict, client,
 };
 
 /// What exists before a handshake, and the messages of one handshake with known nonces.
@@ -18,7 +18,7 @@ pub struct Core<M> {
     dummy: Dummy,
     f1: [u8; 40],
     f2: [u8; 73],
-    f3: [u8; 33],
+    f3: Verdict,
 }
 
 impl<M: Mode> Core<M> {
@@ -31,12 +31,14 @@ impl<M: Mode> Core<M> {
         let (f1, at_server) = started.unwrap();
         let at_client = deliver(at_client, f1.as_ref());
         let f2 = at_client.response().try_into().unwrap();
-        let (f3, outcome) = deliver(at_server, at_client.response()).verify(Some(&key));
+        let (f3, outcome) = deliver(at_server, at_client.response())
+            .verify(Some(&key), &mut { NS })
+            .unwrap();
         drop(outcome.unwrap());
         Self {
             f1: f1.as_ref().try_into().unwrap(),
             f2,
-            f3: f3.as_ref().try_into().unwrap(),
+            f3,
             key,
             mode,
             dummy,
@@ -48,7 +50,7 @@ impl<M: Mode> Core<M> {
         let started = client::start(&mut transcript, &self.key, prologue, self.mode, &mut { NC });
         let at_client = deliver(started.unwrap(), black_box(&self.f1));
         black_box(at_client.response());
-        deliver(at_client, black_box(&self.f3))
+        deliver(at_client, black_box(self.f3.as_ref()))
     }
 
     /// Runs a server that looks up this key.
@@ -58,7 +60,9 @@ impl<M: Mode> Core<M> {
         let started = server::start(&mut transcript, &self.dummy, prologue, self.mode, rng);
         let (f1, at_server) = started.unwrap();
         black_box(f1.as_ref());
-        let (f3, outcome) = deliver(at_server, black_box(&self.f2)).verify(found);
+        let (f3, outcome) = deliver(at_server, black_box(&self.f2))
+            .verify(found, &mut { NS })
+            .unwrap();
         black_box(f3.as_ref());
         outcome
     }

@@ -98,7 +98,7 @@ where
     let key = database.find(identified.key_id()).await;
 
     // A denial is sent too. Its reason is a better error than that the client did not stay for it.
-    let (verdict, outcome) = identified.verify(key.as_ref());
+    let (verdict, outcome) = identified.verify(key.as_ref(), &mut SysRng)?;
     let sent = send(stream, verdict.as_ref()).await;
     let session = outcome?;
     sent?;

@@ -72,8 +72,7 @@ impl Phase {
                 "; is the program that listens there a countersign server?"
             }
             Self::Awaiting(Message::RESPONSE) => {
-                "; a client that wants another mode or version ends here, and so do port scans \
-                 and health checks"
+                "; port scans and health checks end here, and clients of other programs"
             }
             Self::Awaiting(Message::VERDICT) => {
                 "; the server ended the connection before its verdict, and its log says why"

@@ -213,8 +213,8 @@ impl fmt::Display for Incompatible {
                 let (their_name, our_name) = (name(theirs), name(ours));
                 write!(
                     f,
-                    "the peer is in mode {theirs} ({their_name}) and this end in mode {ours} \
-                     ({our_name}); configure both ends for the same mode"
+                    "the peer wants {their_name} (mode {theirs}) and this end {our_name} (mode \
+                     {ours}); use the same verb at both ends"
                 )
             }
             Self::KeyIdLength(len) => write!(

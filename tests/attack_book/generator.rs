@@ -6,7 +6,8 @@ use countersign::record::Opened;
 use super::stage::{FORGED, Program, REQUESTS, Relayed, Wire, challenge, framed};
 use super::table::Fates;
 use crate::support::{
-    AnyMode, Draws, End, NO_PROLOGUE, Pair, Schedule, deliver, f1, hmac, key, record, secret,
+    AnyMode, Draws, End, NO_PROLOGUE, NoEntropy, Pair, Schedule, deliver, f1, hmac, key, record,
+    secret,
 };
 
 /// The byte that the broken generator repeats.
@@ -85,7 +86,7 @@ fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
 fn is_opened(f1: &[u8], f2: &[u8], record: &[u8], request: &[u8]) -> bool {
     match end_of_server(f1, f2) {
         End::Accepted(_, Some(mut records)) => {
-            records.opener.open(record) == Ok(Opened::Data(request))
+            records.opener.open(&mut record.to_vec()) == Ok(Opened::Data(request))
         }
         _ => false,
     }
@@ -100,7 +101,10 @@ fn end_of_server(f1: &[u8], f2: &[u8]) -> End {
         };
         let (challenge, state) = pair.server_in(mode);
         assert_eq!(challenge.as_ref(), f1);
-        let (_, outcome) = deliver(state, f2).unwrap().verify(pair.server_key.as_ref());
+        let (_, outcome) = deliver(state, f2)
+            .unwrap()
+            .verify(pair.server_key.as_ref(), &mut NoEntropy)
+            .unwrap();
         outcome.map_or_else(End::Refused, M::accepted)
     }
 

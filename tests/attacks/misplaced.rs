@@ -4,7 +4,7 @@ use countersign::Key;
 use countersign::handshake::{Error, Incompatible, Message};
 
 use super::foreign;
-use crate::support::{Draws, MESSAGES, Pair, Run, deliver, exported, key, wrong_proof};
+use crate::support::{Draws, MESSAGES, NoEntropy, Pair, Run, deliver, exported, key, wrong_proof};
 
 /// Records a handshake. Then runs another, with the same nonces or fresh ones, in which the
 /// recorded message replaces the same message.
@@ -167,7 +167,10 @@ impl Routing {
                 Message::RESPONSE => {
                     let response = responses[self.response[to]].as_ref().unwrap();
                     let (_, state) = servers[to].take().unwrap();
-                    let (verdict, outcome) = deliver(state, response).unwrap().verify(Some(key));
+                    let (verdict, outcome) = deliver(state, response)
+                        .unwrap()
+                        .verify(Some(key), &mut NoEntropy)
+                        .unwrap();
                     verdicts[to] = Some(verdict);
                     sessions[1][to] = outcome.ok().as_ref().map(exported);
                 }

@@ -31,7 +31,7 @@ fn each_side_takes_one_random_nonce_and_sends_it() {
         let client = deliver(client, f1).unwrap();
         assert_eq!(client.response()[9..41], [0xc0 + byte; 32]);
         let identified = deliver(server, client.response()).unwrap();
-        let (f3, outcome) = identified.verify(Some(&key));
+        let (f3, outcome) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
         let at_both = [outcome.unwrap(), deliver(client, f3).unwrap()];
         assert_eq!(exported(&at_both[0]), exported(&at_both[1]));
         assert_eq!((at_server.count, at_client.count), (taken, taken));

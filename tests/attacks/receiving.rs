@@ -5,7 +5,7 @@ use countersign::handshake::{
 };
 
 use super::key_with_id_of;
-use crate::support::{AnyMode, Pair, deliver, deliver_part, exported, feed, key};
+use crate::support::{AnyMode, NoEntropy, Pair, deliver, deliver_part, exported, feed, key};
 
 /// Feeds bytes until the state refuses them. Returns how many it was given by then, and the error.
 fn refused_after<R>(mut state: R, bytes: &[u8], piece: usize) -> (usize, Error)
@@ -101,7 +101,7 @@ fn a_message_has_the_same_outcome_however_it_is_split() {
         for cut in Cut::all(f2.len()) {
             let identified = cut.deliver(pair.server().1, f2);
             assert_eq!(identified.key_id(), key.id(), "{cut:?}");
-            let (verdict, outcome) = identified.verify(Some(&key));
+            let (verdict, outcome) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
             assert_eq!(verdict.as_ref(), f3, "{cut:?}");
             assert_eq!(exported(&outcome.unwrap()), session, "{cut:?}");
         }
@@ -206,7 +206,7 @@ fn a_step_beyond_the_room_is_refused_and_a_step_of_no_bytes_changes_nothing() {
         || pair.server().1,
         f2,
         |identified| {
-            let (verdict, _) = identified.verify(Some(&key));
+            let (verdict, _) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
             assert_eq!(verdict.as_ref(), f3);
         },
     );

@@ -93,6 +93,7 @@ fn driver(options: Options, says: &[u8], key: &Key) {
     // What the client sent is in a box.
     assert_eq!(allocations, u64::from(fate == Fate::Denied), "allocations");
     match fate {
+        Fate::Fault(5 | 7) => assert_eq!(wire.written(), [&b"CSIGN1C"[..], &[mode]].concat()),
         Fate::Incomplete(Message::CHALLENGE) | Fate::Fault(_) => assert_eq!(wire.written(), b""),
         _ => assert_is_response(wire.written(), mode, key),
     }

@@ -4,12 +4,17 @@ use std::convert::Infallible;
 use std::io::{self, Read, Write};
 
 use allocation_counter::measure;
-use countersign::Key;
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
-    Incompatible, Progress, Prologue, Protect, Receive, Transcript, TryCryptoRng, TryRng, client,
+    Incompatible, Mode, Progress, Prologue, Protect, Receive, Transcript, TryCryptoRng, TryRng,
+    client,
 };
-use countersign::record::Records;
+#[cfg(feature = "encrypt")]
+use countersign::record::Encryption;
+use countersign::record::{Integrity, Protection, Records};
+use countersign::{Key, Session};
 
 /// Runs a body and asserts that it frees what it allocates.
 pub fn run(body: fn(&[u8]), bytes: &[u8]) {
@@ -156,14 +161,30 @@ pub fn deliver<R: Receive>(state: R, mut message: &[u8]) -> R::Next {
     }
 }
 
+/// A mode with records after the handshake.
+pub trait Recorded: Mode<Established = (Session, Records<Self::Protection>)> {
+    type Protection: Protection;
+}
+
+impl Recorded for Protect {
+    type Protection = Integrity;
+}
+
+#[cfg(feature = "encrypt")]
+impl Recorded for Encrypt {
+    type Protection = Encryption;
+}
+
 /// Returns the records of client and server after an honest handshake.
-pub fn records(key: &Key, draws: &mut Draws) -> [Records; 2] {
+pub fn records<M: Recorded>(mode: M, key: &Key, draws: &mut Draws) -> [Records<M::Protection>; 2] {
     let (prologue, dummy, transcript) = (Prologue::EMPTY, Dummy::new(), Transcript::new);
-    let started = server::start(transcript(), dummy, &prologue, Protect, draws);
+    let started = server::start(transcript(), dummy, &prologue, mode, draws);
     let (f1, at_server) = started.unwrap();
-    let at_client = client::start(transcript(), key, &prologue, Protect, draws).unwrap();
+    let at_client = client::start(transcript(), key, &prologue, mode, draws).unwrap();
     let at_client = deliver(at_client, f1.as_ref());
-    let (f3, server) = deliver(at_server, at_client.response()).verify(Some(key));
+    let (f3, server) = deliver(at_server, at_client.response())
+        .verify(Some(key), draws)
+        .unwrap();
     let (_, client) = deliver(at_client, f3.as_ref());
     let (_, server) = server.unwrap();
     [client, server]

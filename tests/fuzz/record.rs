@@ -6,12 +6,14 @@ use std::io::{self, Read, Write};
 use std::sync::LazyLock;
 
 use arbitrary::{Result, Unstructured};
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
 use countersign::handshake::{Prologue, Protect, Transcript, client};
-use countersign::record::{self, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Sealer};
+use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX, Protection, Sealer, len_of};
 use countersign::{Key, Server};
 
-use super::harness::{Draws, deliver, key, records, without_allocating};
+use super::harness::{Draws, Recorded, deliver, key, records, without_allocating};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
 
@@ -20,25 +22,29 @@ static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
 pub fn body(input: &[u8]) {
     // An input that ends early is no plan.
     if let Ok(plan) = Plan::from(&mut Unstructured::new(input)) {
-        core(&plan, &mut Draws::of(input));
+        core(Protect, &plan, &mut Draws::of(input));
         stream(&plan, &mut Draws::of(input));
+        #[cfg(feature = "encrypt")]
+        core(Encrypt, &plan, &mut Draws::of(input));
     }
 }
 
-fn core(plan: &Plan, draws: &mut Draws) {
-    let [client, mut server] = records(&KEY, draws);
-    let line = plan.carry_out(client.sealer, server.sealer, draws);
+fn core<M: Recorded>(mode: M, plan: &Plan, draws: &mut Draws) {
+    let [client, mut server] = records(mode, &KEY, draws);
+    let line = plan.carry_out(mode, client.sealer, server.sealer, draws);
 
     let (mut rest, mut delivered) = (&line.bytes[..], &line.delivered[..]);
+    let mut arrived = None;
     let end = loop {
         let Some(header) = rest.first_chunk() else {
             break End::Cut;
         };
-        let outcome = match Opener::len_of(*header) {
+        let outcome = match len_of(*header) {
             Ok(len) if len > rest.len() => break End::Cut,
             Ok(len) => {
                 let (record, behind) = rest.split_at(len);
                 rest = behind;
+                let record = arrived.insert(record.to_vec());
                 without_allocating(|| server.opener.open(record))
             }
             Err(error) => Err(error),
@@ -54,7 +60,7 @@ fn core(plan: &Plan, draws: &mut Draws) {
                 // After an error, not even the right record is opened.
                 let next = line.sent.iter().find(|record| rest.starts_with(record));
                 let next = next.map_or(rest, |record| &record[..]);
-                assert!(server.opener.open(next).is_err());
+                assert!(server.opener.open(&mut next.to_vec()).is_err());
                 break End::NotAuthentic;
             }
         }
@@ -166,7 +172,13 @@ impl Plan {
         })
     }
 
-    fn carry_out(&self, mut sealer: Sealer, mut back: Sealer, draws: &mut Draws) -> Line {
+    fn carry_out<M: Recorded>(
+        &self,
+        mode: M,
+        mut sealer: Sealer<M::Protection>,
+        mut back: Sealer<M::Protection>,
+        draws: &mut Draws,
+    ) -> Line {
         let mut count = 0_u8;
         let mut sent: Vec<Vec<u8>> = (self.lens.iter())
             .map(|&len| {
@@ -177,7 +189,7 @@ impl Plan {
         if self.closes {
             sent.push(sealer.close().unwrap().to_vec());
         }
-        let [mut another, _] = records(&KEY, draws);
+        let [mut another, _] = records(mode, &KEY, draws);
         let len = self.lens.last().copied().unwrap_or(1);
         let others = [&mut back, &mut another.sealer].map(|sealer| sealed(sealer, len, 1));
 
@@ -199,7 +211,7 @@ impl Plan {
                 Step::Cut(len) => bytes.truncate(bytes.len().saturating_sub(*len)),
             }
         }
-        let (delivered, end) = authentic(&bytes, &sent);
+        let (delivered, end) = authentic(&bytes, &sent, &self.lens);
         Line {
             bytes,
             sent,
@@ -209,7 +221,7 @@ impl Plan {
     }
 }
 
-fn sealed(sealer: &mut Sealer, len: usize, fill: u8) -> Vec<u8> {
+fn sealed<P: Protection>(sealer: &mut Sealer<P>, len: usize, fill: u8) -> Vec<u8> {
     let mut record = vec![fill; len + OVERHEAD];
     sealer.seal(&mut record).unwrap();
     record
@@ -234,17 +246,17 @@ enum End {
 
 /// Returns the payloads of the records at the start of the line that are whole and in order, and how
 /// the line ends after them.
-fn authentic(line: &[u8], sent: &[Vec<u8>]) -> (Vec<u8>, End) {
+fn authentic(line: &[u8], sent: &[Vec<u8>], lens: &[usize]) -> (Vec<u8>, End) {
     let (mut rest, mut delivered) = (line, Vec::new());
-    for record in sent {
+    for (record, fill) in sent.iter().zip(1_u8..) {
         let Some(behind) = rest.strip_prefix(&record[..]) else {
             break;
         };
         rest = behind;
-        if record.len() == OVERHEAD {
+        let Some(&len) = lens.get(usize::from(fill) - 1) else {
             return (delivered, End::Closed);
-        }
-        delivered.extend(&record[2..record.len() - 16]);
+        };
+        delivered.extend(vec![fill; len]);
     }
     let Some(header) = rest.first_chunk() else {
         return (delivered, End::Cut);
@@ -295,8 +307,9 @@ impl Write for AtPeer<'_, '_> {
             }
             State::AwaitsVerdict(state) => {
                 let (_, ours) = deliver(state, buf);
-                let [_, another] = records(&KEY, &mut peer.draws);
-                let line = (peer.plan).carry_out(ours.sealer, another.sealer, &mut peer.draws);
+                let [_, another] = records(Protect, &KEY, &mut peer.draws);
+                let line =
+                    (peer.plan).carry_out(Protect, ours.sealer, another.sealer, &mut peer.draws);
                 peer.says.get_mut().extend(&line.bytes);
                 peer.line = Some(line);
                 State::Done

@@ -59,7 +59,7 @@ fn core<M: Mode>(input: &[u8], options: Options, says: &[u8], known: Option<&Key
                 assert_eq!(fate, Fate::Denied(says.len() - rest.len()));
                 let claimed = usize::from(says[8]);
                 assert_eq!(identified.key_id().as_bytes(), &says[9..9 + claimed]);
-                let (verdict, outcome) = identified.verify(known);
+                let (verdict, outcome) = identified.verify(known, &mut rand::rngs::SysRng).unwrap();
                 assert_is_denial(verdict.as_ref());
                 outcome.expect_err("no session without the secret");
             }

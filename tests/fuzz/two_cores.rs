@@ -14,12 +14,16 @@
 use std::sync::LazyLock;
 
 use arbitrary::{Result, Unstructured};
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{self, AwaitResponse, Dummy};
 use countersign::handshake::{
     Authenticate, Mode, Progress, Prologue, Protect, Receive, Transcript,
 };
-use countersign::record::Records;
+#[cfg(feature = "encrypt")]
+use countersign::record::Encryption;
+use countersign::record::{Integrity, Records};
 use countersign::{Binding, Key, Session};
 
 use super::harness::{Draws, feed};
@@ -286,7 +290,7 @@ impl<M: Yields> Waits for AwaitResponse<Transcript, Dummy, M> {
     ) -> State {
         end.feed(*self, bytes, |end, identified| {
             let found = (identified.key_id() == end.key.id()).then_some(end.key);
-            let (f3, outcome) = identified.verify(found);
+            let (f3, outcome) = identified.verify(found, &mut rand::rngs::SysRng).unwrap();
             end.send(f3.as_ref(), messages);
             outcome.map_or(State::Failed, |established| {
                 State::Succeeded(M::into_session(established))
@@ -306,8 +310,15 @@ impl Yields for Authenticate {
     }
 }
 
+#[cfg(feature = "encrypt")]
+impl Yields for Encrypt {
+    fn into_session((session, _): (Session, Records<Encryption>)) -> Session {
+        session
+    }
+}
+
 impl Yields for Protect {
-    fn into_session((session, _): (Session, Records)) -> Session {
+    fn into_session((session, _): (Session, Records<Integrity>)) -> Session {
         session
     }
 }

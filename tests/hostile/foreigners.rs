@@ -282,6 +282,8 @@ fn a_foreign_peer_is_recognised_at_the_first_byte_that_cannot_belong() {
             let reads = 1 + ends.range(..=fault).count();
             assert_eq!(wire.offered.len(), reads, "reads, {case}");
             let sent = match side {
+                // The client's own header, for the server's log.
+                ClientSide if is_of_mode_or_version(fault) => HEADER_LEN,
                 ClientSide if fault < F1_LEN => 0,
                 ClientSide => F2_LEN,
                 ServerSide => F1_LEN,
@@ -291,8 +293,15 @@ fn a_foreign_peer_is_recognised_at_the_first_byte_that_cannot_belong() {
     }
 }
 
+const HEADER_LEN: usize = 8;
+
+/// Returns whether the byte of F1 at this offset says the version or the mode.
+fn is_of_mode_or_version(at: usize) -> bool {
+    at == 5 || at == 7
+}
+
 #[test]
-fn a_client_writes_nothing_to_a_peer_that_does_not_begin_like_its_server() {
+fn a_client_sends_its_header_to_a_server_of_another_mode_or_version_and_nothing_to_others() {
     let client = Client::new(ours());
     let honest = challenge();
     for at in 0..8 {
@@ -304,8 +313,10 @@ fn a_client_writes_nothing_to_a_peer_that_does_not_begin_like_its_server() {
                     incompatible(&error).is_some(),
                     "{byte:#04x} at {at}: {error:?}"
                 );
-                assert!(wire.written.is_empty(), "{byte:#04x} at {at}");
-                assert_eq!(wire.flushes, 0, "{byte:#04x} at {at}");
+                let answers = is_of_mode_or_version(at);
+                let expected: &[u8] = if answers { b"CSIGN1C\0" } else { b"" };
+                assert_eq!(wire.written, expected, "{byte:#04x} at {at}");
+                assert_eq!(wire.flushes, usize::from(answers), "{byte:#04x} at {at}");
             }
         }
     }

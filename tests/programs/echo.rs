@@ -118,12 +118,12 @@ fn ends_of_different_modes_name_both() {
         let server = Server::start(name, ["--key-file", key]);
         let args = ["--connect", &server.address, "--key-file", key, "--protect"];
         run(client, args).fails(said::PEER_AUTHENTICATES);
-        server.logs(said::ANOTHER_MODE);
+        server.logs(said::CLIENT_PROTECTS);
 
         let server = Server::start(name, ["--key-file", key, "--protect"]);
         let args = ["--connect", &server.address, "--key-file", key];
         run(client, args).fails(said::PEER_PROTECTS);
-        server.logs(said::ANOTHER_MODE);
+        server.logs(said::CLIENT_AUTHENTICATES);
     });
 }
 

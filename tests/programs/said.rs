@@ -10,13 +10,16 @@ pub const WRONG_PROOF: &str = "127.0.0.1:* refused: *wrong proof *";
 pub const HTTP: &str = "127.0.0.1:* refused: *they look like HTTP*";
 pub const SILENT: &str =
     "127.0.0.1:* refused: timed out while awaiting the client's response (F2)*";
-pub const ANOTHER_MODE: &str = "127.0.0.1:* refused: *wants another mode*";
+pub const CLIENT_PROTECTS: &str =
+    "127.0.0.1:* refused: the peer wants protect (mode 1) and this end authenticate (mode 0); *";
+pub const CLIENT_AUTHENTICATES: &str =
+    "127.0.0.1:* refused: the peer wants authenticate (mode 0) and this end protect (mode 1); *";
 
 pub const DENIED: &str = "the server denied this client, which used key id *";
 pub const PEER_AUTHENTICATES: &str =
-    "the peer is in mode 0 (authenticate) and this end in mode 1 (protect); *";
+    "the peer wants authenticate (mode 0) and this end protect (mode 1); *";
 pub const PEER_PROTECTS: &str =
-    "the peer is in mode 1 (protect) and this end in mode 0 (authenticate); *";
+    "the peer wants protect (mode 1) and this end authenticate (mode 0); *";
 pub const INCOMPATIBLE: &str = "the peer does not speak this protocol: *";
 
 #[cfg(unix)]

@@ -10,7 +10,9 @@ use std::{
 };
 
 use countersign::handshake::Protect;
-use countersign::record::{self, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer};
+use countersign::record::{
+    self, Integrity, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer, len_of,
+};
 #[cfg(feature = "tokio")]
 use countersign::tokio as over_tokio;
 use countersign::{Client, Protected, ReadHalf, Server, WriteHalf};
@@ -195,7 +197,7 @@ fn at_once<T, E: Into<io::Error>>(future: impl Future<Output = Result<T, E>>) ->
 
 /// The smallest stream over the core: each write is a record.
 struct Bare {
-    records: Records,
+    records: Records<Integrity>,
     line: Line,
     /// The part of a record that was read.
     record: Vec<u8>,
@@ -205,7 +207,7 @@ struct Bare {
 }
 
 impl Bare {
-    fn new(records: Records, line: Line) -> Self {
+    fn new(records: Records<Integrity>, line: Line) -> Self {
         Self {
             records,
             line,
@@ -226,7 +228,7 @@ impl Stream for Bare {
             }
             let len = match self.record.first_chunk() {
                 None => 2,
-                Some(header) => Opener::len_of(*header)?,
+                Some(header) => len_of(*header)?,
             };
             if self.record.len() < len {
                 let mut piece = vec![0; len - self.record.len()];
@@ -236,11 +238,11 @@ impl Stream for Bare {
                 }
                 continue;
             }
-            match self.records.opener.open(&self.record)? {
+            match self.records.opener.open(&mut self.record)? {
                 Opened::Data(payload) => self.payload.extend(payload),
                 Opened::Close => {
                     self.closed = true;
-                    let after = self.records.opener.open(&self.record);
+                    let after = self.records.opener.open(&mut self.record);
                     assert_eq!(after, Err(record::Error::Closed));
                 }
             }
@@ -265,15 +267,15 @@ impl Stream for Bare {
 }
 
 /// Seals a record with this payload.
-pub fn sealed(sealer: &mut Sealer, payload: &[u8]) -> Vec<u8> {
+pub fn sealed(sealer: &mut Sealer<Integrity>, payload: &[u8]) -> Vec<u8> {
     let mut record = [&[0; 2][..], payload, &[0; 16]].concat();
     sealer.seal(&mut record).unwrap();
     record
 }
 
 /// Opens a record, which must not be the close.
-pub fn opened(opener: &mut Opener, record: &[u8]) -> Vec<u8> {
-    match opener.open(record) {
+pub fn opened(opener: &mut Opener<Integrity>, record: &[u8]) -> Vec<u8> {
+    match opener.open(&mut record.to_vec()) {
         Ok(Opened::Data(payload)) => payload.to_vec(),
         other => panic!("{other:?}"),
     }
@@ -283,7 +285,7 @@ pub fn opened(opener: &mut Opener, record: &[u8]) -> Vec<u8> {
 pub fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     while let Some(header) = bytes.first_chunk() {
-        let (record, rest) = bytes.split_at(Opener::len_of(*header).unwrap());
+        let (record, rest) = bytes.split_at(len_of(*header).unwrap());
         records.push(record.to_vec());
         bytes = rest;
     }
@@ -292,12 +294,12 @@ pub fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The records of the client and the server of a handshake between two cores.
-pub fn session() -> [Records; 2] {
+pub fn session() -> [Records<Integrity>; 2] {
     session_of(Draws::from(0xc0))
 }
 
 /// Like [`session`], with this nonce of the client.
-pub fn session_of(client_draws: Draws) -> [Records; 2] {
+pub fn session_of(client_draws: Draws) -> [Records<Integrity>; 2] {
     let pair = Pair {
         client_draws,
         ..Pair::of(&key("ours"))
@@ -311,8 +313,8 @@ pub(super) struct Ends {
     pub line: Line,
     /// How much the near end had written when the handshake was over.
     start: usize,
-    pub sealer: Sealer,
-    pub opener: Opener,
+    pub sealer: Sealer<Integrity>,
+    pub opener: Opener<Integrity>,
 }
 
 impl Ends {
@@ -362,7 +364,7 @@ impl Ends {
         Self::after_handshake(Box::new(Bare::new(near, line.clone())), line, far)
     }
 
-    fn after_handshake(near: Box<dyn Stream>, line: Line, far: Records) -> Self {
+    fn after_handshake(near: Box<dyn Stream>, line: Line, far: Records<Integrity>) -> Self {
         let Records { sealer, opener } = far;
         let mut wire = line.wire();
         let start = wire.written.len();

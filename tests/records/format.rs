@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use countersign::Session;
 use countersign::handshake::{Authenticate, Mode, Protect};
-use countersign::record::{self, PAYLOAD_MAX, Records};
+use countersign::record::{self, Integrity, PAYLOAD_MAX, Records};
 
 use super::ends::{Ends, RECORD_MAX, Via, failed, opened, pattern, sealed, session};
 use crate::side::Side;
@@ -68,13 +68,14 @@ fn the_core_refuses_a_buffer_of_the_wrong_length() {
     ] {
         let [_, Records { mut opener, .. }] = session();
         let len = wrong.len();
-        let refused = opener.open(wrong);
+        let mut record = wrong.to_vec();
+        let refused = opener.open(&mut record);
         assert!(
             matches!(refused, Err(record::Error::Length { len: l }) if l == len)
                 || refused == Err(record::Error::TooLong { len: 0x0467 }),
             "{refused:?}",
         );
-        assert_eq!(opener.open(wrong), Err(record::Error::BadTag));
+        assert_eq!(opener.open(&mut wrong.to_vec()), Err(record::Error::BadTag));
     }
 
     // A good record after a bad one.
@@ -85,7 +86,10 @@ fn the_core_refuses_a_buffer_of_the_wrong_length() {
     let mut altered = bad.clone();
     altered[2] ^= 1;
     for record in [&altered, &bad, &good, &bad] {
-        assert_eq!(clients_opener.open(record), Err(record::Error::BadTag));
+        assert_eq!(
+            clients_opener.open(&mut record.to_vec()),
+            Err(record::Error::BadTag)
+        );
     }
 }
 
@@ -95,5 +99,5 @@ fn a_handshake_yields_its_records_once_and_only_in_mode_1() {
 
     // By value, and neither a session nor records can be cloned.
     yields::<Session, Authenticate>();
-    yields::<(Session, Records), Protect>();
+    yields::<(Session, Records<Integrity>), Protect>();
 }

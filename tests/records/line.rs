@@ -13,12 +13,12 @@ use std::{
 use countersign::Key;
 use countersign::handshake::client::AwaitVerdict;
 use countersign::handshake::{Protect, Transcript};
-use countersign::record::Records;
+use countersign::record::{Integrity, Records};
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::side::Side;
-use crate::support::{OwnedClient, OwnedServer, Pair, Peer, Wire, deliver, key};
+use crate::support::{NoEntropy, OwnedClient, OwnedServer, Pair, Peer, Wire, deliver, key};
 
 /// A wire that the test and the end under test share.
 #[derive(Clone)]
@@ -109,7 +109,7 @@ impl AsyncWrite for Line {
 /// The core at the far end of a line. It runs the handshake, and then is silent.
 pub(super) struct Far {
     stage: Option<Stage>,
-    records: Sender<Records>,
+    records: Sender<Records<Integrity>>,
 }
 
 /// What the far end waits for.
@@ -122,7 +122,7 @@ enum Stage {
 }
 
 impl Far {
-    pub fn opposite(side: Side) -> (Self, Receiver<Records>) {
+    pub fn opposite(side: Side) -> (Self, Receiver<Records<Integrity>>) {
         let stage = match side {
             Side::Client => Stage::Reader,
             Side::Server => Stage::Challenge(Pair::of(&key("ours")).client_in(Protect)),
@@ -155,7 +155,10 @@ impl Peer for Far {
                 f2
             }
             Stage::Response(state) => {
-                let (f3, outcome) = deliver(state, written).unwrap().verify(Some(&key("ours")));
+                let (f3, outcome) = deliver(state, written)
+                    .unwrap()
+                    .verify(Some(&key("ours")), &mut NoEntropy)
+                    .unwrap();
                 let (_, records) = outcome.unwrap();
                 self.records.send(records).unwrap();
                 f3.as_ref().to_vec()

@@ -135,7 +135,7 @@ fn a_write_that_fails_between_any_two_bytes_can_be_repeated() {
             assert!(received == data, "{via:?}, {act:?}");
             assert_eq!(ends.opened(2), b"more");
             let close = ends.written().pop().unwrap();
-            assert_eq!(ends.opener.open(&close), Ok(Opened::Close));
+            assert_eq!(ends.opener.open(&mut close.clone()), Ok(Opened::Close));
         }
     }
 }

@@ -18,7 +18,7 @@ fn a_direction_stays_open_when_the_other_is_closed() {
             ends.near.close().unwrap();
             assert_eq!(ends.opened(0), b"last words");
             let close = ends.written().pop().unwrap();
-            assert_eq!(ends.opener.open(&close), Ok(Opened::Close));
+            assert_eq!(ends.opener.open(&mut close.clone()), Ok(Opened::Close));
             for _ in 0..3 {
                 let said = sealed(&mut ends.sealer, b"still here");
                 ends.say(&said, usize::MAX, Act::Fail(ErrorKind::WouldBlock));
@@ -42,7 +42,7 @@ fn a_direction_stays_open_when_the_other_is_closed() {
             }
             ends.near.close().unwrap();
             let close = ends.written().pop().unwrap();
-            assert_eq!(ends.opener.open(&close), Ok(Opened::Close));
+            assert_eq!(ends.opener.open(&mut close.clone()), Ok(Opened::Close));
         }
     }
 }
@@ -117,6 +117,6 @@ fn closing_again_does_nothing_and_writing_after_it_fails() {
         assert_eq!(lens(&ends.written()), [19, 18], "{via:?}");
         assert_eq!(ends.opened(0), b"x");
         let close = ends.written().pop().unwrap();
-        assert_eq!(ends.opener.open(&close), Ok(Opened::Close));
+        assert_eq!(ends.opener.open(&mut close.clone()), Ok(Opened::Close));
     }
 }

@@ -6,10 +6,10 @@ use countersign::handshake::{
     Authenticate, Challenge, Error, Message, Mode, Progress, Prologue, Protect, Receive, Refusal,
     Transcript,
 };
-use countersign::record::Records;
+use countersign::record::{Integrity, Records};
 use countersign::{Key, KeyId, Session};
 
-use super::{Draws, deliver, feed};
+use super::{Draws, NoEntropy, deliver, feed};
 
 /// The three messages of a handshake, in their order.
 pub const MESSAGES: [Message; 3] = [Message::CHALLENGE, Message::RESPONSE, Message::VERDICT];
@@ -157,7 +157,9 @@ impl Pair {
         let f2 = pass(&mut run.sent, Message::RESPONSE, await_verdict.response());
 
         let identified = run.server.hear(await_response, &f2)?;
-        let (verdict, outcome) = identified.verify(self.server_key.as_ref());
+        let (verdict, outcome) = identified
+            .verify(self.server_key.as_ref(), &mut NoEntropy)
+            .unwrap();
         run.server = outcome.map_or_else(End::Refused, S::accepted);
         let f3 = pass(&mut run.sent, Message::VERDICT, verdict.as_ref());
 
@@ -184,7 +186,7 @@ impl AnyMode for Authenticate {
 }
 
 impl AnyMode for Protect {
-    fn accepted((session, records): (Session, Records)) -> End {
+    fn accepted((session, records): (Session, Records<Integrity>)) -> End {
         End::Accepted(session, Some(Box::new(records)))
     }
 }
@@ -193,7 +195,7 @@ impl AnyMode for Protect {
 #[derive(Debug)]
 pub enum End {
     /// There are records in mode 1 only.
-    Accepted(Session, Option<Box<Records>>),
+    Accepted(Session, Option<Box<Records<Integrity>>>),
     Refused(Error),
     /// It still waits for this message.
     Waiting(Message),
@@ -253,7 +255,7 @@ impl Run {
 
     /// What the handshake yields to the client and the server. There are records in mode 1 only.
     #[track_caller]
-    pub fn established(self) -> [(Session, Option<Records>); 2] {
+    pub fn established(self) -> [(Session, Option<Records<Integrity>>); 2] {
         [self.client, self.server].map(|end| match end {
             End::Accepted(session, records) => (session, records.map(|it| *it)),
             other => panic!("{other:?}"),
@@ -268,7 +270,7 @@ impl Run {
 
     /// The records of the client and the server in mode 1.
     #[track_caller]
-    pub fn records(self) -> [Records; 2] {
+    pub fn records(self) -> [Records<Integrity>; 2] {
         self.established().map(|(_, records)| records.unwrap())
     }
 

@@ -125,7 +125,7 @@ impl Recorded {
         let nonces = [Known::NC, Known::NS];
         let half = ends.half((&mut clients, &mut servers), Authenticate, nonces)?;
         let f2 = *(half.at_client.response().first_chunk()).ok_or(StreamError::Ended)?;
-        let (f3, outcome) = deliver(half.at_server, &f2)?.verify(Some(&ends.key));
+        let (f3, outcome) = deliver(half.at_server, &f2)?.verify(Some(&ends.key), &mut { Known::NS })?;
         drop(outcome?);
         let f1 = half.f1;
         Ok(Self { ends, f1, f2, f3 })
@@ -161,7 +161,7 @@ impl Recorded {
             .ends
             .server(&mut transcript, Authenticate, &mut { Known::NS })?;
         black_box(f1.as_ref());
-        let (f3, outcome) = deliver(state, black_box(&self.f2))?.verify(Some(&self.ends.key));
+        let (f3, outcome) = deliver(state, black_box(&self.f2))?.verify(Some(&self.ends.key), &mut { Known::NS })?;
         black_box(f3.as_ref());
         outcome
     }

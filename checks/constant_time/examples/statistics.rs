@@ -90,7 +90,7 @@ fn server_verifies(
         let difference = difference(class, rng);
         let mut servers = Transcript::new();
         let identified = ends.identified(&mut servers, &difference, rng);
-        measure(runner, class, || identified.verify(Some(&ends.0.key)));
+        measure(runner, class, || identified.verify(Some(&ends.0.key), &mut SysRng).unwrap());
     }
 }
 
@@ -108,7 +108,7 @@ fn server_finds(
         let key = found.get(class as usize).copied().flatten();
         let mut servers = Transcript::new();
         let identified = ends.identified(&mut servers, &[0x55; 32], rng);
-        measure(runner, class, || identified.verify(key));
+        measure(runner, class, || identified.verify(key, &mut SysRng).unwrap());
     }
 }
 
@@ -174,7 +174,7 @@ fn leaky_lookup(runner: &mut CtRunner, rng: &mut BenchRng) {
         let identified = ends.identified(&mut servers, &[0x55; 32], rng);
         measure(runner, class, || match class {
             Class::Left => false,
-            Class::Right => identified.verify(Some(&ends.0.key)).1.is_ok(),
+            Class::Right => identified.verify(Some(&ends.0.key), &mut SysRng).unwrap().1.is_ok(),
         });
     }
 }
@@ -252,7 +252,7 @@ impl Ends {
         let half = self.half(clients, &mut servers, rng);
         let identified = deliver(half.at_server, half.at_client.response());
         let identified = identified.expect("F2 is well-formed");
-        let (f3, server) = identified.verify(Some(&self.0.key));
+        let (f3, server) = identified.verify(Some(&self.0.key), &mut SysRng).unwrap();
         (half.at_client, f3, server.expect("the proof is right"))
     }
 

@@ -224,7 +224,7 @@ fn handshake<M: Mode>(
         ),
     };
     let accepts = found == Found::Right && !matches!(altered, Altered::ClientsProof(_));
-    let (f3, server) = check.phase(name, bit.as_slice(), || identified.verify(key));
+    let (f3, server) = check.phase(name, bit.as_slice(), || identified.verify(key, &mut SysRng).unwrap());
     check.require(
         name,
         match &server {
@@ -297,7 +297,7 @@ fn rotation(check: &mut Check, Ends { ends, another }: &Ends) -> Result<(), Box<
         let await_verdict = deliver(await_challenge, f1.as_ref())?;
         let f2 = sent(await_verdict.response());
         let identified = deliver(await_response, &f2)?;
-        let (_, server) = check.phase(name, bits, || identified.verify(Some(&both)));
+        let (_, server) = check.phase(name, bits, || identified.verify(Some(&both), &mut SysRng).unwrap());
         check.require(name, server.is_ok() == accepts);
     }
     Ok(())

@@ -195,7 +195,7 @@ fn records(mut sealer: Sealer, opener: &mut Opener) -> Result<(), record::Error>
     let record = opaque(&mut buffer[..]);
     sealer.seal(record)?;
     let header = record.first_chunk().ok_or(record::Error::BadTag)?;
-    let len = Opener::len_of(opaque(*header))?;
+    let len = len_of(opaque(*header))?;
     if opener.open(opaque(record))? != Opened::Data(&[b'x'; 100]) || len != record.len() {
         return Err(record::Error::BadTag);
     }
@@ -260,7 +260,7 @@ fn handshake<M: Mode>(
     let at_client = ends.client(&mut clients, mode, &mut opaque(Known::NC))?;
     let (challenge, at_server) = ends.server(&mut servers, mode, &mut opaque(Known::NS))?;
     let at_client = deliver(at_client, challenge.as_ref())?;
-    let (verdict, servers) = deliver(at_server, at_client.response())?.verify(found);
+    let (verdict, servers) = deliver(at_server, at_client.response())?.verify(found, &mut { Known::NS }).unwrap();
 
     let mut altered = [0; 33];
     for (to, from) in altered.iter_mut().zip(verdict.as_ref()) {

@@ -44,7 +44,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let half = ends.half((&mut clients, &mut servers), Protect, nonces)?;
     let (f1, f2) = (half.f1.as_ref(), half.at_client.response().to_vec());
     let identified = deliver(half.at_server, &f2)?;
-    let (f3, established) = identified.verify(Some(&ends.key));
+    let (f3, established) = identified.verify(Some(&ends.key), &mut SysRng)?;
     let (servers_session, servers_records) = established?;
     let (clients_session, clients_records) = deliver(half.at_client, f3.as_ref())?;
     // The other states hold only references here.
