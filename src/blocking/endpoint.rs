@@ -1,14 +1,17 @@
 //! The verbs over blocking streams, for both roles.
 
+#[cfg(feature = "net")]
 use core::time::Duration;
 use std::io::{Read, Write};
 
 use rand::rngs::SysRng;
 
-use super::{Deadline, Protected, Timeouts, run_client, run_server};
+#[cfg(feature = "net")]
+use super::{Deadline, Timed};
+use super::{Protected, run_client, run_server};
 use crate::endpoint::{Blocking, ClientRole, Endpoint, Role, ServerRole, Which};
-use crate::error::{Error, Phase};
-use crate::handshake::{Authenticate, Message, Mode, Protect, Session};
+use crate::error::Error;
+use crate::handshake::{Authenticate, Mode, Protect, Session};
 
 /// A client over blocking streams. One serves many connections.
 ///
@@ -76,12 +79,12 @@ impl<R: Role> Endpoint<R, Blocking> {
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of
     /// [`authenticate`](Self::authenticate).
-    pub fn authenticate_timeout<S>(&self, socket: &S, timeout: Duration) -> Result<Session, Error>
+    #[cfg(feature = "net")]
+    pub fn authenticate_timeout<S>(&self, stream: S, timeout: Duration) -> Result<Session, Error>
     where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
+        S: Timed + Read + Write,
     {
-        self.run_timeout(socket, Authenticate, timeout)
+        self.run(&mut Deadline::new(stream, timeout), Authenticate)
     }
 
     /// Authenticates both ends in mode 1, and protects what follows from alteration.
@@ -117,36 +120,18 @@ impl<R: Role> Endpoint<R, Blocking> {
     /// # Errors
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of [`protect`](Self::protect).
-    /// The socket is then dropped.
-    pub fn protect_timeout<S>(&self, socket: S, timeout: Duration) -> Result<Protected<S>, Error>
+    /// The stream is then dropped.
+    #[cfg(feature = "net")]
+    pub fn protect_timeout<S>(&self, stream: S, timeout: Duration) -> Result<Protected<S>, Error>
     where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
+        S: Timed + Read + Write,
     {
-        let (session, records) = self.run_timeout(&socket, Protect, timeout)?;
-        Ok(Protected::new(socket, session, records))
+        let mut deadline = Deadline::new(stream, timeout);
+        let (session, records) = self.run(&mut deadline, Protect)?;
+        Ok(Protected::new(deadline.into_inner(), session, records))
     }
 
-    pub(super) fn run_timeout<S, M>(
-        &self,
-        socket: &S,
-        mode: M,
-        timeout: Duration,
-    ) -> Result<M::Established, Error>
-    where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-        M: Mode,
-    {
-        let first = match self.role.get() {
-            Which::Client(_) => Phase::Awaiting(Message::CHALLENGE),
-            Which::Server(..) => Phase::Sending(Message::CHALLENGE),
-        };
-        let deadline = Deadline::new(socket, timeout);
-        self.run(&mut deadline.map_err(|error| first.failed(error))?, mode)
-    }
-
-    fn run<S, M>(&self, stream: &mut S, mode: M) -> Result<M::Established, Error>
+    pub(super) fn run<S, M>(&self, stream: &mut S, mode: M) -> Result<M::Established, Error>
     where
         S: Read + Write + ?Sized,
         M: Mode,

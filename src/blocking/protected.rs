@@ -5,7 +5,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use super::Timeouts;
 use crate::handshake::Session;
 use crate::record::Records;
 use crate::secured::{Incoming, Outgoing, buffers};
@@ -178,6 +177,42 @@ impl Protected<TcpStream> {
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.stream.set_nodelay(nodelay)
     }
+
+    /// Returns the timeout of a read of the socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the socket's error.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        self.stream.read_timeout()
+    }
+
+    /// Sets the timeout of each read of the socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the socket's error.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_read_timeout(timeout)
+    }
+
+    /// Returns the timeout of a write of the socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the socket's error.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        self.stream.write_timeout()
+    }
+
+    /// Sets the timeout of each write of the socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the socket's error.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_write_timeout(timeout)
+    }
 }
 
 /// The reading half of a [`Protected`].
@@ -227,34 +262,6 @@ where
         self.outgoing.flush(&mut &*self.stream)
     }
 }
-
-macro_rules! timeouts_of_the_stream_below {
-    ($stream:ident) => {
-        /// The timeouts of the stream below. A timeout loses nothing: repeat the read, write, flush
-        /// or close.
-        impl<S: Timeouts> Timeouts for $stream<S> {
-            fn read_timeout(&self) -> io::Result<Option<Duration>> {
-                self.stream.read_timeout()
-            }
-
-            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.stream.set_read_timeout(timeout)
-            }
-
-            fn write_timeout(&self) -> io::Result<Option<Duration>> {
-                self.stream.write_timeout()
-            }
-
-            fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.stream.set_write_timeout(timeout)
-            }
-        }
-    };
-}
-
-timeouts_of_the_stream_below!(Protected);
-timeouts_of_the_stream_below!(ReadHalf);
-timeouts_of_the_stream_below!(WriteHalf);
 
 opaque_debug!([S] Protected<S> { session });
 opaque_debug!([S] ReadHalf<S> {});

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::thread;
 
-use super::Server;
+use super::{Deadline, Server};
 use crate::error::Error;
 use crate::handshake::Mode;
 use crate::keys::KeyLookup;
@@ -72,7 +72,7 @@ macro_rules! socket {
                 mode: M,
                 timeout: Duration,
             ) -> Result<M::Established, Error> {
-                server.run_timeout(stream, mode, timeout)
+                server.run(&mut Deadline::new(stream, timeout), mode)
             }
         }
 
