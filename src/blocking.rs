@@ -1,12 +1,15 @@
 //! The driver over blocking streams. It moves bytes and decides nothing.
 
 pub mod cookbook;
+#[cfg(feature = "net")]
 mod deadline;
 mod endpoint;
+#[cfg(feature = "net")]
 mod listener;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
 mod secured;
+#[cfg(feature = "net")]
 mod socket;
 #[cfg(feature = "net")]
 mod timed;
@@ -25,15 +28,17 @@ use crate::handshake::{
 use crate::key::Key;
 use crate::keys::KeyLookup;
 
-pub use self::deadline::{Deadline, Timeouts};
 pub use self::endpoint::{Client, Server};
-pub use self::listener::Listener;
 #[cfg(feature = "encrypt")]
 pub use self::secured::Encrypted;
 pub use self::secured::{Protected, ReadHalf, Secured, WriteHalf};
-pub use self::socket::Socket;
 #[cfg(feature = "net")]
-pub use self::timed::Timed;
+pub use self::{
+    deadline::{Deadline, DeadlineHandle},
+    listener::Listener,
+    socket::Socket,
+    timed::Timed,
+};
 
 /// Authenticates this end as the client of a server that holds the same key, and the server to it.
 ///
@@ -62,7 +67,7 @@ pub use self::timed::Timed;
 /// # });
 ///
 /// let stream = TcpStream::connect(address)?;
-/// let session = client_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?, &key)?;
+/// let session = client_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5)), &key)?;
 /// # server.join().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -100,7 +105,7 @@ where
 /// # });
 ///
 /// let (stream, _) = listener.accept()?;
-/// let session = server_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?, &key)?;
+/// let session = server_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5)), &key)?;
 /// assert_eq!(session.key_id(), "worker-7");
 /// # client.join().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())

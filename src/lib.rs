@@ -49,7 +49,7 @@
 //!
 //! - `std` (default): streams, key files and the operating system's random number generator.
 //!   Without it: [`handshake`], [`record`] and keys, without allocation.
-//! - `net` (default): deadlines over sockets, through rustix.
+//! - `net` (default): deadlines over sockets, the verbs with a timeout, and the blocking listener.
 //! - `tokio`: the same over tokio's streams.
 //! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
 //! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.
@@ -59,10 +59,10 @@
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(feature = "std"),
+    not(feature = "net"),
     allow(
         rustdoc::broken_intra_doc_links,
-        reason = "the links lead to what needs `std`"
+        reason = "the links lead to what needs `net`"
     )
 )]
 
@@ -92,7 +92,7 @@ pub mod endpoint;
 mod error;
 #[cfg(feature = "std")]
 mod keys;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "net", feature = "tokio"))]
 mod listener;
 #[cfg(feature = "std")]
 mod secured;
@@ -109,14 +109,15 @@ pub use random::NoRandomness;
 #[cfg(all(feature = "std", feature = "encrypt"))]
 pub use blocking::Encrypted;
 #[cfg(feature = "net")]
-pub use blocking::Timed;
+pub use blocking::{Deadline, DeadlineHandle, Listener, Socket, Timed};
+#[cfg(any(feature = "net", feature = "tokio"))]
+pub use listener::{Event, Identity, ListenerOptions, Outcome};
 #[cfg(feature = "std")]
 pub use {
     blocking::{
-        Client, Deadline, Listener, Protected, ReadHalf, Secured, Server, Socket, Timeouts,
-        WriteHalf, client_authenticate, server_authenticate,
+        Client, Protected, ReadHalf, Secured, Server, WriteHalf, client_authenticate,
+        server_authenticate,
     },
     error::{Denial, Error, Found, Hint, KeyFileError, Malformed, Phase},
     keys::{KeyLookup, Keyring, Reloaded, generate_secret},
-    listener::{Event, Identity, ListenerOptions, Outcome},
 };

@@ -32,7 +32,7 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Prologue>();
     sent_and_shared::<Client>();
     sent_and_shared::<Server<Key>>();
-    sent_and_shared::<Deadline<'_, std::net::TcpStream>>();
+    sent_and_shared::<Deadline<&std::net::TcpStream>>();
     sent_and_shared::<Protected<std::net::TcpStream>>();
     sent_and_shared::<ReadHalf<std::net::TcpStream>>();
     sent_and_shared::<WriteHalf<std::net::TcpStream>>();

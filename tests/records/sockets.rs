@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign::record;
-use countersign::{Client, Protected, Server, Timeouts};
+use countersign::{Client, Protected, Server};
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use countersign::{Client, KeyId, Listener, Outcome, Protected, Server, Timeouts};
+use countersign::{Client, KeyId, Listener, Outcome, Protected, Server};
 
 use crate::failures::incompatible;
 use crate::identity::key_of;
