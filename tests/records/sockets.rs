@@ -1,9 +1,14 @@
 //! Protected streams over sockets.
 
+mod ends;
+mod halves;
 mod listener;
 mod modes;
 mod pair;
+mod timeouts;
 mod volume;
+#[cfg(feature = "tokio")]
+mod wakers;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -17,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[cfg(feature = "tokio")]
 use self::pair::duplex_protected;
-use self::pair::{tcp_ends, tcp_protected};
+use self::pair::{protected, sockets, tcp_ends};
 use super::ends::failed;
 use super::via::Via;
 use crate::sockets::LONG;
@@ -50,7 +55,7 @@ fn a_stream_that_is_dropped_without_being_closed_is_truncated_for_the_peer() {
 
 #[test]
 fn a_dropped_reader_leaves_the_writer_open() {
-    let (near, mut far) = tcp_protected(LONG);
+    let (near, mut far) = protected(sockets(), LONG);
     let (reader, mut writer) = near.into_split();
     drop(reader);
     writer.write_all(b"hello").unwrap();

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 #[cfg(feature = "tokio")]
 use std::{
     io::ErrorKind,
@@ -53,9 +54,20 @@ pub(super) trait Stream: Send {
     }
 }
 
+/// A stream over a socket.
+pub(super) trait SocketStream: Stream {
+    /// Ends both directions.
+    fn shutdown(&self) -> io::Result<()>;
+
+    /// Finishes the whole stream.
+    fn finish(self: Box<Self>, timeout: Duration) -> io::Result<()>;
+}
+
 /// A secured stream, in one piece or in halves.
 pub(super) trait IntoStream {
-    fn into_stream(self, via: Via) -> Box<dyn Stream>;
+    type Stream: ?Sized;
+
+    fn into_stream(self, via: Via) -> Box<Self::Stream>;
 }
 
 struct Whole<P>(P);
@@ -89,12 +101,14 @@ macro_rules! stream {
 }
 
 macro_rules! whole_and_halves {
-    ($whole:ty, $reader:ty, $writer:ty, $outcome:path) => {
+    ($dyn:ident: $whole:ty, $reader:ty, $writer:ty, $outcome:path) => {
         stream!(Whole<$whole>, 0, 0, $outcome);
         stream!(Halves<$reader, $writer>, 0, 1, $outcome);
 
         impl<P: Protection> IntoStream for $whole {
-            fn into_stream(self, via: Via) -> Box<dyn Stream> {
+            type Stream = dyn $dyn;
+
+            fn into_stream(self, via: Via) -> Box<Self::Stream> {
                 if via.is_halves() {
                     let (reader, writer) = self.into_split();
                     Box::new(Halves(reader, writer))
@@ -106,28 +120,55 @@ macro_rules! whole_and_halves {
     };
 }
 
+macro_rules! over_sockets {
+    ($shutdown:ident: $whole:ty, $reader:ty, $writer:ty, $outcome:path) => {
+        whole_and_halves!(SocketStream: $whole, $reader, $writer, $outcome);
+
+        impl<P: Protection> SocketStream for Whole<$whole> {
+            fn shutdown(&self) -> io::Result<()> {
+                self.0.$shutdown()
+            }
+
+            fn finish(self: Box<Self>, timeout: Duration) -> io::Result<()> {
+                $outcome(self.0.finish(timeout))
+            }
+        }
+
+        impl<P: Protection> SocketStream for Halves<$reader, $writer> {
+            fn shutdown(&self) -> io::Result<()> {
+                self.1.$shutdown()
+            }
+
+            fn finish(self: Box<Self>, timeout: Duration) -> io::Result<()> {
+                let Self(reader, writer) = *self;
+                $outcome(reader.reunite(writer)?.finish(timeout))
+            }
+        }
+    };
+}
+
 whole_and_halves!(
-    Secured<Line, P>,
+    Stream: Secured<Line, P>,
     ReadHalf<Line, P>,
     WriteHalf<Line, P>,
     std::convert::identity
 );
-whole_and_halves!(
-    Secured<TcpStream, P>,
+over_sockets!(
+    shutdown: Secured<TcpStream, P>,
     ReadHalf<TcpStream, P>,
     WriteHalf<TcpStream, P>,
     std::convert::identity
 );
 #[cfg(feature = "tokio")]
 whole_and_halves!(
-    over_tokio::Secured<Line, P>,
+    Stream: over_tokio::Secured<Line, P>,
     over_tokio::ReadHalf<Line, P>,
     over_tokio::WriteHalf<Line, P>,
     at_once
 );
 #[cfg(feature = "tokio")]
-whole_and_halves!(
-    over_tokio::Secured<tokio::net::TcpStream, P>,
+over_sockets!(
+    abort: over_tokio::Secured<tokio::net::TcpStream, P>,
     over_tokio::ReadHalf<tokio::net::TcpStream, P>,
     over_tokio::WriteHalf<tokio::net::TcpStream, P>,
     blocking

@@ -55,8 +55,8 @@ impl How {
 }
 
 impl Via {
-    /// A whole stream in mode 1, of either driver.
-    pub const PROTECTED: Self = Self {
+    /// A whole stream, for a stream whose driver and mode are known otherwise.
+    pub const WHOLE: Self = Self {
         how: How::Blocking,
         kind: Kind::Protected,
     };

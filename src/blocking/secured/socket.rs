@@ -67,6 +67,30 @@ where
     }
 }
 
+impl<S, P> Sealed for &mut Secured<S, P> {}
+
+/// For a `Deadline` that borrows the stream.
+impl<S, P> Timed for &mut Secured<S, P>
+where
+    Secured<S, P>: Timed,
+{
+    fn read_until(&mut self, buf: &mut [u8], end: Option<Instant>) -> io::Result<usize> {
+        (**self).read_until(buf, end)
+    }
+
+    fn write_until(&mut self, buf: &[u8], end: Option<Instant>) -> io::Result<usize> {
+        (**self).write_until(buf, end)
+    }
+
+    fn flush_until(&mut self, end: Option<Instant>) -> io::Result<()> {
+        (**self).flush_until(end)
+    }
+
+    fn shut_down(&self, how: Shutdown) -> io::Result<()> {
+        (**self).shut_down(how)
+    }
+}
+
 /// What a stream and both halves have.
 macro_rules! shutdown {
     ($stream:ident) => {

@@ -28,7 +28,7 @@ impl Accepts<Accepted> for Listener<Protected<TcpStream>> {
     fn accept(&self) -> io::Result<Accepted> {
         let stream = self.accept()?;
         let key_id = *stream.session().key_id();
-        Ok((key_id, stream.into_stream(Via::PROTECTED)))
+        Ok((key_id, stream.into_stream(Via::WHOLE)))
     }
 
     fn shutdown(&self) {
@@ -43,7 +43,7 @@ impl Accepts<Accepted>
     fn accept(&self) -> io::Result<Accepted> {
         let stream = runtime().block_on(self.accept())?;
         let key_id = *stream.session().key_id();
-        Ok((key_id, stream.into_stream(Via::PROTECTED)))
+        Ok((key_id, stream.into_stream(Via::WHOLE)))
     }
 
     fn shutdown(&self) {
@@ -99,7 +99,7 @@ fn a_protected_listener_hands_over_protected_streams_and_refuses_mode_0() {
         let client = thread::spawn(move || {
             let stream = TcpStream::connect(address).unwrap();
             let stream = Client::new(key).protect_timeout(stream, LONG).unwrap();
-            let mut stream = stream.into_stream(Via::PROTECTED);
+            let mut stream = stream.into_stream(Via::WHOLE);
             stream.write_all(b"hello").unwrap();
             stream.close().unwrap();
             stream.read_to_end(100)

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[cfg(feature = "tokio")]
 use super::pair::duplex_protected;
-use super::pair::tcp_protected;
+use super::pair::{protected, sockets};
 use crate::sockets::LONG;
 #[cfg(feature = "tokio")]
 use crate::support::block_on;
@@ -91,7 +91,7 @@ fn thirty_two_mebibytes_arrive_unaltered_in_each_direction_at_once() {
         }
     }
 
-    let (near, far) = tcp_protected(LONG);
+    let (near, far) = protected(sockets(), LONG);
     let ((near_reader, near_writer), (far_reader, far_writer)) =
         (near.into_split(), far.into_split());
     thread::scope(|scope| {
