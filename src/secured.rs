@@ -170,3 +170,6 @@ fn kind(error: record::Error) -> io::ErrorKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
