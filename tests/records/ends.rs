@@ -304,7 +304,7 @@ pub fn session_of(client_draws: Draws) -> [Records<Integrity>; 2] {
         client_draws,
         ..Pair::of(&key("ours"))
     };
-    pair.run_in(Protect, Protect).records()
+    pair.establish(Protect).map(|(_, records)| records)
 }
 
 /// An end under test after its handshake, and the core at the other end of its line.
