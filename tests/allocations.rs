@@ -284,7 +284,7 @@ fn a_protected_stream_allocates_nothing_after_its_first_record() {
         }
     });
 
-    let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
+    let ((mut reader, _writer), (_reader, mut writer)) = (near.into_split(), far.into_split());
     pass(&mut writer, &mut reader, &mut bytes[..]);
     without_allocating(|| {
         pass(&mut writer, &mut reader, &mut bytes[..]);
@@ -390,7 +390,7 @@ mod over_tokio {
             }
         });
 
-        let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
+        let ((mut reader, _writer), (_reader, mut writer)) = (near.into_split(), far.into_split());
         run(pass(&mut writer, &mut reader, &mut bytes));
         without_allocating(|| {
             run(pass(&mut writer, &mut reader, &mut bytes));
