@@ -6,6 +6,8 @@
 
 #[cfg(any(feature = "net", feature = "tokio"))]
 pub(crate) mod connect;
+#[cfg(any(feature = "net", feature = "tokio"))]
+pub(crate) mod linger;
 
 use core::fmt;
 use core::marker::PhantomData;

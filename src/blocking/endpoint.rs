@@ -78,13 +78,14 @@ impl<R: Role> Endpoint<R, Blocking> {
     /// # Errors
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of
-    /// [`authenticate`](Self::authenticate).
+    /// [`authenticate`](Self::authenticate). A server that has denied a client waits until the client
+    /// closes, so that its verdict arrives, but for no longer than a second or the timeout.
     #[cfg(feature = "net")]
     pub fn authenticate_timeout<S>(&self, stream: S, timeout: Duration) -> Result<Session, Error>
     where
         S: Timed + Read + Write,
     {
-        self.run(&mut Deadline::new(stream, timeout), Authenticate)
+        self.run_timeout(&mut Deadline::new(stream, timeout), Authenticate)
     }
 
     /// Authenticates both ends in mode 1, and protects what follows from alteration.
@@ -127,8 +128,26 @@ impl<R: Role> Endpoint<R, Blocking> {
         S: Timed + Read + Write,
     {
         let mut deadline = Deadline::new(stream, timeout);
-        let (session, records) = self.run(&mut deadline, Protect)?;
+        let (session, records) = self.run_timeout(&mut deadline, Protect)?;
         Ok(Protected::new(deadline.into_inner(), session, records))
+    }
+
+    /// Runs a handshake under its deadline. A server that has denied lingers.
+    #[cfg(feature = "net")]
+    fn run_timeout<S, M>(
+        &self,
+        deadline: &mut Deadline<S>,
+        mode: M,
+    ) -> Result<M::Established, Error>
+    where
+        S: Timed + Read + Write,
+        M: Mode,
+    {
+        let outcome = self.run(deadline, mode);
+        if outcome.as_ref().is_err_and(Error::denies) {
+            deadline.linger();
+        }
+        outcome
     }
 
     pub(super) fn run<S, M>(&self, stream: &mut S, mode: M) -> Result<M::Established, Error>

@@ -33,6 +33,9 @@ pub trait Socket: Wake {
         mode: M,
         timeout: Duration,
     ) -> Result<M::Established, Error>;
+
+    #[doc(hidden)]
+    fn linger(stream: &Self::Stream, timeout: Duration);
 }
 
 /// What ends a pending `accept`, whatever the socket is.
@@ -73,6 +76,10 @@ macro_rules! socket {
                 timeout: Duration,
             ) -> Result<M::Established, Error> {
                 server.run(&mut Deadline::new(stream, timeout), mode)
+            }
+
+            fn linger(stream: &Self::Stream, timeout: Duration) {
+                Deadline::new(stream, timeout).linger();
             }
         }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{recv, send};
+use rustix::net::{Shutdown, recv, send, shutdown};
 
 /// A stream whose reads and writes can end at a deadline: any socket, owned or borrowed.
 ///
@@ -37,6 +37,12 @@ pub trait Timed: Sealed {
     /// Flushes until `end` at the latest, or for as long as it takes.
     #[doc(hidden)]
     fn flush_until(&mut self, end: Option<Instant>) -> io::Result<()>;
+
+    /// Sends the end of this direction, if it can end alone.
+    #[doc(hidden)]
+    fn end_writing(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[doc(hidden)]
@@ -61,6 +67,10 @@ impl<S: AsFd> Timed for S {
     /// A socket has nothing to flush.
     fn flush_until(&mut self, _: Option<Instant>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        Ok(shutdown(borrow(self), Shutdown::Write)?)
     }
 }
 

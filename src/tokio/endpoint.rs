@@ -64,7 +64,8 @@ impl<R: Role> Endpoint<R, Tokio> {
     /// # Errors
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of
-    /// [`authenticate`](Self::authenticate).
+    /// [`authenticate`](Self::authenticate). A server that has denied a client waits until the client
+    /// closes, so that its verdict arrives, but for no longer than a second or the timeout.
     pub async fn authenticate_timeout<S>(
         &self,
         stream: &mut S,
@@ -73,8 +74,7 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     {
-        let timeout = Timeout::after(timeout);
-        self.run(stream, Authenticate, timeout).await
+        self.run_timeout(stream, Authenticate, timeout).await
     }
 
     /// Authenticates both ends in mode 1, and protects what follows from alteration.
@@ -85,11 +85,12 @@ impl<R: Role> Endpoint<R, Tokio> {
     ///
     /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
     /// client, [`Error::Denied`]. The stream is then dropped.
-    pub async fn protect<S>(&self, stream: S) -> Result<Protected<S>, Error>
+    pub async fn protect<S>(&self, mut stream: S) -> Result<Protected<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.protect_until(stream, Timeout::NEVER).await
+        let (session, records) = self.run(&mut stream, Protect, Timeout::NEVER).await?;
+        Ok(Protected::new(stream, session, records))
     }
 
     /// Like [`protect`](Self::protect), but the handshake fails after `timeout`. What follows has no
@@ -101,21 +102,33 @@ impl<R: Role> Endpoint<R, Tokio> {
     /// The stream is then dropped.
     pub async fn protect_timeout<S>(
         &self,
-        stream: S,
+        mut stream: S,
         timeout: Duration,
     ) -> Result<Protected<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.protect_until(stream, Timeout::after(timeout)).await
+        let (session, records) = self.run_timeout(&mut stream, Protect, timeout).await?;
+        Ok(Protected::new(stream, session, records))
     }
 
-    async fn protect_until<S>(&self, mut stream: S, timeout: Timeout) -> Result<Protected<S>, Error>
+    /// Runs a handshake under a deadline. A server that has denied lingers.
+    async fn run_timeout<S, M>(
+        &self,
+        stream: &mut S,
+        mode: M,
+        timeout: Duration,
+    ) -> Result<M::Established, Error>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+        M: Mode,
     {
-        let (session, records) = self.run(&mut stream, Protect, timeout).await?;
-        Ok(Protected::new(stream, session, records))
+        let timeout = Timeout::after(timeout);
+        let outcome = self.run(stream, mode, timeout).await;
+        if outcome.as_ref().is_err_and(Error::denies) {
+            timeout.linger(stream).await;
+        }
+        outcome
     }
 
     pub(super) async fn run<S, M>(
