@@ -49,7 +49,8 @@
 //!
 //! - `std` (default): streams, key files and the operating system's random number generator.
 //!   Without it: [`handshake`], [`record`] and keys, without allocation.
-//! - `net` (default): deadlines over sockets, the verbs with a timeout, and the blocking listener.
+//! - `net` (default): deadlines over sockets, the verbs with a timeout, `connect`, and the blocking
+//!   listener.
 //! - `tokio`: the same over tokio's streams.
 //! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
 //! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.

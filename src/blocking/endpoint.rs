@@ -16,17 +16,16 @@ use crate::handshake::{Authenticate, Mode, Protect, Session};
 /// A client over blocking streams. One serves many connections.
 ///
 /// Its options are [`service`](Endpoint::service) and [`bound`](Endpoint::bound). Its verbs are
-/// [`authenticate`](Self::authenticate) and [`protect`](Self::protect), and with a timeout
+/// [`authenticate`](Self::authenticate) and [`protect`](Self::protect), with a timeout
 /// [`authenticate_timeout`](Self::authenticate_timeout) and
-/// [`protect_timeout`](Self::protect_timeout).
+/// [`protect_timeout`](Self::protect_timeout), and for a new connection [`connect`](Self::connect)
+/// and [`connect_protected`](Self::connect_protected).
 ///
 /// ```no_run
 /// use countersign::{Client, Key};
-/// use std::{net::TcpStream, time::Duration};
 ///
 /// let client = Client::new(Key::from_file("secret.key")?).service("billing/2")?;
-/// let stream = TcpStream::connect("127.0.0.1:7000")?;
-/// let session = client.authenticate_timeout(&stream, Duration::from_secs(5))?;
+/// let (stream, session) = client.connect("127.0.0.1:7000")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type Client = Endpoint<ClientRole, Blocking>;
