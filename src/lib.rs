@@ -51,7 +51,8 @@
 //!
 //! - `std` (default): streams, key files and the operating system's random number generator.
 //!   Without it: [`handshake`], [`record`] and keys, without allocation.
-//! - `net` (default): deadlines over sockets, the verbs with a timeout, and the blocking listener.
+//! - `net` (default): deadlines over sockets, the verbs with a timeout, `connect`, and the blocking
+//!   listener.
 //! - `tokio`: the same over tokio's streams.
 //! - `encrypt`: the verb `encrypt`, with X25519 and AES-256-GCM.
 //! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
