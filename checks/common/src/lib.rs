@@ -8,9 +8,9 @@
 use core::convert::Infallible;
 use core::hint::black_box;
 
+use countersign::Key;
 use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{self, AwaitResponse, Dummy};
-use countersign::Key;
 use countersign::handshake::{
     Challenge, Error, Mode, Prologue, Receive, StreamError, Transcript, TryCryptoRng, TryRng,
     Verdict,
