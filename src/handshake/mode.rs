@@ -80,7 +80,10 @@ impl Mode for Protect {
 
     fn establish(session: Session, (): (), role: Role) -> Self::Established {
         let (ours, theirs) = role.ours_and_theirs(session.integrity());
-        (session, Records::new(ours, theirs))
+        (
+            session,
+            Records::new(Integrity::new(ours), Integrity::new(theirs)),
+        )
     }
 
     fn session((session, _): &Self::Established) -> &Session {
@@ -105,7 +108,10 @@ impl Mode for Encrypt {
     ) -> Self::Established {
         let (session, directions) = session.encryption(&agreed);
         let (ours, theirs) = role.ours_and_theirs(directions);
-        (session, Records::new(ours, theirs))
+        (
+            session,
+            Records::new(Encryption::new(ours), Encryption::new(theirs)),
+        )
     }
 
     fn session((session, _): &Self::Established) -> &Session {
