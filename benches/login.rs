@@ -92,7 +92,7 @@ impl Kind {
             }
             Self::Handshake => drop(client_authenticate(stream, key).unwrap()),
             Self::HandshakeUnderDeadline => {
-                let mut stream = Deadline::new(stream, FIVE_SECONDS).unwrap();
+                let mut stream = Deadline::new(stream, FIVE_SECONDS);
                 drop(client_authenticate(&mut stream, key).unwrap());
             }
         }
@@ -107,7 +107,7 @@ impl Kind {
             }
             Self::Handshake => drop(server_authenticate(stream, key).unwrap()),
             Self::HandshakeUnderDeadline => {
-                let mut stream = Deadline::new(stream, FIVE_SECONDS).unwrap();
+                let mut stream = Deadline::new(stream, FIVE_SECONDS);
                 drop(server_authenticate(&mut stream, key).unwrap());
             }
         }

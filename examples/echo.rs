@@ -73,7 +73,7 @@ fn listen(
 
 fn talk(address: SocketAddr, key: &Key, message: &str) -> Result<String, Failure> {
     let socket = TcpStream::connect(address)?;
-    let mut stream = Deadline::new(&socket, DEADLINE)?;
+    let mut stream = Deadline::new(&socket, DEADLINE);
     let _session = client_authenticate(&mut stream, key)?;
     stream.write_all(message.as_bytes())?;
     socket.shutdown(Shutdown::Write)?;
@@ -84,14 +84,14 @@ fn talk(address: SocketAddr, key: &Key, message: &str) -> Result<String, Failure
 
 /// The server of the first handshake.
 fn echo(mut socket: &TcpStream, key: &Key) -> Result<String, Failure> {
-    let session = server_authenticate(&mut Deadline::new(socket, DEADLINE)?, key)?;
+    let session = server_authenticate(&mut Deadline::new(socket, DEADLINE), key)?;
     io::copy(&mut &*socket, &mut socket)?;
     Ok(session.key_id().to_string())
 }
 
 /// The server of the second handshake, which has to refuse.
 fn refuse(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
-    match server_authenticate(&mut Deadline::new(socket, DEADLINE)?, key) {
+    match server_authenticate(&mut Deadline::new(socket, DEADLINE), key) {
         Err(error @ Error::Handshake(ClientNotAuthentic { .. })) => Ok(error.to_string()),
         outcome => Err(format!("the server ended with {outcome:?}").into()),
     }
@@ -99,7 +99,7 @@ fn refuse(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
 
 /// The impostor of the third handshake: it turns its own denial into an acceptance.
 fn accept_everybody(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
-    let mut stream = AlwaysAccepted(Deadline::new(socket, DEADLINE)?);
+    let mut stream = AlwaysAccepted(Deadline::new(socket, DEADLINE));
     let _ = server_authenticate(&mut stream, key);
     let mut received = Vec::new();
     stream.0.read_to_end(&mut received)?;
@@ -107,7 +107,7 @@ fn accept_everybody(socket: &TcpStream, key: &Key) -> Result<String, Failure> {
 }
 
 /// A stream that replaces a denial with an acceptance, whose proof is what was there: zeros.
-struct AlwaysAccepted<'s>(Deadline<'s, TcpStream>);
+struct AlwaysAccepted<'s>(Deadline<&'s TcpStream>);
 
 impl Read for AlwaysAccepted<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

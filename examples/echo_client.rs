@@ -44,7 +44,7 @@ fn run() -> Result<(), Failure> {
         Wire::Multiprocessing => return exchange_messages(&settings),
     };
     let socket = connect(&settings)?;
-    let mut stream = Deadline::new(&socket, DEADLINE)?;
+    let mut stream = Deadline::new(&socket, DEADLINE);
     authenticate(&mut stream)?;
 
     stream.write_all(settings.message.as_bytes())?;
@@ -62,7 +62,7 @@ fn exchange_protected(settings: &Settings) -> Result<(), Failure> {
     let identity = &settings.identity;
     let client = Client::new(identity.key()?).service(&identity.service)?;
     let socket = connect(settings)?;
-    let mut stream = client.protect(Deadline::new(&socket, DEADLINE)?)?;
+    let mut stream = client.protect(Deadline::new(&socket, DEADLINE))?;
 
     stream.write_all(settings.message.as_bytes())?;
     stream.close()?;
@@ -81,7 +81,7 @@ fn exchange_messages(settings: &Settings) -> Result<(), Failure> {
 
     let authkey = compat::secret_from_file(settings.identity.key_file()?)?;
     let socket = connect(settings)?;
-    let mut stream = Deadline::new(&socket, DEADLINE)?;
+    let mut stream = Deadline::new(&socket, DEADLINE);
     let knows_authkey = client_authenticate(&mut stream, &authkey)?;
 
     let mut connection = Connection::new(stream, knows_authkey);
@@ -97,4 +97,4 @@ fn connect(Settings { address, .. }: &Settings) -> Result<TcpStream, Failure> {
     TcpStream::connect(address).map_err(while_doing(format!("cannot connect to {address}")))
 }
 
-type Authenticate = Box<dyn Fn(&mut Deadline<'_, TcpStream>) -> Result<(), Error>>;
+type Authenticate = Box<dyn Fn(&mut Deadline<&TcpStream>) -> Result<(), Error>>;

@@ -98,17 +98,17 @@ fn serve_by_hand(settings: &Settings, authenticate: Authenticate) -> Result<(), 
 }
 
 /// Authenticates a client, and returns what to do with it then.
-type Authenticate = fn(&mut Deadline<'_, TcpStream>, &[u8]) -> Result<Echo, Error>;
+type Authenticate = fn(&mut Deadline<&TcpStream>, &[u8]) -> Result<Echo, Error>;
 
 type Echo = Box<dyn FnOnce(&TcpStream) -> io::Result<()>>;
 
-fn recipe(stream: &mut Deadline<'_, TcpStream>, secret: &[u8]) -> Result<Echo, Error> {
+fn recipe(stream: &mut Deadline<&TcpStream>, secret: &[u8]) -> Result<Echo, Error> {
     let _knows_secret = cookbook::server_authenticate(stream, secret)?;
     Ok(Box::new(|stream| echo(stream).map(drop)))
 }
 
 #[cfg(feature = "multiprocessing")]
-fn messages(stream: &mut Deadline<'_, TcpStream>, secret: &[u8]) -> Result<Echo, Error> {
+fn messages(stream: &mut Deadline<&TcpStream>, secret: &[u8]) -> Result<Echo, Error> {
     const MESSAGE_MAX: usize = 1 << 20;
 
     let knows_authkey = multiprocessing::server_authenticate(stream, secret)?;
@@ -128,10 +128,7 @@ fn serve_one(
     time: Duration,
     authenticate: Authenticate,
 ) {
-    let outcome = Deadline::new(stream, time)
-        .map_err(Failure::from)
-        .and_then(|mut stream| Ok(authenticate(&mut stream, secret)?));
-    match outcome {
+    match authenticate(&mut Deadline::new(stream, time), secret) {
         Ok(echo) => {
             eprintln!("{peer} accepted");
             if let Err(error) = echo(stream) {

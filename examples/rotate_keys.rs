@@ -125,7 +125,7 @@ fn login(address: SocketAddr, key: &Key) -> Result<TcpStream, Failure> {
 }
 
 fn exchange(stream: &mut TcpStream) -> Result<(), Failure> {
-    let mut stream = Deadline::new(stream, DEADLINE)?;
+    let mut stream = Deadline::new(stream, DEADLINE);
     stream.write_all(b"ping")?;
     let mut echo = [0; 4];
     stream.read_exact(&mut echo)?;

@@ -78,7 +78,7 @@ mod unix {
         const MESSAGE: &str = "Hello World";
 
         let socket = UnixStream::connect(path)?;
-        let mut stream = Deadline::new(&socket, DEADLINE)?;
+        let mut stream = Deadline::new(&socket, DEADLINE);
         let _session = Client::new(key.clone()).authenticate(&mut stream)?;
         stream.write_all(MESSAGE.as_bytes())?;
         socket.shutdown(Shutdown::Write)?;

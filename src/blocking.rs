@@ -1,13 +1,18 @@
 //! The driver over blocking streams. It moves bytes and decides nothing.
 
 pub mod cookbook;
+#[cfg(feature = "net")]
 mod deadline;
 mod endpoint;
+#[cfg(feature = "net")]
 mod listener;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
-mod protected;
+mod secured;
+#[cfg(feature = "net")]
 mod socket;
+#[cfg(feature = "net")]
+mod timed;
 
 use std::io::{Read, Write};
 
@@ -23,11 +28,17 @@ use crate::handshake::{
 use crate::key::Key;
 use crate::keys::KeyLookup;
 
-pub use self::deadline::{Deadline, Timeouts};
 pub use self::endpoint::{Client, Server};
-pub use self::listener::Listener;
-pub use self::protected::{Protected, ReadHalf, WriteHalf};
-pub use self::socket::Socket;
+#[cfg(feature = "encrypt")]
+pub use self::secured::Encrypted;
+pub use self::secured::{Protected, ReadHalf, Secured, WriteHalf};
+#[cfg(feature = "net")]
+pub use self::{
+    deadline::{Deadline, DeadlineHandle},
+    listener::Listener,
+    socket::Socket,
+    timed::Timed,
+};
 
 /// Authenticates this end as the client of a server that holds the same key, and the server to it.
 ///
@@ -56,7 +67,7 @@ pub use self::socket::Socket;
 /// # });
 ///
 /// let stream = TcpStream::connect(address)?;
-/// let session = client_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?, &key)?;
+/// let session = client_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5)), &key)?;
 /// # server.join().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -94,7 +105,7 @@ where
 /// # });
 ///
 /// let (stream, _) = listener.accept()?;
-/// let session = server_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5))?, &key)?;
+/// let session = server_authenticate(&mut Deadline::new(&stream, Duration::from_secs(5)), &key)?;
 /// assert_eq!(session.key_id(), "worker-7");
 /// # client.join().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())

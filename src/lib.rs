@@ -49,6 +49,7 @@
 //!
 //! - `std` (default): streams, key files and the operating system's random number generator.
 //!   Without it: [`handshake`], [`record`] and keys, without allocation.
+//! - `net` (default): deadlines over sockets, the verbs with a timeout, and the blocking listener.
 //! - `tokio`: the same over tokio's streams.
 //! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
 //! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.
@@ -58,10 +59,10 @@
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(feature = "std"),
+    not(feature = "net"),
     allow(
         rustdoc::broken_intra_doc_links,
-        reason = "the links lead to what needs `std`"
+        reason = "the links lead to what needs `net`"
     )
 )]
 
@@ -91,7 +92,7 @@ pub mod endpoint;
 mod error;
 #[cfg(feature = "std")]
 mod keys;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "net", feature = "tokio"))]
 mod listener;
 #[cfg(feature = "std")]
 mod secured;
@@ -105,13 +106,18 @@ pub use invalid_input::InvalidInput;
 pub use key::{Fingerprint, Key, KeyId, Secret};
 pub use random::NoRandomness;
 
+#[cfg(all(feature = "std", feature = "encrypt"))]
+pub use blocking::Encrypted;
+#[cfg(feature = "net")]
+pub use blocking::{Deadline, DeadlineHandle, Listener, Socket, Timed};
+#[cfg(any(feature = "net", feature = "tokio"))]
+pub use listener::{Event, Identity, ListenerOptions, Outcome};
 #[cfg(feature = "std")]
 pub use {
     blocking::{
-        Client, Deadline, Listener, Protected, ReadHalf, Server, Socket, Timeouts, WriteHalf,
-        client_authenticate, server_authenticate,
+        Client, Protected, ReadHalf, Secured, Server, WriteHalf, client_authenticate,
+        server_authenticate,
     },
     error::{Denial, Error, Found, Hint, KeyFileError, Malformed, Phase},
     keys::{KeyLookup, Keyring, Reloaded, generate_secret},
-    listener::{Event, Identity, ListenerOptions, Outcome},
 };

@@ -80,7 +80,7 @@ macro_rules! constructors {
                 L: Socket<Stream = S>,
                 K: KeyLookup + Send + Sync + 'static,
             {
-                let yields = |stream, (session, records)| Protected::new(stream, session, records);
+                let yields = |stream, (session, records)| L::secured(stream, session, records);
                 Self::start(socket, server, options, Protect, yields)
             }
         }

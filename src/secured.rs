@@ -1,44 +1,87 @@
 //! Streams of records, over whatever reads and writes: what both drivers do, once.
 
+mod buffer;
 mod buffers;
 
+use core::fmt;
 use std::io::{self, Read, Write};
 
-use crate::record;
+use crate::record::{self, Protection};
 
 use self::buffers::Ready;
 pub(crate) use self::buffers::{Incoming, Outgoing, buffers};
 
-impl Incoming {
+impl<P: Protection> Incoming<P> {
     pub(crate) fn read(&mut self, stream: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
+        let read = self.read_payload(stream, out);
+        self.settle();
+        read
+    }
+
+    /// Reads until the peer has closed its direction and then the stream, and discards what comes.
+    pub(crate) fn read_out(&mut self, stream: &mut impl Read) -> io::Result<()> {
+        let ended = self.discard_all(stream);
+        self.settle();
+        ended
+    }
+
+    fn read_payload(&mut self, stream: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.ready()? {
                 Ready::Payload => return Ok(self.take(out)?),
                 Ready::End => return Ok(0),
-                Ready::Nothing => match stream.read(self.space()?) {
-                    Ok(n) => self.advance(n)?,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
+                Ready::Nothing => self.fill(stream)?,
+            }
+        }
+    }
+
+    fn discard_all(&mut self, stream: &mut impl Read) -> io::Result<()> {
+        loop {
+            match self.ready()? {
+                Ready::Payload => self.skip()?,
+                Ready::Nothing => self.fill(stream)?,
+                Ready::End => match stream.read(self.space()?) {
+                    Ok(0) => return Ok(()),
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                    _ => {}
                 },
             }
         }
     }
+
+    fn fill(&mut self, stream: &mut impl Read) -> io::Result<()> {
+        match stream.read(self.space()?) {
+            Ok(n) => Ok(self.advance(n)?),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(source) if is_cut(&source) => {
+                let failure = self.fail(record::Error::Truncated);
+                Err(io::Error::new(kind(failure), Cut { failure, source }))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
-impl Outgoing {
-    pub(crate) fn write(&mut self, stream: &mut impl Write, data: &[u8]) -> io::Result<usize> {
-        if data.is_empty() {
+impl<P: Protection> Outgoing<P> {
+    /// Sends a record of as much of the parts as fits, after what is still to be sent. Once it is
+    /// sealed, the sequence number is used, so it counts as written. If the stream then has no room,
+    /// the rest stays here: the next call sends it, or returns the error.
+    pub(crate) fn write<'d>(
+        &mut self,
+        stream: &mut impl Write,
+        parts: impl Iterator<Item = &'d [u8]> + Clone,
+    ) -> io::Result<usize> {
+        if parts.clone().all(<[u8]>::is_empty) {
             return Ok(0);
         }
-        loop {
-            self.drain(stream)?;
-            match self.fill(data)? {
-                0 => self.seal()?,
-                n => return Ok(n),
-            }
+        self.send(stream)?;
+        let n = self.seal(parts)?;
+        match self.send(stream) {
+            Err(error) if is_timeout(&error) => Ok(n),
+            sent => sent.map(|()| n),
         }
     }
 
@@ -52,47 +95,85 @@ impl Outgoing {
         }
     }
 
-    /// Sends what was written, then the record that ends the direction.
-    pub(crate) fn finish(&mut self, stream: &mut impl Write) -> io::Result<()> {
+    /// Sends the record that ends the direction, after what is still to be sent.
+    pub(crate) fn close(&mut self, stream: &mut impl Write) -> io::Result<()> {
         self.send(stream)?;
-        self.close()?;
+        self.end()?;
         self.flush(stream)
     }
 
-    /// Sends what was written.
-    fn send(&mut self, stream: &mut impl Write) -> io::Result<()> {
-        self.drain(stream)?;
-        self.seal()?;
-        self.drain(stream)
-    }
-
-    /// Sends the rest of a record.
-    fn drain(&mut self, stream: &mut impl Write) -> io::Result<()> {
-        loop {
-            let unsent = self.unsent()?;
-            if unsent.is_empty() {
-                return Ok(());
-            }
+    /// Sends what is still to be sent.
+    pub(crate) fn send(&mut self, stream: &mut impl Write) -> io::Result<()> {
+        while let Some(unsent) = self.unsent()? {
             match stream.write(unsent) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(self.fail(io::ErrorKind::WriteZero.into())),
                 Ok(n) => self.sent(n)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) if is_timeout(&error) => return Err(error),
+                Err(error) => return Err(self.fail(error)),
             }
         }
+        Ok(())
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// Returns whether the stream has ended, without the record that ends a direction.
+fn is_cut(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// [`record::Error::Truncated`], with the error that says what cut the stream.
+#[derive(Debug)]
+struct Cut {
+    failure: record::Error,
+    source: io::Error,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl core::error::Error for Cut {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+pub(crate) fn halves_of_two_streams() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "these are halves of two streams",
+    )
 }
 
 impl From<record::Error> for io::Error {
     fn from(error: record::Error) -> Self {
-        let kind = match error {
-            record::Error::Truncated => io::ErrorKind::UnexpectedEof,
-            record::Error::Closed => io::ErrorKind::BrokenPipe,
-            record::Error::Exhausted => io::ErrorKind::Other,
-            record::Error::BadTag
-            | record::Error::TooLong { .. }
-            | record::Error::Length { .. } => io::ErrorKind::InvalidData,
-        };
-        Self::new(kind, error)
+        Self::new(kind(error), error)
+    }
+}
+
+fn kind(error: record::Error) -> io::ErrorKind {
+    match error {
+        record::Error::Truncated => io::ErrorKind::UnexpectedEof,
+        record::Error::Closed => io::ErrorKind::BrokenPipe,
+        record::Error::Exhausted => io::ErrorKind::Other,
+        record::Error::BadTag | record::Error::TooLong { .. } | record::Error::Length { .. } => {
+            io::ErrorKind::InvalidData
+        }
     }
 }

@@ -12,7 +12,7 @@ mod endpoint;
 mod listener;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
-mod protected;
+mod secured;
 mod socket;
 mod timeout;
 
@@ -30,7 +30,9 @@ use crate::keys::KeyLookup;
 
 pub use self::endpoint::{Client, Server};
 pub use self::listener::Listener;
-pub use self::protected::{Protected, ReadHalf, WriteHalf};
+#[cfg(feature = "encrypt")]
+pub use self::secured::Encrypted;
+pub use self::secured::{Protected, ReadHalf, Secured, WriteHalf};
 pub use self::socket::Socket;
 use self::timeout::Timeout;
 

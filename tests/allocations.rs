@@ -237,8 +237,8 @@ const LENS: [usize; 3] = [1, 1_000, PAYLOAD_MAX];
 
 #[test]
 fn sealing_and_opening_allocate_nothing() {
-    let run = Pair::of(&key("ours")).run_in(Protect, Protect);
-    let [mut client, mut server] = run.records();
+    let ends = Pair::of(&key("ours")).establish(Protect);
+    let [mut client, mut server] = ends.map(|(_, records)| records);
     let mut record = vec![7; PAYLOAD_MAX + OVERHEAD];
     without_allocating(|| {
         let (sealer, opener) = (&mut client.sealer, &mut server.opener);
@@ -284,7 +284,7 @@ fn a_protected_stream_allocates_nothing_after_its_first_record() {
         }
     });
 
-    let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
+    let ((mut reader, _writer), (_reader, mut writer)) = (near.into_split(), far.into_split());
     pass(&mut writer, &mut reader, &mut bytes[..]);
     without_allocating(|| {
         pass(&mut writer, &mut reader, &mut bytes[..]);
@@ -390,7 +390,7 @@ mod over_tokio {
             }
         });
 
-        let ((mut reader, _writer), (_reader, mut writer)) = (near.split(), far.split());
+        let ((mut reader, _writer), (_reader, mut writer)) = (near.into_split(), far.into_split());
         run(pass(&mut writer, &mut reader, &mut bytes));
         without_allocating(|| {
             run(pass(&mut writer, &mut reader, &mut bytes));

@@ -34,18 +34,18 @@ impl Peer for Answers {
 
 /// Runs two ends on a connection over the loopback interface, each with a deadline.
 fn meet<C: Send + 'static, S>(
-    client: impl FnOnce(&mut Deadline<'_, TcpStream>) -> C + Send + 'static,
-    server: impl FnOnce(&mut Deadline<'_, TcpStream>) -> S,
+    client: impl FnOnce(&mut Deadline<&TcpStream>) -> C + Send + 'static,
+    server: impl FnOnce(&mut Deadline<&TcpStream>) -> S,
 ) -> (C, S) {
     let timeout = Duration::from_secs(5);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let client = thread::spawn(move || {
         let socket = TcpStream::connect(address).unwrap();
-        client(&mut Deadline::new(&socket, timeout).unwrap())
+        client(&mut Deadline::new(&socket, timeout))
     });
     let (socket, _) = listener.accept().unwrap();
-    let server = server(&mut Deadline::new(&socket, timeout).unwrap());
+    let server = server(&mut Deadline::new(&socket, timeout));
     // The client learns that it was refused from the end of the connection.
     drop(socket);
     (client.join().unwrap(), server)
@@ -217,7 +217,7 @@ fn two_clients_on_either_wire_end_at_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
-        let mut stream = Deadline::new(&socket, short).unwrap();
+        let mut stream = Deadline::new(&socket, short);
         let outcome = if native {
             client_authenticate(&mut stream, &key("one secret")).map(drop)
         } else {

@@ -2,9 +2,10 @@
 
 mod timeouts;
 
-use std::cell::Cell;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign::handshake::Message;
-use countersign::{Client, Deadline, Error, Phase, Server, Session, Timeouts};
+use countersign::{Client, Deadline, Error, Phase, Server, Session};
 
 use crate::failures::incompatible;
 use crate::sockets::LONG;
@@ -34,11 +35,50 @@ macro_rules! with_each_kind_of_socket {
     };
 }
 
+/// What the checks need of a kind of socket.
+trait Socket: Read + Write + Send + Sync + Sized {
+    fn deadline(&self, timeout: Duration) -> impl Read + Write + Send;
+    fn set_timeouts(&self, read: Option<Duration>, write: Option<Duration>);
+    fn timeouts(&self) -> (Option<Duration>, Option<Duration>);
+    fn set_nonblocking(&self, nonblocking: bool);
+    fn clone_of_it(&self) -> Self;
+}
+
+macro_rules! socket {
+    ($socket:ty) => {
+        impl Socket for $socket {
+            fn deadline(&self, timeout: Duration) -> impl Read + Write + Send {
+                Deadline::new(self, timeout)
+            }
+
+            fn set_timeouts(&self, read: Option<Duration>, write: Option<Duration>) {
+                self.set_read_timeout(read).unwrap();
+                self.set_write_timeout(write).unwrap();
+            }
+
+            fn timeouts(&self) -> (Option<Duration>, Option<Duration>) {
+                (self.read_timeout().unwrap(), self.write_timeout().unwrap())
+            }
+
+            fn set_nonblocking(&self, nonblocking: bool) {
+                self.set_nonblocking(nonblocking).unwrap();
+            }
+
+            fn clone_of_it(&self) -> Self {
+                self.try_clone().unwrap()
+            }
+        }
+    };
+}
+
+socket!(TcpStream);
+#[cfg(unix)]
+socket!(UnixStream);
+
 /// Gives two sockets a timeout of their own, so that no test hangs if a deadline does not end.
-fn bounded<S: Timeouts>((near, far): (S, S)) -> (S, S) {
+fn bounded<S: Socket>((near, far): (S, S)) -> (S, S) {
     for socket in [&near, &far] {
-        socket.set_read_timeout(Some(LONG)).unwrap();
-        socket.set_write_timeout(Some(LONG)).unwrap();
+        socket.set_timeouts(Some(LONG), Some(LONG));
     }
     (near, far)
 }
@@ -78,19 +118,13 @@ fn timed_out_sending(message: Message, outcome: &Result<Session, Error>) {
 }
 
 /// Runs a client over a deadline.
-fn client<S: Timeouts>(socket: &S, timeout: Duration) -> Result<Session, Error>
-where
-    for<'s> &'s S: Read + Write,
-{
-    Client::new(key("ours")).authenticate(&mut Deadline::new(socket, timeout).unwrap())
+fn client(socket: &impl Socket, timeout: Duration) -> Result<Session, Error> {
+    Client::new(key("ours")).authenticate(&mut socket.deadline(timeout))
 }
 
 /// Runs a server over a deadline.
-fn server<S: Timeouts>(socket: &S, timeout: Duration) -> Result<Session, Error>
-where
-    for<'s> &'s S: Read + Write,
-{
-    Server::new(key("ours")).authenticate(&mut Deadline::new(socket, timeout).unwrap())
+fn server(socket: &impl Socket, timeout: Duration) -> Result<Session, Error> {
+    Server::new(key("ours")).authenticate(&mut socket.deadline(timeout))
 }
 
 /// A challenge, of which every byte is right.
@@ -103,53 +137,56 @@ fn response() -> Vec<u8> {
     [&b"CSIGN1C\0\0"[..], &[0xc0; 64]].concat()
 }
 
+/// Whether a socket is in blocking mode, if there is nothing to read.
+fn blocks(socket: &mut impl Socket) -> bool {
+    let former = socket.timeouts();
+    socket.set_timeouts(Some(Duration::from_millis(50)), former.1);
+    let began = Instant::now();
+    socket.read(&mut [0]).unwrap_err();
+    let waited = began.elapsed() >= Duration::from_millis(25);
+    socket.set_timeouts(former.0, former.1);
+    waited
+}
+
 #[test]
-fn a_socket_gets_its_former_timeouts_back() {
-    fn check<S: Timeouts + Write>((near, mut far): (S, S))
-    where
-        for<'s> &'s S: Read + Write,
-    {
+fn a_deadline_touches_no_timeout_and_no_flag_of_a_socket() {
+    fn check<S: Socket>((mut near, mut far): (S, S)) {
         let (three, seven) = (Duration::from_secs(3), Duration::from_secs(7));
-        for (read, write) in [
-            (None, None),
-            (Some(three), None),
-            (None, Some(three)),
-            (Some(three), Some(seven)),
+        for (read, write, nonblocking) in [
+            (None, None, false),
+            (Some(three), None, false),
+            (None, Some(three), true),
+            (Some(three), Some(seven), true),
         ] {
-            near.set_read_timeout(read).unwrap();
-            near.set_write_timeout(write).unwrap();
-            let timeouts = || (near.read_timeout().unwrap(), near.write_timeout().unwrap());
-            let former = timeouts();
-            let changed = |timeouts: (Option<Duration>, Option<Duration>)| {
-                timeouts.0 != former.0 && timeouts.1 != former.1
-            };
+            near.set_timeouts(read, write);
+            near.set_nonblocking(nonblocking);
+            let former = near.timeouts();
+            let mut clone = near.clone_of_it();
 
-            // After no use, after success, after a timeout, and after an error of the handshake.
-            drop(Deadline::new(&near, LONG).unwrap());
-            assert_eq!(timeouts(), former);
-
+            // During use, after success, after a timeout, and after an error of the handshake.
             far.write_all(b"x").unwrap();
-            let mut deadline = Deadline::new(&near, LONG).unwrap();
+            let mut deadline = near.deadline(LONG);
             deadline.read_exact(&mut [0]).unwrap();
             deadline.write_all(b"x").unwrap();
             deadline.flush().unwrap();
-            assert!(changed(timeouts()), "the test sees no change");
+            assert_eq!(near.timeouts(), former);
             drop(deadline);
-            assert_eq!(timeouts(), former);
+            assert_eq!(near.timeouts(), former);
 
-            let mut deadline = Deadline::new(&near, Duration::from_millis(100)).unwrap();
+            let mut deadline = near.deadline(Duration::from_millis(100));
             deadline.write_all(b"x").unwrap();
             let error = deadline.read(&mut [0]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
-            assert!(changed(timeouts()), "the test sees no change");
+            assert_eq!(near.timeouts(), former);
+            assert_eq!(blocks(&mut clone), !nonblocking);
             drop(deadline);
-            assert_eq!(timeouts(), former);
 
             // A byte that begins no challenge.
             far.write_all(b"G").unwrap();
             let error = client(&near, LONG).unwrap_err();
             assert!(incompatible(&error).is_some(), "{error:?}");
-            assert_eq!(timeouts(), former);
+            assert_eq!(near.timeouts(), former);
+            assert_eq!(blocks(&mut near), !nonblocking);
         }
     }
 
@@ -158,13 +195,8 @@ fn a_socket_gets_its_former_timeouts_back() {
 
 #[test]
 fn a_handshake_with_a_silent_peer_ends_at_the_deadline() {
-    fn check<S: Timeouts>((near, _far): (S, S))
-    where
-        for<'s> &'s S: Read + Write,
-    {
-        let error = lasts(TIMEOUT, || {
-            Deadline::new(&near, TIMEOUT).unwrap().read(&mut [0; 16])
-        });
+    fn check<S: Socket>((near, _far): (S, S)) {
+        let error = lasts(TIMEOUT, || near.deadline(TIMEOUT).read(&mut [0; 16]));
         assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
 
         timed_out_awaiting(
@@ -206,21 +238,14 @@ fn while_dripping<S: Write + Send, T>(
 }
 
 /// Reads what arrived at the deadline or later.
-fn discard<S: Timeouts>(socket: &S)
-where
-    for<'s> &'s S: Read + Write,
-{
-    let mut deadline = Deadline::new(socket, Duration::from_millis(20)).unwrap();
+fn discard(socket: &impl Socket) {
+    let mut deadline = socket.deadline(Duration::from_millis(20));
     while deadline.read(&mut [0; 16]).is_ok_and(|n| n > 0) {}
 }
 
 #[test]
 fn a_handshake_with_a_slow_peer_ends_at_the_deadline() {
-    fn check<S>((near, mut far): (S, S))
-    where
-        S: Timeouts + Write + Send + Sync,
-        for<'s> &'s S: Read + Write,
-    {
+    fn check<S: Socket>((near, mut far): (S, S)) {
         let (challenge, response) = (challenge(), response());
 
         // A peer that stops half-way shows whether the last wait was shorter than the first.
@@ -255,15 +280,26 @@ fn fill(stream: &mut impl Write, piece: usize) -> io::Error {
 
 #[test]
 fn a_write_to_a_peer_that_does_not_read_ends_at_the_deadline() {
-    fn check<S: Timeouts>((near, _far): (S, S))
-    where
-        for<'s> &'s S: Read + Write,
-    {
+    fn check<S: Socket>((near, _far): (S, S)) {
         // The buffers on the way hold a few MiB at most.
-        let error = lasts(TIMEOUT, || {
-            fill(&mut Deadline::new(&near, TIMEOUT).unwrap(), 64 * 1024)
-        });
+        let error = lasts(TIMEOUT, || fill(&mut near.deadline(TIMEOUT), 64 * 1024));
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+
+        // Nothing fits now, and one write has more than all buffers together.
+        let large = vec![0; 64 * 1024 * 1024];
+        let error = lasts(TIMEOUT, || near.deadline(TIMEOUT).write_all(&large));
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+
+    with_each_kind_of_socket!(check);
+}
+
+#[test]
+fn a_write_that_is_larger_than_the_buffers_ends_at_the_deadline() {
+    fn check<S: Socket>((near, _far): (S, S)) {
+        let large = vec![0; 64 * 1024 * 1024];
+        let error = lasts(TIMEOUT, || near.deadline(TIMEOUT).write_all(&large));
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
     }
 
     with_each_kind_of_socket!(check);
@@ -277,7 +313,7 @@ fn a_handshake_with_a_peer_that_does_not_read_ends_at_the_deadline() {
     let (near, mut far) = bounded(UnixStream::pair().unwrap());
     for piece in [64 * 1024, 1] {
         let soon = Duration::from_millis(50);
-        let error = fill(&mut Deadline::new(&near, soon).unwrap(), piece);
+        let error = fill(&mut Deadline::new(&near, soon), piece);
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
     timed_out_sending(
@@ -294,17 +330,13 @@ fn a_handshake_with_a_peer_that_does_not_read_ends_at_the_deadline() {
 
 #[test]
 fn a_deadline_of_zero_is_over_at_once() {
-    fn check<S: Timeouts + Write>((near, mut far): (S, S))
-    where
-        for<'s> &'s S: Read + Write,
-    {
+    fn check<S: Socket>((near, mut far): (S, S)) {
         far.write_all(b"there is something to read").unwrap();
         is_at_once(|| {
-            let mut deadline = Deadline::new(&near, Duration::ZERO).unwrap();
+            let mut deadline = near.deadline(Duration::ZERO);
             let errors = [
                 deadline.read(&mut [0]).unwrap_err(),
                 deadline.write(b"x").unwrap_err(),
-                deadline.flush().unwrap_err(),
             ];
             for error in errors {
                 assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
@@ -313,9 +345,8 @@ fn a_deadline_of_zero_is_over_at_once() {
             timed_out_sending(Message::CHALLENGE, &server(&near, Duration::ZERO));
         });
 
-        far.set_read_timeout(Some(Duration::from_millis(20)))
-            .unwrap();
-        let nothing = (&far).read(&mut [0]);
+        far.set_timeouts(Some(Duration::from_millis(20)), None);
+        let nothing = far.read(&mut [0]);
         assert!(nothing.is_err(), "something was sent: {nothing:?}");
     }
 
@@ -324,10 +355,7 @@ fn a_deadline_of_zero_is_over_at_once() {
 
 #[test]
 fn the_longest_timeouts_are_allowed() {
-    fn check<S: Timeouts + Send + Sync>((near, far): (S, S))
-    where
-        for<'s> &'s S: Read + Write,
-    {
+    fn check<S: Socket>((near, far): (S, S)) {
         // The second is more than some clocks can represent, and not more than a `Duration` can.
         for timeout in [
             Duration::MAX,
@@ -345,125 +373,184 @@ fn the_longest_timeouts_are_allowed() {
     with_each_kind_of_socket!(check);
 }
 
-/// A socket type of another crate. It waits for only a part of its timeout, as a socket does if the
-/// kernel's timer is early or if another holder of the socket has set a shorter timeout.
-struct Hasty {
-    socket: TcpStream,
-    waits: Cell<u32>,
-}
+#[test]
+fn a_nonblocking_socket_is_waited_for_as_well() {
+    fn check<S: Socket>((near, far): (S, S)) {
+        near.set_nonblocking(true);
+        far.set_nonblocking(true);
+        let error = lasts(TIMEOUT, || near.deadline(TIMEOUT).read(&mut [0]));
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
 
-impl Timeouts for Hasty {
-    fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.socket.read_timeout()
+        thread::scope(|scope| {
+            let server = scope.spawn(|| server(&far, LONG).unwrap());
+            let client = client(&near, LONG).unwrap();
+            assert_eq!(client.key_id(), server.join().unwrap().key_id());
+        });
     }
 
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.waits.set(self.waits.get() + 1);
-        let hasty = timeout.map(|timeout| timeout.mul_f64(0.4).max(Duration::from_millis(2)));
-        self.socket.set_read_timeout(hasty)
-    }
-
-    fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.socket.write_timeout()
-    }
-
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.socket.set_write_timeout(timeout)
-    }
-}
-
-impl Read for &Hasty {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&self.socket).read(buf)
-    }
-}
-
-impl Write for &Hasty {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&self.socket).write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&self.socket).flush()
-    }
+    with_each_kind_of_socket!(check);
 }
 
 #[test]
-fn a_socket_whose_timeout_is_early_is_waited_for_again() {
-    let (near, far) = bounded(tcp_pair());
-    let near = Hasty {
-        socket: near,
-        waits: Cell::new(0),
-    };
-    timed_out_awaiting(
-        Message::CHALLENGE,
-        &lasts(TIMEOUT, || client(&near, TIMEOUT)),
-    );
-    assert!(near.waits.get() > 3, "{} waits", near.waits.get());
+fn a_reader_and_a_writer_of_one_socket_keep_their_own_deadlines() {
+    fn check<S: Socket>((near, _far): (S, S)) {
+        let clone = near.clone_of_it();
+        let former = near.timeouts();
+        thread::scope(|scope| {
+            // It fills the buffers and is over first.
+            let writer = scope.spawn(|| {
+                let error = lasts(TIMEOUT / 2, || fill(&mut clone.deadline(TIMEOUT / 2), 4096));
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+            });
+            let error = lasts(TIMEOUT, || near.deadline(TIMEOUT).read(&mut [0]));
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
+            writer.join().unwrap();
+        });
+        assert_eq!(near.timeouts(), former);
+    }
 
-    thread::scope(|scope| {
-        let server = scope.spawn(|| server(&far, LONG).unwrap());
-        let client = client(&near, LONG).unwrap();
-        assert_eq!(client.key_id(), server.join().unwrap().key_id());
+    with_each_kind_of_socket!(check);
+}
+
+/// Both wake up for the byte, and one of them finds nothing.
+#[test]
+fn of_two_readers_of_one_byte_one_ends_at_its_deadline() {
+    fn check<S: Socket>((near, mut far): (S, S)) {
+        let clone = near.clone_of_it();
+        thread::scope(|scope| {
+            let readers = [&near, &clone].map(|socket| {
+                scope.spawn(move || {
+                    let began = Instant::now();
+                    let read = socket.deadline(TIMEOUT).read(&mut [0; 16]);
+                    (read, began.elapsed())
+                })
+            });
+            thread::sleep(TIMEOUT / 4);
+            far.write_all(b"x").unwrap();
+            let mut ends = readers.map(|reader| reader.join().unwrap());
+            ends.sort_by_key(|(_, elapsed)| *elapsed);
+            let [(first, _), (second, elapsed)] = ends;
+            assert_eq!(first.unwrap(), 1);
+            assert_eq!(second.unwrap_err().kind(), ErrorKind::TimedOut);
+            assert!((TIMEOUT..=TIMEOUT + LATE).contains(&elapsed), "{elapsed:?}");
+        });
+    }
+
+    with_each_kind_of_socket!(check);
+}
+
+#[test]
+fn a_deadline_owns_its_socket_and_is_lifted_from_outside() {
+    let (near, mut far) = bounded(tcp_pair());
+    let mut deadline = Deadline::new(near, Duration::from_millis(50));
+    let (handle, other) = (deadline.handle(), deadline.handle());
+    let mut boxed: Box<dyn Read> = Box::new(deadline);
+    let mut read = || boxed.read(&mut [0; 4]);
+    assert_eq!(read().unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(read().unwrap_err().kind(), ErrorKind::TimedOut);
+
+    handle.lift();
+    drop(handle);
+    let late = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        far.write_all(b"late").unwrap();
     });
+    assert_eq!(read().unwrap(), 4);
+    late.join().unwrap();
+    assert_eq!(read().unwrap(), 0, "the other end has closed");
+    other.lift();
 }
 
-/// Sockets that can be made nonblocking.
-trait SetNonblocking {
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+#[test]
+fn a_stream_whose_deadline_is_lifted_is_as_without_one() {
+    fn check<S: Socket>((near, mut far): (S, S))
+    where
+        for<'s> Deadline<&'s S>: Read + Write,
+    {
+        near.set_timeouts(Some(Duration::from_millis(50)), Some(LONG));
+        let mut deadline = Deadline::new(&near, Duration::ZERO);
+        deadline.handle().lift();
+        let error = deadline.read(&mut [0]).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            "{error:?}"
+        );
+        // All parts of a vectored write go out at once, as they do without a deadline.
+        let parts = [b"he", b"ll", b"o!"].map(|part| IoSlice::new(part));
+        assert_eq!(deadline.write_vectored(&parts).unwrap(), 6);
+        deadline.flush().unwrap();
+        far.read_exact(&mut [0; 6]).unwrap();
+
+        let mut deadline = Deadline::new(&near, LONG);
+        let parts = [b"".as_slice(), b"hello"].map(IoSlice::new);
+        assert_eq!(deadline.write_vectored(&parts).unwrap(), 5);
+        far.read_exact(&mut [0; 5]).unwrap();
+    }
+
+    with_each_kind_of_socket!(check);
 }
 
-impl SetNonblocking for TcpStream {
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.set_nonblocking(nonblocking)
+/// A socket type of another crate.
+#[cfg(unix)]
+struct Foreign(TcpStream);
+
+#[cfg(unix)]
+impl AsFd for Foreign {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
 #[cfg(unix)]
-impl SetNonblocking for UnixStream {
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.set_nonblocking(nonblocking)
+impl Read for Foreign {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        unreachable!("the deadline is not lifted")
     }
 }
 
-#[test]
-fn a_nonblocking_socket_is_an_error_and_no_busy_loop() {
-    fn check<S: Timeouts + SetNonblocking>((near, _far): (S, S))
-    where
-        for<'s> &'s S: Read + Write,
-    {
-        near.set_nonblocking(true).unwrap();
-        for timeout in [TIMEOUT, LONG, Duration::MAX] {
-            let mut deadline = Deadline::new(&near, timeout).unwrap();
-            let error = is_at_once(|| deadline.read(&mut [0])).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            assert!(error.to_string().contains("blocking mode"), "{error}");
-
-            let outcome = is_at_once(|| client(&near, timeout));
-            assert!(
-                matches!(&outcome, Err(Error::Io { phase, source })
-                    if *phase == Phase::Awaiting(Message::CHALLENGE)
-                        && source.kind() == ErrorKind::InvalidInput),
-                "{outcome:?}"
-            );
-        }
-
-        let mut deadline = Deadline::new(&near, LONG).unwrap();
-        for piece in [64 * 1024, 1] {
-            let error = fill(&mut deadline, piece);
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        }
-        drop(deadline);
-
-        let outcome = is_at_once(|| server(&near, LONG));
-        assert!(
-            matches!(&outcome, Err(Error::Io { source, .. })
-                if source.kind() == ErrorKind::InvalidInput),
-            "{outcome:?}"
-        );
+#[cfg(unix)]
+impl Write for Foreign {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        unreachable!("the deadline is not lifted")
     }
 
-    with_each_kind_of_socket!(check);
+    fn flush(&mut self) -> io::Result<()> {
+        unreachable!("the deadline is not lifted")
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn whatever_has_the_descriptor_of_a_socket_takes_a_deadline() {
+    let (near, far) = bounded(tcp_pair());
+    let (mut near, mut far) = (Foreign(near), Foreign(far));
+    let error = lasts(TIMEOUT, || Deadline::new(&mut near, TIMEOUT).read(&mut [0]));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
+
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            Server::new(key("ours"))
+                .authenticate_timeout(&mut far, LONG)
+                .unwrap()
+        });
+        let client = Client::new(key("ours")).authenticate_timeout(&mut near, LONG);
+        assert_eq!(client.unwrap().key_id(), server.join().unwrap().key_id());
+    });
+}
+
+#[test]
+fn a_pipe_with_a_deadline_is_an_error_that_says_so() {
+    let (reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(b"there is something to read").unwrap();
+    let mut deadlines = (Deadline::new(reader, LONG), Deadline::new(writer, LONG));
+    let errors = [
+        deadlines.0.read(&mut [0; 4]).unwrap_err(),
+        deadlines.1.write(b"x").unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("needs a socket"), "{error}");
+    }
 }
 
 /// The client timed out awaiting a challenge, and its error suggests why.
@@ -479,10 +566,7 @@ fn timed_out_without_a_challenge(outcome: &Result<Session, Error>) {
 
 #[test]
 fn two_clients_that_meet_wait_for_a_challenge_until_their_deadlines() {
-    fn check<S: Timeouts + Send + Sync>((near, far): (S, S))
-    where
-        for<'s> &'s S: Read + Write,
-    {
+    fn check<S: Socket>((near, far): (S, S)) {
         thread::scope(|scope| {
             let other = scope.spawn(|| lasts(TIMEOUT, || client(&far, TIMEOUT)));
             timed_out_without_a_challenge(&lasts(TIMEOUT, || client(&near, TIMEOUT)));

@@ -21,6 +21,8 @@ mod attacks;
 mod cookbook;
 mod deadline;
 mod disk;
+#[cfg(feature = "encrypt")]
+mod encrypt;
 mod endpoints;
 mod errors;
 mod failures;

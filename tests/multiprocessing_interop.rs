@@ -74,7 +74,7 @@ fn our_end(
 }
 
 fn blocking(role: Role, calls: Calls, socket: &TcpStream, authkey: &[u8]) -> Result<(), Error> {
-    let mut stream = Deadline::new(socket, TIME).unwrap();
+    let mut stream = Deadline::new(socket, TIME);
     let knows: KnowsAuthkey = match (role, calls) {
         (Role::Client, Calls::Sha2) => multiprocessing::client_authenticate(&mut stream, authkey),
         (Role::Listener, Calls::Sha2) => multiprocessing::server_authenticate(&mut stream, authkey),
@@ -313,7 +313,7 @@ fn our_client_is_served_by_a_manager() {
 }
 
 fn request(socket: &TcpStream, authkey: &[u8], bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = Deadline::new(socket, TIME)?;
+    let mut stream = Deadline::new(socket, TIME);
     let knows = multiprocessing::client_authenticate(&mut stream, authkey)?;
     let mut connection = Connection::new(stream, knows);
     connection.send_bytes(bytes)?;

@@ -164,7 +164,7 @@ mod blocking {
     }
 
     fn serve(socket: &TcpStream, config: Arc<ServerConfig>, bound: Bound) -> End {
-        let mut stream = accept(Deadline::new(socket, LONG).unwrap(), config);
+        let mut stream = accept(Deadline::new(socket, LONG), config);
         let server = Server::new(ours()).bound(bound.on(&stream.conn).as_ref());
         let outcome = server.authenticate(&mut stream);
         if outcome.is_ok() {
@@ -181,7 +181,7 @@ mod blocking {
     }
 
     fn talk(socket: &TcpStream, config: Arc<ClientConfig>, bound: Bound) -> End {
-        let mut stream = connect(Deadline::new(socket, LONG).unwrap(), config);
+        let mut stream = connect(Deadline::new(socket, LONG), config);
         let client = Client::new(ours()).bound(bound.on(&stream.conn).as_ref());
         let outcome = client.authenticate(&mut stream);
         if outcome.is_ok() {
@@ -200,8 +200,8 @@ mod blocking {
     /// Passes data on in turns, the server's first, until one end closes.
     fn pass_everything_on(client: &TcpStream, server: &TcpStream) {
         let (server_config, client_config) = configurations();
-        let mut client = accept(Deadline::new(client, LONG).unwrap(), server_config);
-        let mut server = connect(Deadline::new(server, LONG).unwrap(), client_config);
+        let mut client = accept(Deadline::new(client, LONG), server_config);
+        let mut server = connect(Deadline::new(server, LONG), client_config);
         while pass_on(&mut server, &mut client) && pass_on(&mut client, &mut server) {}
     }
 
@@ -346,11 +346,11 @@ fn a_deadline_below_tls_ends_the_handshake_inside_it() {
     thread::scope(|scope| {
         // This peer finishes the handshake of TLS, and then is silent.
         let silent = scope.spawn(|| {
-            let stream = blocking::connect(Deadline::new(&far, LONG).unwrap(), client_config);
+            let stream = blocking::connect(Deadline::new(&far, LONG), client_config);
             drop(stream);
         });
         let began = Instant::now();
-        let mut stream = blocking::accept(Deadline::new(&near, timeout).unwrap(), server_config);
+        let mut stream = blocking::accept(Deadline::new(&near, timeout), server_config);
         let error = Server::new(ours()).authenticate(&mut stream).unwrap_err();
         assert!(began.elapsed() >= timeout);
         let timed_out = matches!(error, Error::TimedOut(Phase::Awaiting(Message::RESPONSE)));
@@ -360,10 +360,52 @@ fn a_deadline_below_tls_ends_the_handshake_inside_it() {
 
     // This peer does not even begin TLS.
     let (near, _far) = tcp_pair();
-    let mut deadline = Deadline::new(&near, timeout).unwrap();
+    let mut deadline = Deadline::new(&near, timeout);
     let mut connection = ServerConnection::new(configurations().0).unwrap();
     let error = connection.complete_io(&mut deadline).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+/// What is boxed cannot be reached to end the deadline below it.
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
+
+#[test]
+fn a_deadline_below_a_boxed_tls_stream_is_lifted_by_its_handle() {
+    let timeout = Duration::from_millis(500);
+    let (server_config, client_config) = configurations();
+    let (near, far) = tcp_pair();
+    let mut deadlines = [near, far].map(|socket| Deadline::new(socket, timeout));
+    let [near, far] = deadlines.each_mut().map(Deadline::handle);
+    let [server, client] = deadlines;
+    let accept = thread::spawn(move || -> Box<dyn Stream> {
+        let mut stream = blocking::accept(server, server_config);
+        Server::new(ours()).authenticate(&mut stream).unwrap();
+        Box::new(stream)
+    });
+    let mut client: Box<dyn Stream> = {
+        let mut stream = blocking::connect(client, client_config);
+        Client::new(ours()).authenticate(&mut stream).unwrap();
+        Box::new(stream)
+    };
+    let mut server = accept.join().unwrap();
+
+    near.lift();
+    thread::sleep(timeout);
+    server.write_all(&PING).unwrap();
+    server.flush().unwrap();
+    let error = client.read_exact(&mut [0; 4]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+
+    far.lift();
+    let mut word = [0; 4];
+    client.read_exact(&mut word).unwrap();
+    assert_eq!(word, PING);
+    client.write_all(&PONG).unwrap();
+    client.flush().unwrap();
+    server.read_exact(&mut word).unwrap();
+    assert_eq!(word, PONG);
 }
 
 #[test]
@@ -373,15 +415,14 @@ fn a_peer_that_ends_tls_with_or_without_close_notify_has_closed() {
         let (near, far) = tcp_pair();
         let error = thread::scope(|scope| {
             scope.spawn(move || {
-                let mut stream =
-                    blocking::connect(Deadline::new(&far, LONG).unwrap(), client_config);
+                let mut stream = blocking::connect(Deadline::new(&far, LONG), client_config);
                 stream.read_exact(&mut [0; 40]).unwrap();
                 if with_close_notify {
                     stream.conn.send_close_notify();
                     stream.flush().unwrap();
                 }
             });
-            let mut stream = blocking::accept(Deadline::new(&near, LONG).unwrap(), server_config);
+            let mut stream = blocking::accept(Deadline::new(&near, LONG), server_config);
             Server::new(ours()).authenticate(&mut stream).unwrap_err()
         });
         let closed = matches!(error, Error::Closed(Phase::Awaiting(Message::RESPONSE)));

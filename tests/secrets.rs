@@ -277,10 +277,7 @@ fn no_client_server_or_keyring_shows_a_secret() {
     shown.debug("Server", &Server::new(closure));
 
     let (near, _far) = tcp_pair();
-    shown.debug(
-        "Deadline",
-        &Deadline::new(&near, Duration::from_secs(1)).unwrap(),
-    );
+    shown.debug("Deadline", &Deadline::new(&near, Duration::from_secs(1)));
     shown.hides(&hidden());
 }
 

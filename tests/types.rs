@@ -32,10 +32,12 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Prologue>();
     sent_and_shared::<Client>();
     sent_and_shared::<Server<Key>>();
-    sent_and_shared::<Deadline<'_, std::net::TcpStream>>();
+    sent_and_shared::<Deadline<&std::net::TcpStream>>();
     sent_and_shared::<Protected<std::net::TcpStream>>();
-    sent_and_shared::<ReadHalf<std::net::TcpStream>>();
-    sent_and_shared::<WriteHalf<std::net::TcpStream>>();
+    sent_and_shared::<ReadHalf<std::net::TcpStream, Integrity>>();
+    sent_and_shared::<WriteHalf<std::net::TcpStream, Integrity>>();
+    #[cfg(feature = "encrypt")]
+    sent_and_shared::<countersign::Encrypted<std::net::TcpStream>>();
     sent_and_shared::<Listener<(std::net::TcpStream, Session)>>();
     sent_and_shared::<Listener<Protected<std::net::TcpStream>>>();
     sent_and_shared::<ListenerOptions>();
@@ -89,8 +91,10 @@ fn every_type_over_tokio_can_be_sent_and_shared() {
     fn sent_and_shared<T: Send + Sync + Unpin>() {}
 
     sent_and_shared::<Protected<TcpStream>>();
-    sent_and_shared::<ReadHalf<TcpStream>>();
-    sent_and_shared::<WriteHalf<TcpStream>>();
+    sent_and_shared::<ReadHalf<TcpStream, Integrity>>();
+    sent_and_shared::<WriteHalf<TcpStream, Integrity>>();
+    #[cfg(feature = "encrypt")]
+    sent_and_shared::<countersign::tokio::Encrypted<TcpStream>>();
     sent_and_shared::<Client>();
     sent_and_shared::<Server<Key>>();
     sent_and_shared::<Listener<(TcpStream, Session)>>();

@@ -133,7 +133,7 @@ fn serve(config: Arc<ServerConfig>, key: Key, bound: Bound) -> Result<Awaited<Se
     let server = thread::spawn(move || {
         let (socket, _) = listener.accept()?;
         // The deadline is below TLS, so that it covers everything above.
-        let mut stream = accept(Deadline::new(&socket, DEADLINE)?, config)?;
+        let mut stream = accept(Deadline::new(&socket, DEADLINE), config)?;
         let binding = binding(&stream.conn, bound)?;
         let server = Server::new(key).bound(binding.as_ref());
         let session = server.authenticate(&mut stream)?;
@@ -155,7 +155,7 @@ fn talk(
     bound: Bound,
 ) -> Result<String, Failure> {
     let socket = TcpStream::connect(address)?;
-    let mut stream = connect(Deadline::new(&socket, DEADLINE)?, config)?;
+    let mut stream = connect(Deadline::new(&socket, DEADLINE), config)?;
     let binding = binding(&stream.conn, bound)?;
     let client = Client::new(key.clone()).bound(binding.as_ref());
     let _session = client.authenticate(&mut stream)?;
@@ -179,8 +179,8 @@ fn intercept(
     let middle = thread::spawn(move || {
         let (client, _) = listener.accept()?;
         let server = TcpStream::connect(server)?;
-        let mut client = accept(Deadline::new(&client, DEADLINE)?, server_config)?;
-        let mut server = connect(Deadline::new(&server, DEADLINE)?, client_config)?;
+        let mut client = accept(Deadline::new(&client, DEADLINE), server_config)?;
+        let mut server = connect(Deadline::new(&server, DEADLINE), client_config)?;
         let mut read = Vec::new();
         // The ends take turns, and the server begins.
         while forward(&mut server, &mut client, &mut read).is_ok()

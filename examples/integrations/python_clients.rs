@@ -67,7 +67,7 @@ fn run() -> Result<(), Failure> {
 }
 
 fn serve(socket: TcpStream, authkey: &[u8], total: &AtomicI64) -> Result<(), Failure> {
-    let mut deadline = Deadline::new(&socket, Duration::from_secs(5))?;
+    let mut deadline = Deadline::new(&socket, Duration::from_secs(5));
     let knows = multiprocessing::server_authenticate(&mut deadline, authkey)?;
     drop(deadline); // An authenticated client may pause between requests.
 

@@ -44,7 +44,7 @@ fn run() -> Result<(), Failure> {
 
     let socket = TcpStream::connect(&address)
         .map_err(while_doing(format!("cannot connect to {address}")))?;
-    let mut deadline = Deadline::new(&socket, Duration::from_secs(10))?;
+    let mut deadline = Deadline::new(&socket, Duration::from_secs(10));
     let knows = multiprocessing::client_authenticate(&mut deadline, &authkey)?;
     drop(deadline); // A job may come much later.
 

@@ -1,24 +1,23 @@
-//! One total deadline for a blocking socket.
+//! One total deadline for a blocking stream.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-#[cfg(unix)]
-use std::os::unix::net::UnixStream;
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
-/// A blocking socket with one *total* deadline: a [`Read`] and [`Write`] that fails with
+use super::timed::Timed;
+
+/// A socket with one *total* deadline: a [`Read`] and [`Write`] that fails with
 /// [`io::ErrorKind::TimedOut`] once the deadline has passed, even if bytes keep trickling in.
 ///
 /// A socket's own timeouts start anew with each call, so a peer that sends a byte now and then can
-/// hold a thread for ever. Before each call, `Deadline` sets the socket's timeout to what is left
-/// of its own. It works under everything that reads and writes: this crate's handshake, TLS, the
-/// application's first request.
+/// hold a thread for ever. `Deadline` works under everything that reads and writes: this crate's
+/// handshake, TLS, the application's first request.
 ///
-/// Dropping it restores the socket's former timeouts. Clones of a socket made with `try_clone`
-/// share its timeouts, so another thread that reads or writes a clone meanwhile is affected too.
-///
-/// The socket must be in blocking mode.
+/// It owns the stream or borrows it: `Deadline::new(stream, timeout)` or
+/// `Deadline::new(&stream, timeout)`. [`Timed`] says which streams it takes. It changes nothing that
+/// a clone of the socket shares, neither flags nor timeouts, and works on nonblocking sockets too.
 ///
 /// ```
 /// use countersign::Deadline;
@@ -27,187 +26,122 @@ use std::time::Instant;
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let silent = TcpStream::connect(listener.local_addr()?)?;
 ///
-/// let mut deadline = Deadline::new(&silent, Duration::from_millis(10))?;
+/// let mut deadline = Deadline::new(&silent, Duration::from_millis(10));
 /// let error = deadline.read(&mut [0; 16]).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::TimedOut);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Deadline<'s, S: Timeouts> {
-    socket: &'s S,
+pub struct Deadline<S> {
+    stream: S,
     /// None if the deadline is later than the clock can express.
     end: Option<Instant>,
-    former: (Option<Duration>, Option<Duration>),
+    /// None until there is a handle.
+    lifted: Option<Arc<AtomicBool>>,
 }
 
-impl<'s, S: Timeouts> Deadline<'s, S> {
-    /// Starts the clock: the deadline passes after `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the socket's error if it cannot say what its timeouts are.
-    pub fn new(socket: &'s S, timeout: Duration) -> io::Result<Self> {
-        Ok(Self {
-            socket,
-            end: Instant::now().checked_add(timeout),
-            former: (socket.read_timeout()?, socket.write_timeout()?),
-        })
-    }
+/// Lifts a [`Deadline`] from outside. It is returned by [`Deadline::handle`].
+#[derive(Debug, Clone)]
+pub struct DeadlineHandle {
+    lifted: Arc<AtomicBool>,
+}
 
-    /// Repeats `call` while it times out before the deadline.
-    fn attempt<T>(
-        &self,
-        set_timeout: impl Fn(&S, Option<Duration>) -> io::Result<()>,
-        mut call: impl FnMut(&'s S) -> io::Result<T>,
-    ) -> io::Result<T> {
-        loop {
-            let left = match self.end {
-                None => None,
-                Some(end) => match end.checked_duration_since(Instant::now()) {
-                    None | Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
-                    left => left,
-                },
-            };
-            set_timeout(self.socket, left)?;
-            let began = Instant::now();
-            match call(self.socket) {
-                Err(error) if is_timeout(&error) => {}
-                done => return done,
-            }
-            // A timeout that is early by a tick of the kernel, or because another holder of the
-            // socket has set one, is no reason to give up. A timeout at once means that the socket
-            // does not block, and trying again would spin.
-            if began.elapsed() < AT_ONCE && left.is_none_or(|left| left > TICK) {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "a Deadline needs a socket in blocking mode",
-                ));
-            }
+impl<S> Deadline<S> {
+    /// Starts the clock: the deadline passes after `timeout`.
+    pub fn new(stream: S, timeout: Duration) -> Self {
+        Self {
+            stream,
+            end: Instant::now().checked_add(timeout),
+            lifted: None,
         }
     }
-}
 
-impl<'s, S: Timeouts> Read for Deadline<'s, S>
-where
-    &'s S: Read,
-{
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.attempt(S::set_read_timeout, |mut socket| socket.read(buf))
+    /// Returns a handle that lifts the deadline, for a stream that cannot be reached later because
+    /// another one owns it.
+    ///
+    /// The first call allocates. Without it a `Deadline` allocates nothing.
+    ///
+    /// ```
+    /// use countersign::Deadline;
+    /// use std::{io::{Read, Write}, net::{TcpListener, TcpStream}, time::Duration};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut deadline =
+    ///     Deadline::new(TcpStream::connect(listener.local_addr()?)?, Duration::from_millis(10));
+    /// let handle = deadline.handle();
+    /// let mut boxed: Box<dyn Read> = Box::new(deadline); // under TLS, for instance
+    ///
+    /// // ... the handshake, and then:
+    /// handle.lift();
+    /// # let mut peer = listener.accept()?.0;
+    /// # let late = std::thread::spawn(move || {
+    /// #     std::thread::sleep(Duration::from_millis(30));
+    /// #     peer.write_all(b"hello").unwrap()
+    /// # });
+    /// boxed.read_exact(&mut [0; 5])?;
+    /// # late.join().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn handle(&mut self) -> DeadlineHandle {
+        let lifted = self.lifted.get_or_insert_default();
+        DeadlineHandle {
+            lifted: Arc::clone(lifted),
+        }
+    }
+
+    /// Returns the stream below, for its address or its options.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Returns the stream, without the deadline.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
+    fn is_lifted(&self) -> bool {
+        (self.lifted.as_ref()).is_some_and(|lifted| lifted.load(Ordering::Relaxed))
     }
 }
 
-impl<'s, S: Timeouts> Write for Deadline<'s, S>
-where
-    &'s S: Write,
-{
+impl DeadlineHandle {
+    /// Lifts the deadline: each read or write that begins after this is the stream's own, with the
+    /// stream's own timeouts.
+    pub fn lift(&self) {
+        self.lifted.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<S: Timed + Read> Read for Deadline<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.is_lifted() {
+            return self.stream.read(buf);
+        }
+        self.stream.read_until(buf, self.end)
+    }
+}
+
+impl<S: Timed + Write> Write for Deadline<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.attempt(S::set_write_timeout, |mut socket| socket.write(buf))
+        if self.is_lifted() {
+            return self.stream.write(buf);
+        }
+        self.stream.write_until(buf, self.end)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.is_lifted() {
+            return self.stream.write_vectored(bufs);
+        }
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        self.stream
+            .write_until(first.map_or(&[], |buf| buf), self.end)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.attempt(S::set_write_timeout, |mut socket| socket.flush())
-    }
-}
-
-impl<S: Timeouts> Drop for Deadline<'_, S> {
-    fn drop(&mut self) {
-        // A socket that refuses a timeout that it had before is closed or broken.
-        let _ = self.socket.set_read_timeout(self.former.0);
-        let _ = self.socket.set_write_timeout(self.former.1);
-    }
-}
-
-/// A blocking socket whose timeouts a [`Deadline`] can set.
-///
-/// Implement it for your own socket type by forwarding to the socket inside:
-///
-/// ```
-/// use countersign::Timeouts;
-/// use std::{io, net::TcpStream, time::Duration};
-///
-/// struct Peer {
-///     socket: TcpStream,
-/// }
-///
-/// impl Timeouts for Peer {
-///     fn read_timeout(&self) -> io::Result<Option<Duration>> {
-///         self.socket.read_timeout()
-///     }
-///     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-///         self.socket.set_read_timeout(timeout)
-///     }
-///     fn write_timeout(&self) -> io::Result<Option<Duration>> {
-///         self.socket.write_timeout()
-///     }
-///     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-///         self.socket.set_write_timeout(timeout)
-///     }
-/// }
-/// ```
-pub trait Timeouts {
-    /// Returns the timeout of a read. `None` waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// Returns the socket's error.
-    fn read_timeout(&self) -> io::Result<Option<Duration>>;
-
-    /// Sets the timeout of each read.
-    ///
-    /// # Errors
-    ///
-    /// Returns the socket's error.
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
-
-    /// Returns the timeout of a write. `None` waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// Returns the socket's error.
-    fn write_timeout(&self) -> io::Result<Option<Duration>>;
-
-    /// Sets the timeout of each write.
-    ///
-    /// # Errors
-    ///
-    /// Returns the socket's error.
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
-}
-
-macro_rules! timeouts_of_a_socket {
-    ($socket:ty) => {
-        impl Timeouts for $socket {
-            fn read_timeout(&self) -> io::Result<Option<Duration>> {
-                self.read_timeout()
-            }
-
-            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.set_read_timeout(timeout)
-            }
-
-            fn write_timeout(&self) -> io::Result<Option<Duration>> {
-                self.write_timeout()
-            }
-
-            fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.set_write_timeout(timeout)
-            }
+        if self.is_lifted() {
+            return self.stream.flush();
         }
-    };
-}
-
-timeouts_of_a_socket!(TcpStream);
-#[cfg(unix)]
-timeouts_of_a_socket!(UnixStream);
-
-const AT_ONCE: Duration = Duration::from_millis(1);
-
-/// Longer than the coarsest tick of a kernel's timers.
-const TICK: Duration = Duration::from_millis(50);
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+        self.stream.flush_until(self.end)
+    }
 }

@@ -1,14 +1,22 @@
 //! The verbs over blocking streams, for both roles.
 
+#[cfg(feature = "net")]
 use core::time::Duration;
 use std::io::{Read, Write};
 
 use rand::rngs::SysRng;
 
-use super::{Deadline, Protected, Timeouts, run_client, run_server};
+#[cfg(feature = "encrypt")]
+use super::Encrypted;
+#[cfg(feature = "net")]
+use super::{Deadline, Timed};
+use super::{Protected, Secured, run_client, run_server};
 use crate::endpoint::{Blocking, ClientRole, Endpoint, Role, ServerRole, Which};
-use crate::error::{Error, Phase};
-use crate::handshake::{Authenticate, Message, Mode, Protect, Session};
+use crate::error::Error;
+#[cfg(feature = "encrypt")]
+use crate::handshake::Encrypt;
+use crate::handshake::{Authenticate, Mode, Protect, Session};
+use crate::record::Records;
 
 /// A client over blocking streams. One serves many connections.
 ///
@@ -76,12 +84,12 @@ impl<R: Role> Endpoint<R, Blocking> {
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of
     /// [`authenticate`](Self::authenticate).
-    pub fn authenticate_timeout<S>(&self, socket: &S, timeout: Duration) -> Result<Session, Error>
+    #[cfg(feature = "net")]
+    pub fn authenticate_timeout<S>(&self, stream: S, timeout: Duration) -> Result<Session, Error>
     where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
+        S: Timed + Read + Write,
     {
-        self.run_timeout(socket, Authenticate, timeout)
+        self.run(&mut Deadline::new(stream, timeout), Authenticate)
     }
 
     /// Authenticates both ends in mode 1, and protects what follows from alteration.
@@ -103,12 +111,11 @@ impl<R: Role> Endpoint<R, Blocking> {
     /// stream.close()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn protect<S>(&self, mut stream: S) -> Result<Protected<S>, Error>
+    pub fn protect<S>(&self, stream: S) -> Result<Protected<S>, Error>
     where
         S: Read + Write,
     {
-        let (session, records) = self.run(&mut stream, Protect)?;
-        Ok(Protected::new(stream, session, records))
+        self.secure(stream, Protect)
     }
 
     /// Like [`protect`](Self::protect), but the handshake fails after `timeout`. What follows has no
@@ -117,36 +124,87 @@ impl<R: Role> Endpoint<R, Blocking> {
     /// # Errors
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of [`protect`](Self::protect).
-    /// The socket is then dropped.
-    pub fn protect_timeout<S>(&self, socket: S, timeout: Duration) -> Result<Protected<S>, Error>
+    /// The stream is then dropped.
+    #[cfg(feature = "net")]
+    pub fn protect_timeout<S>(&self, stream: S, timeout: Duration) -> Result<Protected<S>, Error>
     where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
+        S: Timed + Read + Write,
+        for<'s> &'s S: Timed,
     {
-        let (session, records) = self.run_timeout(&socket, Protect, timeout)?;
-        Ok(Protected::new(socket, session, records))
+        self.secure_timeout(stream, Protect, timeout)
     }
 
-    pub(super) fn run_timeout<S, M>(
+    /// Authenticates both ends in mode 2, and encrypts what follows, with forward secrecy.
+    ///
+    /// The peer must use the same verb: each end refuses the other modes. The verb has no timeout:
+    /// it blocks for as long as the stream does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
+    /// client, [`Error::Denied`]. The stream is then dropped.
+    ///
+    /// ```no_run
+    /// # use countersign::{Client, Key};
+    /// # use std::{io::Write, net::TcpStream};
+    /// # let client = Client::new(Key::from_file("secret.key")?);
+    /// let mut stream = client.encrypt(TcpStream::connect("127.0.0.1:7000")?)?;
+    /// stream.write_all(b"hello")?;
+    /// stream.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "encrypt")]
+    pub fn encrypt<S>(&self, stream: S) -> Result<Encrypted<S>, Error>
+    where
+        S: Read + Write,
+    {
+        self.secure(stream, Encrypt)
+    }
+
+    /// Like [`encrypt`](Self::encrypt), but the handshake fails after `timeout`. What follows has no
+    /// timeout.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::TimedOut`] after `timeout`, and the errors of [`encrypt`](Self::encrypt).
+    /// The stream is then dropped.
+    #[cfg(all(feature = "net", feature = "encrypt"))]
+    pub fn encrypt_timeout<S>(&self, stream: S, timeout: Duration) -> Result<Encrypted<S>, Error>
+    where
+        S: Timed + Read + Write,
+        for<'s> &'s S: Timed,
+    {
+        self.secure_timeout(stream, Encrypt, timeout)
+    }
+
+    fn secure<S, M, P>(&self, mut stream: S, mode: M) -> Result<Secured<S, P>, Error>
+    where
+        S: Read + Write,
+        M: Mode<Established = (Session, Records<P>)>,
+    {
+        let (session, records) = self.run(&mut stream, mode)?;
+        Ok(Secured::new(stream, session, records))
+    }
+
+    #[cfg(feature = "net")]
+    fn secure_timeout<S, M, P>(
         &self,
-        socket: &S,
+        stream: S,
         mode: M,
         timeout: Duration,
-    ) -> Result<M::Established, Error>
+    ) -> Result<Secured<S, P>, Error>
     where
-        S: Timeouts,
-        for<'s> &'s S: Read + Write,
-        M: Mode,
+        S: Timed + Read + Write,
+        for<'s> &'s S: Timed,
+        M: Mode<Established = (Session, Records<P>)>,
     {
-        let first = match self.role.get() {
-            Which::Client(_) => Phase::Awaiting(Message::CHALLENGE),
-            Which::Server(..) => Phase::Sending(Message::CHALLENGE),
-        };
-        let deadline = Deadline::new(socket, timeout);
-        self.run(&mut deadline.map_err(|error| first.failed(error))?, mode)
+        let mut deadline = Deadline::new(stream, timeout);
+        let (session, records) = self.run(&mut deadline, mode)?;
+        let stream = deadline.into_inner();
+        Ok(Secured::over_socket(stream, session, records))
     }
 
-    fn run<S, M>(&self, stream: &mut S, mode: M) -> Result<M::Established, Error>
+    pub(super) fn run<S, M>(&self, stream: &mut S, mode: M) -> Result<M::Established, Error>
     where
         S: Read + Write + ?Sized,
         M: Mode,

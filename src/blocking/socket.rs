@@ -8,10 +8,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::thread;
 
-use super::Server;
+use super::{Deadline, Secured, Server};
 use crate::error::Error;
-use crate::handshake::Mode;
+use crate::handshake::{Mode, Session};
 use crate::keys::KeyLookup;
+use crate::record::Records;
 
 /// A listening socket of the standard library: a [`TcpListener`] or, on Unix, a `UnixListener`.
 ///
@@ -33,6 +34,13 @@ pub trait Socket: Wake {
         mode: M,
         timeout: Duration,
     ) -> Result<M::Established, Error>;
+
+    #[doc(hidden)]
+    fn secured<P>(
+        stream: Self::Stream,
+        session: Session,
+        records: Records<P>,
+    ) -> Secured<Self::Stream, P>;
 }
 
 /// What ends a pending `accept`, whatever the socket is.
@@ -72,7 +80,15 @@ macro_rules! socket {
                 mode: M,
                 timeout: Duration,
             ) -> Result<M::Established, Error> {
-                server.run_timeout(stream, mode, timeout)
+                server.run(&mut Deadline::new(stream, timeout), mode)
+            }
+
+            fn secured<P>(
+                stream: Self::Stream,
+                session: Session,
+                records: Records<P>,
+            ) -> Secured<Self::Stream, P> {
+                Secured::over_socket(stream, session, records)
             }
         }
 

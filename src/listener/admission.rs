@@ -108,6 +108,7 @@ impl<P, T> Admission<P, T> {
     }
 
     /// Returns whether no further connection will be admitted.
+    #[cfg(feature = "net")]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }

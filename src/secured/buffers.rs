@@ -1,20 +1,23 @@
-//! Record buffers without I/O, shared by both drivers.
+//! Records in both directions, without I/O, shared by both drivers.
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::boxed::Box;
+use std::io;
 use std::sync::Arc;
-use std::vec;
 
+use zeroize::Zeroize;
+
+use super::buffer::Buffer;
 use crate::record::{
-    Error, Integrity, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Records, Sealer, len_of,
+    Error, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Protection, Records, Sealer, len_of,
 };
 
-const RECORD_MAX: usize = PAYLOAD_MAX + OVERHEAD;
 const PAYLOAD_START: usize = 2;
+const PAYLOAD_END: usize = PAYLOAD_START + PAYLOAD_MAX;
+const TAG_LEN: usize = OVERHEAD - PAYLOAD_START;
 
 /// Makes the buffers of both directions.
-pub(crate) fn buffers(records: Records<Integrity>) -> (Incoming, Outgoing) {
+pub(crate) fn buffers<P>(records: Records<P>) -> (Incoming<P>, Outgoing<P>) {
     let dead = Dead::default();
     let incoming = Incoming::new(records.opener, dead.clone());
     (incoming, Outgoing::new(records.sealer, dead))
@@ -34,9 +37,10 @@ impl Dead {
 }
 
 /// Records that are received, and what remains of the payload of the one that was opened last.
-pub(crate) struct Incoming {
-    opener: Opener<Integrity>,
-    bytes: Box<[u8]>,
+pub(crate) struct Incoming<P> {
+    opener: Opener<P>,
+    /// Held only while something is in one of the two ranges, or while the stream is read.
+    buffer: Buffer,
     /// What was read and is not yet opened.
     records: Range<usize>,
     /// What was opened and is not yet taken. It has verified.
@@ -47,7 +51,7 @@ pub(crate) struct Incoming {
 }
 
 /// What there is to read.
-pub(crate) enum Ready {
+pub(super) enum Ready {
     Payload,
     /// The peer has closed its direction.
     End,
@@ -55,12 +59,11 @@ pub(crate) enum Ready {
     Nothing,
 }
 
-impl Incoming {
-    fn new(opener: Opener<Integrity>, dead: Dead) -> Self {
+impl<P> Incoming<P> {
+    fn new(opener: Opener<P>, dead: Dead) -> Self {
         Self {
             opener,
-            // Room for two records, so that the rest of one and the next come in one read.
-            bytes: vec![0; 2 * RECORD_MAX].into_boxed_slice(),
+            buffer: Buffer::default(),
             records: 0..0,
             payload: 0..0,
             closed: false,
@@ -69,8 +72,72 @@ impl Incoming {
         }
     }
 
+    /// Moves as much of the payload as fits, and wipes it here.
+    pub(super) fn take(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let payload = self.buffer.get_mut(&self.payload)?;
+        let n = payload.len().min(out.len());
+        let ((to, _), (from, _)) = (out.split_at_mut(n), payload.split_at_mut(n));
+        to.copy_from_slice(from);
+        from.zeroize();
+        self.payload.start += n;
+        Ok(n)
+    }
+
+    /// Wipes the payload unread.
+    pub(super) fn skip(&mut self) -> Result<(), Error> {
+        self.buffer.get_mut(&self.payload)?.zeroize();
+        self.payload = 0..0;
+        Ok(())
+    }
+
+    /// Where to read more from the stream, when nothing is ready. It is never empty.
+    pub(super) fn space(&mut self) -> Result<&mut [u8], Error> {
+        let bytes = self.buffer.hold();
+        let end = self.records.len();
+        bytes.copy_within(self.records.clone(), 0);
+        self.records = 0..end;
+        bytes.get_mut(end..).ok_or(Error::Length { len: end })
+    }
+
+    /// Records that `n` bytes were read into [`space`](Self::space). None is the end of the stream.
+    pub(super) fn advance(&mut self, n: usize) -> Result<(), Error> {
+        if n == 0 {
+            return Err(self.fail(Error::Truncated));
+        }
+        let end = self.records.end.checked_add(n);
+        match end {
+            Some(end) if self.buffer.get(&(self.records.end..end)).is_ok() => {
+                self.records.end = end;
+                Ok(())
+            }
+            // A stream that reports more than it had room for is broken.
+            _ => Err(self.fail(Error::Length { len: n })),
+        }
+    }
+
+    /// Ends the direction for good.
+    pub(super) fn fail(&mut self, failure: Error) -> Error {
+        // A peer whose stream was cut may still read what this end sends. One that sends what is
+        // not authentic is not the peer.
+        if failure != Error::Truncated {
+            self.dead.0.store(true, Ordering::Relaxed);
+        }
+        self.failure = Some(failure);
+        self.records = 0..0;
+        failure
+    }
+
+    /// Releases the buffer if nothing is in it.
+    pub(super) fn settle(&mut self) {
+        if self.records.is_empty() && self.payload.is_empty() {
+            self.buffer.release();
+        }
+    }
+}
+
+impl<P: Protection> Incoming<P> {
     /// Opens the next record if nothing is left of the last.
-    pub(crate) fn ready(&mut self) -> Result<Ready, Error> {
+    pub(super) fn ready(&mut self) -> Result<Ready, Error> {
         if !self.payload.is_empty() {
             return Ok(Ready::Payload);
         }
@@ -81,6 +148,9 @@ impl Incoming {
         if self.closed {
             return Ok(Ready::End);
         }
+        if self.records.is_empty() {
+            return Ok(Ready::Nothing);
+        }
         match self.open() {
             Ok(ready) => Ok(ready),
             Err(failure) => Err(self.fail(failure)),
@@ -88,7 +158,7 @@ impl Incoming {
     }
 
     fn open(&mut self) -> Result<Ready, Error> {
-        let bytes = slice_mut(&mut self.bytes, &self.records)?;
+        let bytes = self.buffer.get_mut(&self.records)?;
         let Some(header) = bytes.first_chunk() else {
             return Ok(Ready::Nothing);
         };
@@ -105,149 +175,135 @@ impl Incoming {
                 Ok(Ready::Payload)
             }
             Opened::Close => {
+                // What follows it belongs to nothing.
+                self.records = 0..0;
                 self.closed = true;
                 Ok(Ready::End)
             }
         }
     }
+}
 
-    /// Moves as much of the payload as fits.
-    pub(crate) fn take(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        let payload = slice(&self.bytes, &self.payload)?;
-        let n = payload.len().min(out.len());
-        let ((to, _), (from, _)) = (out.split_at_mut(n), payload.split_at(n));
-        to.copy_from_slice(from);
-        self.payload.start += n;
-        Ok(n)
-    }
-
-    /// Where to read more from the stream; never empty where nothing is ready.
-    pub(crate) fn space(&mut self) -> Result<&mut [u8], Error> {
-        if self.records.is_empty() {
-            self.records = 0..0;
-        } else if self.records.start > 0 {
-            self.bytes.copy_within(self.records.clone(), 0);
-            self.records = 0..self.records.len();
+impl<P> Drop for Incoming<P> {
+    fn drop(&mut self) {
+        if let Ok(payload) = self.buffer.get_mut(&self.payload) {
+            payload.zeroize();
         }
-        let len = self.bytes.len();
-        slice_mut(&mut self.bytes, &(self.records.end..len))
-    }
-
-    /// Records that `n` bytes were read into [`space`](Self::space). None is the end of the stream.
-    pub(crate) fn advance(&mut self, n: usize) -> Result<(), Error> {
-        if n == 0 {
-            return Err(self.fail(Error::Truncated));
-        }
-        // A stream that reports more than it had room for is broken.
-        if n > self.bytes.len() - self.records.end {
-            return Err(self.fail(Error::Length { len: n }));
-        }
-        self.records.end += n;
-        Ok(())
-    }
-
-    fn fail(&mut self, failure: Error) -> Error {
-        // A peer whose stream was cut may still read what this end sends. One that sends what is
-        // not authentic is not the peer.
-        if failure != Error::Truncated {
-            self.dead.0.store(true, Ordering::Relaxed);
-        }
-        self.failure = Some(failure);
-        failure
     }
 }
 
-/// A record that is sent: it is filled, then sealed, then written.
-pub(crate) struct Outgoing {
-    sealer: Sealer<Integrity>,
-    bytes: Box<[u8]>,
-    /// How much of the payload is filled.
-    filled: usize,
-    /// What is sealed and not yet sent. Nothing is filled meanwhile.
+/// A record that is sent: it is sealed, then written.
+pub(crate) struct Outgoing<P> {
+    sealer: Sealer<P>,
+    /// Held only while something is unsent.
+    buffer: Buffer,
+    /// What is sealed and not yet sent. Nothing is sealed meanwhile.
     unsent: Range<usize>,
     closed: bool,
+    /// The error of the stream after which nothing more is sent.
+    broken: Option<io::ErrorKind>,
     dead: Dead,
 }
 
-impl Outgoing {
-    fn new(sealer: Sealer<Integrity>, dead: Dead) -> Self {
+impl<P> Outgoing<P> {
+    fn new(sealer: Sealer<P>, dead: Dead) -> Self {
         Self {
             sealer,
-            bytes: vec![0; RECORD_MAX].into_boxed_slice(),
-            filled: 0,
+            buffer: Buffer::default(),
             unsent: 0..0,
             closed: false,
+            broken: None,
             dead,
         }
     }
 
+    /// Returns whether there is a rest to be sent before anything else.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// What must be sent before anything else.
-    pub(crate) fn unsent(&self) -> Result<&[u8], Error> {
+    pub(super) fn unsent(&self) -> io::Result<Option<&[u8]>> {
         self.dead.check()?;
-        slice(&self.bytes, &self.unsent)
+        if let Some(kind) = self.broken {
+            return Err(kind.into());
+        }
+        if self.unsent.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.buffer.get(&self.unsent)?))
     }
 
     /// Records that `n` bytes were sent.
-    pub(crate) fn sent(&mut self, n: usize) -> Result<(), Error> {
+    pub(super) fn sent(&mut self, n: usize) -> Result<(), Error> {
         // A stream that reports more than it was given is broken. What it took is unknown, and
         // sending the record again would make it another one.
         if n > self.unsent.len() {
             self.dead.0.store(true, Ordering::Relaxed);
+            self.discard();
             return Err(Error::Length { len: n });
         }
         self.unsent.start += n;
+        if self.unsent.is_empty() {
+            self.discard();
+        }
         Ok(())
     }
 
-    /// Fills the payload with as much as fits, when nothing is unsent. 0 says that it is full and
-    /// must be sealed.
-    pub(crate) fn fill(&mut self, data: &[u8]) -> Result<usize, Error> {
+    /// Ends the direction for good after this error of the stream. A record of which only a part was
+    /// sent can be followed by nothing else.
+    pub(super) fn fail(&mut self, error: io::Error) -> io::Error {
+        self.broken = Some(error.kind());
+        self.discard();
+        error
+    }
+
+    fn discard(&mut self) {
+        self.unsent = 0..0;
+        self.buffer.release();
+    }
+}
+
+impl<P: Protection> Outgoing<P> {
+    /// Seals as much of the parts as fits into one record, when nothing is unsent, and returns how
+    /// much that is. There must be something in them.
+    pub(super) fn seal<'d>(
+        &mut self,
+        parts: impl Iterator<Item = &'d [u8]>,
+    ) -> Result<usize, Error> {
         self.dead.check()?;
         if self.closed {
             return Err(Error::Closed);
         }
-        let n = data.len().min(PAYLOAD_MAX - self.filled);
-        let start = PAYLOAD_START + self.filled;
-        let (data, _) = data.split_at(n);
-        slice_mut(&mut self.bytes, &(start..start + n))?.copy_from_slice(data);
-        self.filled += n;
-        Ok(n)
-    }
-
-    /// Seals what is filled, if anything is, when nothing is unsent.
-    pub(crate) fn seal(&mut self) -> Result<(), Error> {
-        self.dead.check()?;
-        if self.filled == 0 {
-            return Ok(());
+        self.buffer.hold();
+        let mut end = PAYLOAD_START;
+        for part in parts {
+            let (part, _) = part.split_at(part.len().min(PAYLOAD_END - end));
+            let room = end..end + part.len();
+            self.buffer.get_mut(&room)?.copy_from_slice(part);
+            end = room.end;
         }
-        let len = self.filled + OVERHEAD;
-        self.sealer.seal(slice_mut(&mut self.bytes, &(0..len))?)?;
-        self.filled = 0;
-        self.unsent = 0..len;
-        Ok(())
+        let record = self.buffer.get_mut(&(0..end + TAG_LEN))?;
+        if let Err(error) = self.sealer.seal(record) {
+            record.zeroize();
+            self.discard();
+            return Err(error);
+        }
+        self.unsent = 0..end + TAG_LEN;
+        Ok(end - PAYLOAD_START)
     }
 
-    /// Makes the record that ends the direction, once, when nothing is unsent or filled.
-    pub(crate) fn close(&mut self) -> Result<(), Error> {
+    /// Makes the record that ends the direction, once, when nothing is unsent.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
         self.dead.check()?;
         if self.closed {
             return Ok(());
         }
-        let room = slice_mut(&mut self.bytes, &(0..OVERHEAD))?;
-        room.copy_from_slice(&self.sealer.close()?);
+        let close = self.sealer.close()?;
+        self.buffer.hold();
+        self.buffer.get_mut(&(0..OVERHEAD))?.copy_from_slice(&close);
         self.unsent = 0..OVERHEAD;
         self.closed = true;
         Ok(())
     }
-}
-
-/// A range that lies outside its buffer would be a mistake of this file, and is an error.
-fn slice<'b>(bytes: &'b [u8], range: &Range<usize>) -> Result<&'b [u8], Error> {
-    let len = range.len();
-    bytes.get(range.clone()).ok_or(Error::Length { len })
-}
-
-fn slice_mut<'b>(bytes: &'b mut [u8], range: &Range<usize>) -> Result<&'b mut [u8], Error> {
-    let len = range.len();
-    bytes.get_mut(range.clone()).ok_or(Error::Length { len })
 }

@@ -4,11 +4,16 @@ use core::time::Duration;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
+#[cfg(feature = "encrypt")]
+use super::Encrypted;
 use super::timeout::Timeout;
-use super::{Protected, run_client, run_server};
+use super::{Protected, Secured, run_client, run_server};
 use crate::endpoint::{ClientRole, Endpoint, Role, ServerRole, Tokio, Which};
 use crate::error::Error;
+#[cfg(feature = "encrypt")]
+use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
+use crate::record::Records;
 
 /// [`countersign::Client`](crate::Client) with `await`.
 ///
@@ -89,7 +94,7 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.protect_until(stream, Timeout::NEVER).await
+        self.secure(stream, Protect, Timeout::NEVER).await
     }
 
     /// Like [`protect`](Self::protect), but the handshake fails after `timeout`. What follows has no
@@ -107,15 +112,56 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.protect_until(stream, Timeout::after(timeout)).await
+        self.secure(stream, Protect, Timeout::after(timeout)).await
     }
 
-    async fn protect_until<S>(&self, mut stream: S, timeout: Timeout) -> Result<Protected<S>, Error>
+    /// Authenticates both ends in mode 2, and encrypts what follows, with forward secrecy.
+    ///
+    /// The peer must use the same verb: each end refuses the other modes.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
+    /// client, [`Error::Denied`]. The stream is then dropped.
+    #[cfg(feature = "encrypt")]
+    pub async fn encrypt<S>(&self, stream: S) -> Result<Encrypted<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (session, records) = self.run(&mut stream, Protect, timeout).await?;
-        Ok(Protected::new(stream, session, records))
+        self.secure(stream, Encrypt, Timeout::NEVER).await
+    }
+
+    /// Like [`encrypt`](Self::encrypt), but the handshake fails after `timeout`. What follows has no
+    /// timeout.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::TimedOut`] after `timeout`, and the errors of [`encrypt`](Self::encrypt).
+    /// The stream is then dropped.
+    #[cfg(feature = "encrypt")]
+    pub async fn encrypt_timeout<S>(
+        &self,
+        stream: S,
+        timeout: Duration,
+    ) -> Result<Encrypted<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.secure(stream, Encrypt, Timeout::after(timeout)).await
+    }
+
+    async fn secure<S, M, P>(
+        &self,
+        mut stream: S,
+        mode: M,
+        timeout: Timeout,
+    ) -> Result<Secured<S, P>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        M: Mode<Established = (Session, Records<P>)>,
+    {
+        let (session, records) = self.run(&mut stream, mode, timeout).await?;
+        Ok(Secured::new(stream, session, records))
     }
 
     pub(super) async fn run<S, M>(

@@ -9,6 +9,10 @@ use ::tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use ::tokio::net::{UnixListener, UnixStream};
 
+use super::Secured;
+use crate::handshake::Session;
+use crate::record::Records;
+
 /// A listening socket of tokio: a [`TcpListener`] or, on Unix, a `UnixListener`.
 ///
 /// It is sealed: these two are all there are.
@@ -18,6 +22,15 @@ pub trait Socket: Sealed + Send + Sync + 'static {
 
     #[doc(hidden)]
     fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>>;
+
+    #[doc(hidden)]
+    fn secured<P>(
+        stream: Self::Stream,
+        session: Session,
+        records: Records<P>,
+    ) -> Secured<Self::Stream, P> {
+        Secured::new(stream, session, records)
+    }
 }
 
 mod sealed {

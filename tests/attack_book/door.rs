@@ -57,7 +57,7 @@ fn blocks(time: Option<Duration>, login: &Login) -> bool {
                 let (mut stream, _) = socket.accept().unwrap();
                 match time {
                     None => login(&mut stream),
-                    Some(time) => login(&mut Deadline::new(&stream, time).unwrap()),
+                    Some(time) => login(&mut Deadline::new(&stream, time)),
                 }
             }
         });

@@ -1,7 +1,6 @@
 //! Attacks on a server whose random number generator is broken.
 
 use countersign::handshake::{Authenticate, Protect};
-use countersign::record::Opened;
 
 use super::stage::{FORGED, Program, REQUESTS, Relayed, Wire, challenge, framed};
 use super::table::Fates;
@@ -86,7 +85,7 @@ fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
 fn is_opened(f1: &[u8], f2: &[u8], record: &[u8], request: &[u8]) -> bool {
     match end_of_server(f1, f2) {
         End::Accepted(_, Some(mut records)) => {
-            records.opener.open(&mut record.to_vec()) == Ok(Opened::Data(request))
+            records.open(record).is_ok_and(|opened| opened == request)
         }
         _ => false,
     }

@@ -153,7 +153,7 @@ impl Program {
         Honest::start(move |stream| program.run_server(stream))
     }
 
-    fn run_client(&self, stream: &mut Deadline<'_, TcpStream>) -> Result<Login, Error> {
+    fn run_client(&self, stream: &mut Deadline<&TcpStream>) -> Result<Login, Error> {
         let mut login = Login::default();
         match self.wire {
             Wire::Recipe => {
@@ -181,7 +181,7 @@ impl Program {
         Ok(login)
     }
 
-    fn run_server(&self, stream: &mut Deadline<'_, TcpStream>) -> Result<Login, Error> {
+    fn run_server(&self, stream: &mut Deadline<&TcpStream>) -> Result<Login, Error> {
         let mut login = Login::default();
         match self.wire {
             Wire::Recipe => {
@@ -325,11 +325,11 @@ pub struct Honest {
 
 impl Honest {
     fn start(
-        program: impl FnOnce(&mut Deadline<'_, TcpStream>) -> Result<Login, Error> + Send + 'static,
+        program: impl FnOnce(&mut Deadline<&TcpStream>) -> Result<Login, Error> + Send + 'static,
     ) -> Self {
         let (line, stream) = tcp_pair();
         line.set_read_timeout(Some(2 * LIMIT)).unwrap();
-        let program = move || program(&mut Deadline::new(&stream, LIMIT).unwrap());
+        let program = move || program(&mut Deadline::new(&stream, LIMIT));
         Self {
             line,
             program: thread::spawn(program),

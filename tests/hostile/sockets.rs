@@ -26,8 +26,8 @@ fn over_tcp<K: KeyLookup + Send + Sync>(client: &Client, server: &Server<K>) -> 
 /// A deadline that a test reaches only if it would hang.
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn with_deadline(socket: &TcpStream) -> Deadline<'_, TcpStream> {
-    Deadline::new(socket, LIMIT).unwrap()
+fn with_deadline(socket: &TcpStream) -> Deadline<&TcpStream> {
+    Deadline::new(socket, LIMIT)
 }
 
 #[test]

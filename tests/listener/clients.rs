@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use countersign::handshake::Prologue;
-use countersign::{Client, Error, Key, Session};
+use countersign::{Client, Error, Key, Session, Timed};
 
 use super::running::worker;
 use crate::failures;
@@ -35,11 +35,7 @@ pub fn log_in(address: SocketAddr, key: &Key) -> Result<(TcpStream, Session), Er
 }
 
 /// Authenticates over any socket that is connected already.
-pub fn authenticate<S>(stream: &S, key: &Key) -> Result<Session, Error>
-where
-    S: countersign::Timeouts,
-    for<'s> &'s S: Read + Write,
-{
+pub fn authenticate(stream: impl Timed + Read + Write, key: &Key) -> Result<Session, Error> {
     Client::new(key.clone()).authenticate_timeout(stream, LONG)
 }
 

@@ -16,13 +16,13 @@ use crate::support::{Driver, Says, Wire, tcp_pair};
 
 /// Runs two ends on a TCP connection, each with a deadline.
 pub fn meet<C: Send, S>(
-    client: impl FnOnce(&mut Deadline<'_, TcpStream>) -> C + Send,
-    server: impl FnOnce(&mut Deadline<'_, TcpStream>) -> S,
+    client: impl FnOnce(&mut Deadline<&TcpStream>) -> C + Send,
+    server: impl FnOnce(&mut Deadline<&TcpStream>) -> S,
 ) -> (C, S) {
     let (near, far) = tcp_pair();
     thread::scope(|scope| {
-        let client = scope.spawn(move || client(&mut Deadline::new(&near, LONG).unwrap()));
-        let server = server(&mut Deadline::new(&far, LONG).unwrap());
+        let client = scope.spawn(move || client(&mut Deadline::new(&near, LONG)));
+        let server = server(&mut Deadline::new(&far, LONG));
         drop(far);
         (client.join().unwrap(), server)
     })

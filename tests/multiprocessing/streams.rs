@@ -150,7 +150,7 @@ fn a_handshake_with_a_silent_peer_ends_at_the_deadline_and_names_the_message_awa
     let short = Duration::from_millis(50);
     for side in [Side::Client, Side::Server] {
         let (near, _silent) = tcp_pair();
-        let mut stream = Deadline::new(&near, short).unwrap();
+        let mut stream = Deadline::new(&near, short);
         let outcome = match side {
             Side::Client => multiprocessing::client_authenticate(&mut stream, AUTHKEY),
             Side::Server => multiprocessing::server_authenticate(&mut stream, AUTHKEY),
@@ -167,7 +167,7 @@ fn two_clients_wait_for_each_other_until_the_deadline() {
     thread::scope(|scope| {
         for socket in [&near, &far] {
             scope.spawn(move || {
-                let mut stream = Deadline::new(socket, short).unwrap();
+                let mut stream = Deadline::new(socket, short);
                 let outcome = multiprocessing::client_authenticate(&mut stream, AUTHKEY);
                 let awaited = Message::Challenge.awaited();
                 assert!(

@@ -10,15 +10,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use countersign::Key;
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::client::AwaitVerdict;
-use countersign::handshake::{Protect, Transcript};
-use countersign::record::{Integrity, Records};
+use countersign::handshake::{Mode, Protect, Transcript};
+use countersign::record::{Protection, Records};
+use countersign::{Key, Session};
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::via::{AnyRecords, Kind};
 use crate::side::Side;
-use crate::support::{NoEntropy, OwnedClient, OwnedServer, Pair, Peer, Wire, deliver, key};
+use crate::support::{Draws, OwnedClient, OwnedServer, Pair, Peer, Wire, deliver, key};
 
 /// A wire that the test and the end under test share.
 #[derive(Clone)]
@@ -106,37 +109,55 @@ impl AsyncWrite for Line {
     }
 }
 
-/// The core at the far end of a line. It runs the handshake, and then is silent.
-pub(super) struct Far {
-    stage: Option<Stage>,
-    records: Sender<Records<Integrity>>,
-}
-
-/// What the far end waits for.
-enum Stage {
-    /// A read, to which it sends the challenge.
-    Reader,
-    Challenge(OwnedClient<Protect>),
-    Response(OwnedServer<Protect>),
-    Verdict(AwaitVerdict<Box<Transcript>, Key, Protect>),
-}
-
-impl Far {
-    pub fn opposite(side: Side) -> (Self, Receiver<Records<Integrity>>) {
-        let stage = match side {
-            Side::Client => Stage::Reader,
-            Side::Server => Stage::Challenge(Pair::of(&key("ours")).client_in(Protect)),
-        };
-        let (sender, receiver) = channel();
-        let far = Self {
-            stage: Some(stage),
-            records: sender,
-        };
-        (far, receiver)
+/// A line to the core, which runs the handshake in this mode, then passes its records on, and then is
+/// silent.
+pub(super) fn far(kind: Kind, near: Side) -> (Line, Receiver<AnyRecords>) {
+    match kind {
+        Kind::Protected => far_in(Protect, near),
+        #[cfg(feature = "encrypt")]
+        Kind::Encrypted => far_in(Encrypt, near),
     }
 }
 
-impl Peer for Far {
+fn far_in<M, P>(mode: M, near: Side) -> (Line, Receiver<AnyRecords>)
+where
+    M: Mode<Established = (Session, Records<P>)>,
+    P: Protection,
+    Far<M>: Peer + Send,
+{
+    let stage = match near {
+        Side::Client => Stage::Reader,
+        Side::Server => Stage::Challenge(Pair::of(&key("ours")).client_in(mode)),
+    };
+    let (records, receiver) = channel();
+    let far = Far {
+        mode,
+        stage: Some(stage),
+        records,
+    };
+    (Line::to(far), receiver)
+}
+
+struct Far<M: Mode> {
+    mode: M,
+    stage: Option<Stage<M>>,
+    records: Sender<AnyRecords>,
+}
+
+/// What the far end waits for.
+enum Stage<M: Mode> {
+    /// A read, to which it sends the challenge.
+    Reader,
+    Challenge(OwnedClient<M>),
+    Response(OwnedServer<M>),
+    Verdict(AwaitVerdict<Box<Transcript>, Key, M>),
+}
+
+impl<M, P> Peer for Far<M>
+where
+    M: Mode<Established = (Session, Records<P>)>,
+    P: Protection,
+{
     fn answer(&mut self, written: &mut VecDeque<u8>) -> Vec<u8> {
         let Some(awaited) = self.stage.take() else {
             return Vec::new();
@@ -144,7 +165,7 @@ impl Peer for Far {
         let written: Vec<u8> = written.drain(..).collect();
         match awaited {
             Stage::Reader => {
-                let (f1, next) = Pair::of(&key("ours")).server_in(Protect);
+                let (f1, next) = Pair::of(&key("ours")).server_in(self.mode);
                 self.stage = Some(Stage::Response(next));
                 f1.as_ref().to_vec()
             }
@@ -155,17 +176,16 @@ impl Peer for Far {
                 f2
             }
             Stage::Response(state) => {
-                let (f3, outcome) = deliver(state, written)
-                    .unwrap()
-                    .verify(Some(&key("ours")), &mut NoEntropy)
-                    .unwrap();
+                let identified = deliver(state, written).unwrap();
+                let rng = &mut Draws::from(0x5e);
+                let (f3, outcome) = identified.verify(Some(&key("ours")), rng).unwrap();
                 let (_, records) = outcome.unwrap();
-                self.records.send(records).unwrap();
+                self.records.send(records.into()).unwrap();
                 f3.as_ref().to_vec()
             }
             Stage::Verdict(state) => {
                 let (_, records) = deliver(state, written).unwrap();
-                self.records.send(records).unwrap();
+                self.records.send(records.into()).unwrap();
                 Vec::new()
             }
         }

@@ -1,80 +1,38 @@
 //! Protected streams over sockets.
 
+mod ends;
+mod halves;
 mod listener;
 mod modes;
+mod pair;
+mod timeouts;
 mod volume;
+#[cfg(feature = "tokio")]
+mod wakers;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use countersign::record;
-use countersign::{Client, Protected, Server, Timeouts};
+use countersign::{Client, Server};
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::ends::{IntoStream, Stream, Via, failed};
 #[cfg(feature = "tokio")]
-use crate::listener::running::runtime;
+use self::pair::duplex_protected;
+use self::pair::{protected, sockets, tcp_ends};
+use super::ends::failed;
+use super::via::Via;
 use crate::sockets::LONG;
-#[cfg(feature = "tokio")]
-use crate::sockets::over_tokio;
 #[cfg(feature = "tokio")]
 use crate::support::block_on;
 use crate::support::{key, tcp_pair};
 
-/// Two protected ends of a TCP connection. A read that would hang fails.
-fn tcp_protected(timeout: Duration) -> (Protected<TcpStream>, Protected<TcpStream>) {
-    let (near, far) = tcp_pair();
-    for socket in [&near, &far] {
-        socket.set_read_timeout(Some(LONG)).unwrap();
-    }
-    let (client, server) = (Client::new(key("ours")), Server::new(key("ours")));
-    let client = thread::spawn(move || client.protect_timeout(near, timeout).unwrap());
-    let server = server.protect_timeout(far, timeout).unwrap();
-    (client.join().unwrap(), server)
-}
-
-/// Two protected ends of a TCP connection, both of the same kind. A read that would hang fails.
-fn tcp_ends(via: Via, timeout: Duration) -> (Box<dyn Stream>, Box<dyn Stream>) {
-    match via {
-        Via::Core => unreachable!("it has no stream"),
-        Via::Blocking | Via::BlockingHalves => {
-            let (near, far) = tcp_protected(timeout);
-            (near.into_stream(via), far.into_stream(via))
-        }
-        #[cfg(feature = "tokio")]
-        Via::Tokio | Via::TokioHalves => runtime().block_on(async {
-            let (near, far) = tcp_pair();
-            let [near, far] = [near, far].map(over_tokio);
-            let client = countersign::tokio::Client::new(key("ours"));
-            let server = countersign::tokio::Server::new(key("ours"));
-            let (near, far) = tokio::try_join!(
-                client.protect_timeout(near, timeout),
-                server.protect_timeout(far, timeout),
-            )
-            .unwrap();
-            (near.into_stream(via), far.into_stream(via))
-        }),
-    }
-}
-
-#[cfg(feature = "tokio")]
-type Duplex = countersign::tokio::Protected<tokio::io::DuplexStream>;
-
-/// Two protected ends of a stream in memory.
-#[cfg(feature = "tokio")]
-async fn duplex_protected(room: usize) -> (Duplex, Duplex) {
-    let client = countersign::tokio::Client::new(key("ours"));
-    let server = countersign::tokio::Server::new(key("ours"));
-    let (near, far) = tokio::io::duplex(room);
-    tokio::try_join!(client.protect(near), server.protect(far)).unwrap()
-}
-
 #[test]
 fn a_stream_that_is_dropped_without_being_closed_is_truncated_for_the_peer() {
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         for closed in [true, false] {
             let (mut near, mut far) = tcp_ends(via, LONG);
             near.write_all(b"flushed").unwrap();
@@ -85,11 +43,10 @@ fn a_stream_that_is_dropped_without_being_closed_is_truncated_for_the_peer() {
             }
             drop(near);
             let (received, ended) = far.read_to_end(100);
+            assert_eq!(received, b"flushed and not flushed", "{via:?}");
             if closed {
-                assert_eq!(received, b"flushed and not flushed", "{via:?}");
                 ended.unwrap();
             } else {
-                assert_eq!(received, b"flushed", "{via:?}");
                 assert_eq!(failed(ended), record::Error::Truncated);
             }
         }
@@ -98,8 +55,8 @@ fn a_stream_that_is_dropped_without_being_closed_is_truncated_for_the_peer() {
 
 #[test]
 fn a_dropped_reader_leaves_the_writer_open() {
-    let (near, mut far) = tcp_protected(LONG);
-    let (reader, mut writer) = near.split();
+    let (near, mut far) = protected(sockets(), LONG);
+    let (reader, mut writer) = near.into_split();
     drop(reader);
     writer.write_all(b"hello").unwrap();
     writer.close().unwrap();
@@ -116,7 +73,7 @@ fn shutdown_closes_a_stream_of_tokio() {
             let (mut near, mut far) = duplex_protected(64 * 1024).await;
             near.write_all(b"hello").await.unwrap();
             if halves {
-                let (_reader, mut writer) = near.split();
+                let (_reader, mut writer) = near.into_split();
                 writer.shutdown().await.unwrap();
                 writer.shutdown().await.unwrap();
             } else {
@@ -195,7 +152,7 @@ const HANDSHAKE: Duration = Duration::from_secs(2);
 #[test]
 fn the_timeout_of_the_handshake_does_not_stay_on_the_stream() {
     thread::scope(|scope| {
-        for &via in Via::STREAMS {
+        for via in Via::streams() {
             scope.spawn(move || {
                 let (mut near, mut far) = tcp_ends(via, HANDSHAKE);
                 // The near end waits in a read while the timeout passes.
@@ -216,36 +173,4 @@ fn the_timeout_of_the_handshake_does_not_stay_on_the_stream() {
             });
         }
     });
-}
-
-#[test]
-fn a_socket_has_its_former_timeouts_after_the_handshake() {
-    let former = Some(Duration::from_secs(60));
-    let (near, far) = tcp_pair();
-    near.set_read_timeout(former).unwrap();
-    let server = thread::spawn(|| Server::new(key("ours")).protect_timeout(far, LONG).unwrap());
-    let near = Client::new(key("ours"))
-        .protect_timeout(near, LONG)
-        .unwrap();
-    let _far = server.join().unwrap();
-    assert_eq!(near.read_timeout().unwrap(), former);
-    assert_eq!(near.write_timeout().unwrap(), None);
-}
-
-#[test]
-fn a_timeout_of_the_socket_below_loses_no_data() {
-    let (mut near, mut far) = tcp_protected(LONG);
-    near.set_read_timeout(Some(Duration::from_millis(1)))
-        .unwrap();
-    let error = near.read(&mut [0; 8]).unwrap_err();
-    assert!(matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut
-    ));
-    far.write_all(b"late").unwrap();
-    far.close().unwrap();
-    near.set_read_timeout(None).unwrap();
-    let mut received = Vec::new();
-    near.read_to_end(&mut received).unwrap();
-    assert_eq!(received, b"late");
 }

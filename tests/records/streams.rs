@@ -5,7 +5,9 @@ use std::io::{self, ErrorKind};
 
 use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX};
 
-use super::ends::{Ends, RECORD_MAX, Stream, Via, failed, lens, pattern, sealed};
+use super::ends::{Ends, RECORD_MAX, failed, lens, pattern, sealed};
+use super::stream::Stream;
+use super::via::Via;
 use crate::side::Side;
 use crate::support::Act;
 
@@ -32,7 +34,7 @@ fn write_all(near: &mut dyn Stream, mut bytes: &[u8], kinds: &[ErrorKind]) {
 
 #[test]
 fn records_arrive_in_pieces_of_every_size() {
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         for piece in (1..=60).chain([PAYLOAD_MAX, RECORD_MAX - 1, RECORD_MAX + 1]) {
             let mut ends = Ends::new(via, Side::Server);
             let payloads = [
@@ -42,7 +44,7 @@ fn records_arrive_in_pieces_of_every_size() {
                 pattern(PAYLOAD_MAX),
             ];
             let mut bytes: Vec<_> = (payloads.iter())
-                .flat_map(|payload| sealed(&mut ends.sealer, payload))
+                .flat_map(|payload| sealed(&mut *ends.sealer, payload))
                 .collect();
             bytes.extend(ends.sealer.close().unwrap());
             ends.say(&bytes, piece, Act::Nothing);
@@ -62,6 +64,19 @@ fn stumbling(act: Act) -> Box<dyn FnMut(usize) -> Act + Send> {
     })
 }
 
+/// Moves what is left up to `count` more bytes, then does `act`.
+fn until(count: usize, act: Act) -> Box<dyn FnMut(usize) -> Act + Send> {
+    let mut first = None;
+    Box::new(move |done| {
+        let end = *first.get_or_insert(done) + count;
+        if done < end {
+            Act::Move(end - done)
+        } else {
+            act
+        }
+    })
+}
+
 const AGAIN: [ErrorKind; 4] = [
     ErrorKind::WouldBlock,
     ErrorKind::TimedOut,
@@ -71,12 +86,12 @@ const AGAIN: [ErrorKind; 4] = [
 
 #[test]
 fn a_read_that_fails_between_any_two_bytes_can_be_repeated() {
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         for kind in AGAIN {
             let mut ends = Ends::new(via, Side::Client);
             let bytes = [
-                sealed(&mut ends.sealer, &pattern(300)),
-                sealed(&mut ends.sealer, b"x"),
+                sealed(&mut *ends.sealer, &pattern(300)),
+                sealed(&mut *ends.sealer, b"x"),
                 ends.sealer.close().unwrap().to_vec(),
             ]
             .concat();
@@ -108,41 +123,90 @@ fn a_read_that_fails_between_any_two_bytes_can_be_repeated() {
 }
 
 #[test]
-fn a_write_that_fails_between_any_two_bytes_can_be_repeated() {
+fn a_write_that_times_out_between_any_two_bytes_is_finished_by_the_next_calls() {
     let data = pattern(PAYLOAD_MAX + 100);
-    for &via in Via::STREAMS {
-        for act in [AGAIN.map(Act::Fail).as_slice(), &[Act::Nothing]].concat() {
+    for via in Via::streams() {
+        for kind in [
+            ErrorKind::WouldBlock,
+            ErrorKind::TimedOut,
+            ErrorKind::Interrupted,
+        ] {
             let mut ends = Ends::new(via, Side::Server);
-            ends.line.wire().on_write = stumbling(act);
+            ends.line.wire().on_write = stumbling(Act::Fail(kind));
             let mut flushes = 0;
             ends.line.wire().on_flush = Box::new(move |_| {
                 flushes += 1;
-                match act {
-                    Act::Fail(kind) if flushes % 3 != 0 => Act::Fail(kind),
-                    _ => Act::Move(0),
+                if flushes % 3 == 0 {
+                    Act::Move(0)
+                } else {
+                    Act::Fail(kind)
                 }
             });
-            let mut kinds = AGAIN.to_vec();
-            kinds.push(ErrorKind::WriteZero);
-            write_all(&mut *ends.near, &data, &kinds);
-            repeated(&kinds, &mut || ends.near.flush()).unwrap();
-            write_all(&mut *ends.near, b"more", &kinds);
-            repeated(&kinds, &mut || ends.near.close()).unwrap();
+            write_all(&mut *ends.near, &data, &[kind]);
+            repeated(&[kind], &mut || ends.near.flush()).unwrap();
+            write_all(&mut *ends.near, b"more", &[kind]);
+            repeated(&[kind], &mut || ends.near.close()).unwrap();
 
             let lens = lens(&ends.written());
-            assert_eq!(lens, [RECORD_MAX, 118, 22, 18], "{via:?}, {act:?}");
+            assert_eq!(lens, [RECORD_MAX, 118, 22, 18], "{via:?}, {kind:?}");
             let received = [ends.opened(0), ends.opened(1)].concat();
-            assert!(received == data, "{via:?}, {act:?}");
+            assert!(received == data, "{via:?}, {kind:?}");
             assert_eq!(ends.opened(2), b"more");
-            let close = ends.written().pop().unwrap();
-            assert_eq!(ends.opener.open(&mut close.clone()), Ok(Opened::Close));
+            let mut close = ends.written().pop().unwrap();
+            assert_eq!(ends.opener.open(&mut close), Ok(Opened::Close));
+        }
+    }
+}
+
+#[test]
+fn a_timeout_while_a_record_is_sent_is_the_error_of_the_next_call() {
+    for via in Via::streams() {
+        for kind in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
+            let mut ends = Ends::new(via, Side::Client);
+            ends.line.wire().on_write = until(10, Act::Fail(kind));
+            assert_eq!(ends.near.write(b"hello").unwrap(), 5, "{via:?}");
+            for _ in 0..2 {
+                assert_eq!(ends.near.write(b" world").unwrap_err().kind(), kind);
+                assert_eq!(ends.near.flush().unwrap_err().kind(), kind);
+                assert_eq!(ends.near.close().unwrap_err().kind(), kind);
+            }
+            ends.line.wire().on_write = Box::new(|_| Act::Move(usize::MAX));
+            ends.near.write_all(b" world").unwrap();
+            assert_eq!(lens(&ends.written()), [23, 24], "{via:?}");
+            assert_eq!([ends.opened(0), ends.opened(1)].concat(), b"hello world");
+        }
+    }
+}
+
+#[test]
+fn reading_sends_what_a_timeout_has_left_over() {
+    for via in Via::streams() {
+        // A blocking half cannot reach the other half's rest.
+        if via.is_blocking() && via.is_halves() {
+            continue;
+        }
+        for kind in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
+            let mut ends = Ends::new(via, Side::Client);
+            ends.line.wire().on_write = until(10, Act::Fail(kind));
+            ends.near.write_all(b"a request").unwrap();
+            // The rest still has no room, and the read does not report that.
+            let answer = sealed(&mut *ends.sealer, b"an answer");
+            ends.say(&answer[..5], usize::MAX, Act::Fail(ErrorKind::WouldBlock));
+            let waiting = ends.near.read(&mut [0; 100]).unwrap_err();
+            assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{via:?}");
+            assert_eq!(ends.line.wire().written.len() - ends.start, 10);
+
+            ends.line.wire().on_write = Box::new(|_| Act::Move(usize::MAX));
+            ends.say(&answer[5..], usize::MAX, Act::Fail(ErrorKind::WouldBlock));
+            assert_eq!(ends.near.read(&mut [0; 100]).unwrap(), 9, "{via:?}");
+            assert_eq!(ends.opened(0), b"a request", "{via:?}");
         }
     }
 }
 
 #[test]
 fn a_blocking_stream_repeats_interrupted_writes_and_flushes() {
-    for via in [Via::Blocking, Via::BlockingHalves] {
+    for via in Via::streams().filter(|via| via.is_blocking()) {
         let mut ends = Ends::new(via, Side::Client);
         ends.line.wire().on_write = stumbling(Act::Fail(ErrorKind::Interrupted));
         ends.line.wire().on_flush = stumbling(Act::Fail(ErrorKind::Interrupted));
@@ -154,29 +218,42 @@ fn a_blocking_stream_repeats_interrupted_writes_and_flushes() {
 }
 
 #[test]
-fn a_stream_that_writes_nothing_is_an_error() {
-    for &via in Via::STREAMS {
-        let mut ends = Ends::new(via, Side::Client);
-        ends.line.wire().on_write = Box::new(|_| Act::Nothing);
-        ends.near.write_all(&pattern(PAYLOAD_MAX)).unwrap();
-        for _ in 0..2 {
-            let error = ends.near.write(b"x").unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WriteZero, "{via:?}");
-            let error = ends.near.flush().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WriteZero, "{via:?}");
-            let error = ends.near.close().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WriteZero, "{via:?}");
+fn an_error_while_a_record_is_sent_is_returned_at_once_and_ends_the_direction() {
+    for via in Via::streams() {
+        for (act, kind) in [
+            (Act::Nothing, ErrorKind::WriteZero),
+            (Act::Fail(ErrorKind::BrokenPipe), ErrorKind::BrokenPipe),
+            (Act::Fail(ErrorKind::Other), ErrorKind::Other),
+        ] {
+            let mut ends = Ends::new(via, Side::Client);
+            ends.line.wire().on_write = until(10, act);
+            let error = ends.near.write(b"hello").unwrap_err();
+            assert_eq!((error.kind(), error.get_ref().is_none()), (kind, true));
+            // The record cannot be sent again, and nothing else can follow a part of it.
+            ends.line.wire().on_write = Box::new(|_| Act::Move(usize::MAX));
+            for _ in 0..2 {
+                assert_eq!(ends.near.write(b"x").unwrap_err().kind(), kind, "{via:?}");
+                assert_eq!(ends.near.flush().unwrap_err().kind(), kind, "{via:?}");
+                assert_eq!(ends.near.close().unwrap_err().kind(), kind, "{via:?}");
+            }
+            assert_eq!(ends.line.wire().written.len() - ends.start, 10);
+
+            // What the peer has sent can still be read.
+            let last = sealed(&mut *ends.sealer, b"last words");
+            ends.say(&last, usize::MAX, Act::Nothing);
+            let (received, ended) = ends.near.read_to_end(100);
+            assert_eq!(received, b"last words", "{via:?}");
+            assert_eq!(failed(ended), record::Error::Truncated, "{via:?}");
         }
     }
 }
 
 #[test]
 fn a_stream_that_reports_more_bytes_than_it_was_given_is_not_used_again() {
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         let mut ends = Ends::new(via, Side::Client);
         ends.line.wire().on_write = Box::new(|_| Act::Lie);
-        ends.near.write_all(b"hello").unwrap();
-        let lied = failed(ends.near.flush());
+        let lied = failed(ends.near.write(b"hello"));
         assert_eq!(lied, record::Error::Length { len: 24 }, "{via:?}");
         ends.line.wire().on_write = Box::new(|_| Act::Move(usize::MAX));
         // Nothing tells how much it wrote, so sending the record again could send it twice.
@@ -184,11 +261,11 @@ fn a_stream_that_reports_more_bytes_than_it_was_given_is_not_used_again() {
         assert_eq!(failed(ends.near.close()), record::Error::BadTag, "{via:?}");
         assert!(ends.written().is_empty(), "{via:?}");
 
-        if !via.lets_reads_lie() {
+        if !via.is_blocking() {
             continue;
         }
         let mut ends = Ends::new(via, Side::Client);
-        let record = sealed(&mut ends.sealer, b"hello");
+        let record = sealed(&mut *ends.sealer, b"hello");
         ends.say(&record[..5], usize::MAX, Act::Lie);
         for _ in 0..2 {
             let lied = failed(ends.near.read(&mut [0; 100]));
@@ -200,16 +277,46 @@ fn a_stream_that_reports_more_bytes_than_it_was_given_is_not_used_again() {
 
 #[test]
 fn an_error_of_the_stream_below_is_returned_unchanged() {
-    for &via in Via::STREAMS {
-        for kind in [ErrorKind::ConnectionReset, ErrorKind::Other] {
+    for via in Via::streams() {
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::Other] {
             let mut ends = Ends::new(via, Side::Client);
             ends.say(&[0; 10], usize::MAX, Act::Fail(kind));
             let error = ends.near.read(&mut [0; 100]).unwrap_err();
             assert_eq!((error.kind(), error.get_ref().is_none()), (kind, true));
-            ends.line.wire().on_write = Box::new(move |_| Act::Fail(kind));
-            ends.near.write_all(b"x").unwrap();
-            let error = ends.near.flush().unwrap_err();
-            assert_eq!((error.kind(), error.get_ref().is_none()), (kind, true));
+        }
+    }
+}
+
+#[test]
+fn a_reset_is_a_truncation_with_the_reset_as_its_source() {
+    for via in Via::streams() {
+        for kind in [
+            ErrorKind::ConnectionReset,
+            ErrorKind::ConnectionAborted,
+            ErrorKind::BrokenPipe,
+            ErrorKind::UnexpectedEof,
+        ] {
+            let mut ends = Ends::new(via, Side::Client);
+            let whole = sealed(&mut *ends.sealer, b"has verified");
+            let cut = sealed(&mut *ends.sealer, b"is cut");
+            let bytes = [&whole[..], &cut[..10]].concat();
+            ends.say(&bytes, usize::MAX, Act::Fail(kind));
+            let (received, ended) = ends.near.read_to_end(5);
+            assert_eq!(received, b"has verified", "{via:?}, {kind:?}");
+            let error = ended.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{via:?}, {kind:?}");
+            assert_eq!(error.to_string(), record::Error::Truncated.to_string());
+            let source = error.get_ref().unwrap().source().unwrap();
+            let source: &io::Error = source.downcast_ref().unwrap();
+            assert_eq!(source.kind(), kind, "{via:?}");
+
+            // It stays so, even if the stream would go on.
+            ends.say(&cut[10..], usize::MAX, Act::Nothing);
+            let again = failed(ends.near.read(&mut [0; 100]));
+            assert_eq!(again, record::Error::Truncated, "{via:?}");
+            // The peer may still read what this end sends.
+            ends.near.write_all(b"still here").unwrap();
+            assert_eq!(ends.opened(0), b"still here", "{via:?}");
         }
     }
 }
@@ -218,12 +325,12 @@ fn an_error_of_the_stream_below_is_returned_unchanged() {
 fn a_record_is_one_write_and_a_read_gets_several_records() {
     const COUNT: usize = 100;
 
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         for (len, most) in [(PAYLOAD_MAX, COUNT / 2 + 1), (1_000, 5), (10, 1)] {
             let mut ends = Ends::new(via, Side::Client);
             let mut bytes = Vec::new();
             for _ in 0..COUNT {
-                bytes.extend(sealed(&mut ends.sealer, &pattern(len)));
+                bytes.extend(sealed(&mut *ends.sealer, &pattern(len)));
             }
             ends.say(&bytes, usize::MAX, Act::Fail(ErrorKind::WouldBlock));
             let mut buf = vec![0; len];

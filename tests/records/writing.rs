@@ -1,16 +1,17 @@
 //! Writing, flushing and closing.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 
 use countersign::record::{self, OVERHEAD, Opened};
 
-use super::ends::{Ends, RECORD_MAX, Via, failed, lens, pattern, sealed};
+use super::ends::{Ends, RECORD_MAX, failed, lens, pattern, sealed};
+use super::via::Via;
 use crate::side::Side;
 use crate::support::Act;
 
 #[test]
 fn a_direction_stays_open_when_the_other_is_closed() {
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         for side in Side::BOTH {
             // The near end closes first.
             let mut ends = Ends::new(via, side);
@@ -20,7 +21,7 @@ fn a_direction_stays_open_when_the_other_is_closed() {
             let close = ends.written().pop().unwrap();
             assert_eq!(ends.opener.open(&mut close.clone()), Ok(Opened::Close));
             for _ in 0..3 {
-                let said = sealed(&mut ends.sealer, b"still here");
+                let said = sealed(&mut *ends.sealer, b"still here");
                 ends.say(&said, usize::MAX, Act::Fail(ErrorKind::WouldBlock));
                 let (received, _) = ends.near.read_to_end(100);
                 assert_eq!(received, b"still here", "{via:?}, {side:?}");
@@ -48,41 +49,53 @@ fn a_direction_stays_open_when_the_other_is_closed() {
 }
 
 #[test]
-fn writes_are_gathered_into_records_of_up_to_16384_bytes() {
-    for &via in Via::STREAMS {
+fn a_write_is_sent_at_once_as_a_record_of_up_to_16384_bytes() {
+    for via in Via::streams() {
         let mut ends = Ends::new(via, Side::Client);
-        for byte in pattern(1000) {
+        for (record, byte) in pattern(100).into_iter().enumerate() {
             assert_eq!(ends.near.write(&[byte]).unwrap(), 1);
+            assert_eq!(ends.opened(record), [byte], "{via:?}");
         }
-        assert!(ends.written().is_empty(), "{via:?}");
-        ends.near.flush().unwrap();
-        assert_eq!(lens(&ends.written()), [1000 + 18], "{via:?}");
-        assert!(ends.opened(0) == pattern(1000));
+
+        let mut ends = Ends::new(via, Side::Client);
+        assert_eq!(ends.near.write(&pattern(40_000)).unwrap(), 16_384);
+        assert_eq!(lens(&ends.written()), [RECORD_MAX], "{via:?}");
 
         let mut ends = Ends::new(via, Side::Client);
         ends.near.write_all(&pattern(40_000)).unwrap();
-        ends.near.flush().unwrap();
         let expected = [16_384, 16_384, 7_232].map(|len| len + OVERHEAD);
         assert_eq!(lens(&ends.written()), expected, "{via:?}");
         let all = [ends.opened(0), ends.opened(1), ends.opened(2)].concat();
         assert!(all == pattern(40_000));
         // A record is one write of the stream below.
         assert_eq!(ends.line.wire().writes, expected, "{via:?}");
+    }
+}
 
-        // A full record waits for the next byte, or for a flush.
+#[test]
+fn a_vectored_write_is_one_record_where_it_fits() {
+    for via in Via::streams() {
         let mut ends = Ends::new(via, Side::Client);
-        ends.near.write_all(&pattern(16_384)).unwrap();
-        assert!(ends.written().is_empty(), "{via:?}");
-        ends.near.write_all(b"x").unwrap();
-        assert_eq!(lens(&ends.written()), [RECORD_MAX], "{via:?}");
-        ends.near.close().unwrap();
-        assert_eq!(lens(&ends.written()), [RECORD_MAX, 19, 18], "{via:?}");
+        let (head, body) = (pattern(20), pattern(16_360));
+        let parts = [&head[..], &[], &body, b"tail", b"more"];
+        let written = (ends.near.write_vectored(&parts.map(IoSlice::new))).unwrap();
+        assert_eq!(written, 16_384, "{via:?}");
+        assert_eq!(ends.line.wire().writes, [RECORD_MAX], "{via:?}");
+        assert!(ends.opened(0) == [&head[..], &body, b"tail"].concat());
+
+        assert_eq!(ends.near.write_vectored(&[]).unwrap(), 0);
+        assert_eq!(ends.near.write_vectored(&[IoSlice::new(b"")]).unwrap(), 0);
+        assert_eq!(
+            ends.near.write_vectored(&[IoSlice::new(b"more")]).unwrap(),
+            4
+        );
+        assert_eq!(ends.opened(1), b"more", "{via:?}");
     }
 }
 
 #[test]
 fn empty_writes_and_flushes_send_no_record() {
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         let mut ends = Ends::new(via, Side::Client);
         for _ in 0..3 {
             assert_eq!(ends.near.write(b"").unwrap(), 0);
@@ -102,7 +115,7 @@ fn empty_writes_and_flushes_send_no_record() {
 
 #[test]
 fn closing_again_does_nothing_and_writing_after_it_fails() {
-    for &via in Via::STREAMS {
+    for via in Via::streams() {
         let mut ends = Ends::new(via, Side::Client);
         ends.near.write_all(b"x").unwrap();
         for _ in 0..3 {

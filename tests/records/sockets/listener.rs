@@ -1,13 +1,13 @@
 //! Listeners that hand over protected streams.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use countersign::{Client, KeyId, Listener, Outcome, Protected, Server, Timeouts};
+use countersign::{Client, KeyId, Listener, Outcome, Protected, Server};
 
 use crate::failures::incompatible;
 use crate::identity::key_of;
@@ -15,7 +15,8 @@ use crate::listener::clients::authenticate;
 #[cfg(feature = "tokio")]
 use crate::listener::running::runtime;
 use crate::listener::running::{Accepts, options};
-use crate::records::ends::{IntoStream, Stream, Via};
+use crate::records::stream::{IntoStream, Stream};
+use crate::records::via::Via;
 use crate::sockets::LONG;
 #[cfg(feature = "tokio")]
 use crate::sockets::listener_over_tokio;
@@ -27,7 +28,7 @@ impl Accepts<Accepted> for Listener<Protected<TcpStream>> {
     fn accept(&self) -> io::Result<Accepted> {
         let stream = self.accept()?;
         let key_id = *stream.session().key_id();
-        Ok((key_id, stream.into_stream(Via::Blocking)))
+        Ok((key_id, stream.into_stream(Via::WHOLE)))
     }
 
     fn shutdown(&self) {
@@ -42,7 +43,7 @@ impl Accepts<Accepted>
     fn accept(&self) -> io::Result<Accepted> {
         let stream = runtime().block_on(self.accept())?;
         let key_id = *stream.session().key_id();
-        Ok((key_id, stream.into_stream(Via::Tokio)))
+        Ok((key_id, stream.into_stream(Via::WHOLE)))
     }
 
     fn shutdown(&self) {
@@ -98,7 +99,7 @@ fn a_protected_listener_hands_over_protected_streams_and_refuses_mode_0() {
         let client = thread::spawn(move || {
             let stream = TcpStream::connect(address).unwrap();
             let stream = Client::new(key).protect_timeout(stream, LONG).unwrap();
-            let mut stream = stream.into_stream(Via::Blocking);
+            let mut stream = stream.into_stream(Via::WHOLE);
             stream.write_all(b"hello").unwrap();
             stream.close().unwrap();
             stream.read_to_end(100)
@@ -129,6 +130,6 @@ fn a_protected_listener_leaves_no_timeout_on_its_streams() {
     let client = Client::new(key_of("ours", "worker-7"));
     let _client = client.protect_timeout(stream, LONG).unwrap();
     let stream = listener.accept().unwrap();
-    assert_eq!(stream.read_timeout().unwrap(), None);
-    assert_eq!(stream.write_timeout().unwrap(), None);
+    assert_eq!(stream.get_ref().read_timeout().unwrap(), None);
+    assert_eq!(stream.get_ref().write_timeout().unwrap(), None);
 }

@@ -4,13 +4,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
+use countersign::record::Protection;
 use countersign::{ReadHalf, WriteHalf};
 #[cfg(feature = "tokio")]
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[cfg(feature = "tokio")]
-use super::duplex_protected;
-use super::tcp_protected;
+use super::pair::duplex_protected;
+use super::pair::{protected, sockets};
 use crate::sockets::LONG;
 #[cfg(feature = "tokio")]
 use crate::support::block_on;
@@ -55,7 +56,7 @@ const READ: usize = 65_536;
 
 #[test]
 fn thirty_two_mebibytes_arrive_unaltered_in_each_direction_at_once() {
-    fn send(mut writer: WriteHalf<TcpStream>) -> u64 {
+    fn send<P: Protection>(mut writer: WriteHalf<TcpStream, P>) -> u64 {
         let mut bytes = Bytes::new();
         let mut buf = vec![0; WRITTEN];
         let mut left = EACH_WAY;
@@ -69,7 +70,7 @@ fn thirty_two_mebibytes_arrive_unaltered_in_each_direction_at_once() {
         bytes.sum
     }
 
-    fn receive(mut reader: ReadHalf<TcpStream>) -> (usize, u64) {
+    fn receive<P: Protection>(mut reader: ReadHalf<TcpStream, P>) -> (usize, u64) {
         let mut bytes = Bytes::new();
         let mut buf = vec![0; READ];
         let mut len = 0;
@@ -90,8 +91,9 @@ fn thirty_two_mebibytes_arrive_unaltered_in_each_direction_at_once() {
         }
     }
 
-    let (near, far) = tcp_protected(LONG);
-    let ((near_reader, near_writer), (far_reader, far_writer)) = (near.split(), far.split());
+    let (near, far) = protected(sockets(), LONG);
+    let ((near_reader, near_writer), (far_reader, far_writer)) =
+        (near.into_split(), far.into_split());
     thread::scope(|scope| {
         let sent = [near_writer, far_writer].map(|writer| scope.spawn(|| send(writer)));
         let received = [far_reader, near_reader].map(|reader| scope.spawn(|| receive(reader)));
