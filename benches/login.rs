@@ -4,7 +4,7 @@
 //! Both ends share one core, so that every cycle of either counts. Each login of one kind is
 //! compared with its neighbours of the other kinds. The bench also measures what no handshake of
 //! this protocol can avoid, a nonce and nine compressions a side, and a handshake under a
-//! [`Deadline`], in which each call to the socket needs another that sets its timeout.
+//! [`Deadline`], in which each read that has to wait needs another call that waits.
 
 #![allow(
     clippy::indexing_slicing,

@@ -5,21 +5,22 @@ use std::net::{Shutdown, TcpStream};
 use std::process::ExitCode;
 
 use countersign::compat::{self, cookbook};
-use countersign::{Client, Deadline, Error};
+use countersign::record::Protection;
+use countersign::{Client, Deadline, Error, Secured};
 
 #[path = "common/client.rs"]
 mod client;
 #[path = "common/options.rs"]
 mod options;
 use client::{DEADLINE, Settings};
-use options::{Failure, Wire, while_doing};
+use options::{Failure, Verb, Wire, while_doing};
 
 const USAGE: &str = "\
 usage: echo_client --connect ADDR [--wire native|cookbook|multiprocessing] [--key-file PATH]
-                   [--key-id ID] [--service NAME] [--protect] [MESSAGE]
+                   [--key-id ID] [--service NAME] [--protect | --encrypt] [MESSAGE]
 
 Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --protect, at both ends,
-what follows the handshake cannot be altered on the way.";
+what follows the handshake cannot be altered on the way. With --encrypt, it cannot be read either.";
 
 fn main() -> ExitCode {
     options::report("echo_client", run())
@@ -31,10 +32,14 @@ fn run() -> Result<(), Failure> {
     };
     let identity = &settings.identity;
     let authenticate: Authenticate = match identity.wire {
-        Wire::Native if identity.protect => return exchange_protected(&settings),
         Wire::Native => {
             let client = Client::new(identity.key()?).service(&identity.service)?;
-            Box::new(move |stream| client.authenticate(stream).map(drop))
+            match identity.verb {
+                Verb::Authenticate => Box::new(move |stream| client.authenticate(stream).map(drop)),
+                Verb::Protect => return exchange_secured(&settings, |s| client.protect(s)),
+                #[cfg(feature = "encrypt")]
+                Verb::Encrypt => return exchange_secured(&settings, |s| client.encrypt(s)),
+            }
         }
         Wire::Cookbook => {
             let secret = compat::secret_from_file(identity.key_file()?)?;
@@ -58,11 +63,11 @@ fn run() -> Result<(), Failure> {
 }
 
 /// Like the exchange on a bare stream, but the end of the message is authenticated too.
-fn exchange_protected(settings: &Settings) -> Result<(), Failure> {
-    let identity = &settings.identity;
-    let client = Client::new(identity.key()?).service(&identity.service)?;
-    let socket = connect(settings)?;
-    let mut stream = client.protect(Deadline::new(&socket, DEADLINE))?;
+fn exchange_secured<P: Protection>(
+    settings: &Settings,
+    secure: impl FnOnce(Deadline<TcpStream>) -> Result<Secured<Deadline<TcpStream>, P>, Error>,
+) -> Result<(), Failure> {
+    let mut stream = secure(Deadline::new(connect(settings)?, DEADLINE))?;
 
     stream.write_all(settings.message.as_bytes())?;
     stream.close()?;

@@ -10,25 +10,26 @@ use std::time::Duration;
 #[cfg(feature = "multiprocessing")]
 use countersign::compat::multiprocessing::{self, Connection};
 use countersign::compat::{self, cookbook};
-use countersign::record::PAYLOAD_MAX;
-use countersign::{Deadline, Error, Listener, Protected, Server};
+use countersign::record::{PAYLOAD_MAX, Protection};
+use countersign::{Deadline, Error, Listener, Secured, Server, Session};
 
 #[path = "common/options.rs"]
 mod options;
 #[path = "common/server.rs"]
 mod server;
-use options::{Failure, Wire, while_doing};
+use options::{Failure, Verb, Wire, while_doing};
 use server::Settings;
 
 const USAGE: &str = "\
 usage: echo_server [--listen ADDR] [--wire native|cookbook|multiprocessing] [--key-file PATH]
                    [--key-id ID] [--key-dir PATH] [--service NAME] [--deadline SECONDS]
-                   [--protect]
+                   [--protect | --encrypt]
 
 Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --key-dir, each file
 <key id>.key in the directory is the key of this id, and nothing else is looked at; each line on
 standard input reloads the directory.
-With --protect, at both ends, what follows the handshake cannot be altered on the way.";
+With --protect, at both ends, what follows the handshake cannot be altered on the way. With
+--encrypt, it cannot be read either.";
 
 fn main() -> ExitCode {
     options::report("echo_server", run())
@@ -39,7 +40,6 @@ fn run() -> Result<(), Failure> {
         return Ok(());
     };
     match settings.identity.wire {
-        Wire::Native if settings.identity.protect => serve_protected(&settings),
         Wire::Native => serve(&settings),
         Wire::Cookbook => serve_by_hand(&settings, recipe),
         #[cfg(feature = "multiprocessing")]
@@ -49,8 +49,16 @@ fn run() -> Result<(), Failure> {
 
 fn serve(settings: &Settings) -> Result<(), Failure> {
     let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
-    let socket = listen(settings)?;
-    let listener = Listener::with_options(socket, server, settings.listener_options())?;
+    let (socket, options) = (listen(settings)?, settings.listener_options());
+    match settings.identity.verb {
+        Verb::Authenticate => serve_bare(&Listener::with_options(socket, server, options)?),
+        Verb::Protect => serve_secured(&Listener::protected_with_options(socket, server, options)?),
+        #[cfg(feature = "encrypt")]
+        Verb::Encrypt => serve_secured(&Listener::encrypted_with_options(socket, server, options)?),
+    }
+}
+
+fn serve_bare(listener: &Listener<(TcpStream, Session)>) -> Result<(), Failure> {
     loop {
         // Every connection here has authenticated. Others are refused on threads of the listener.
         let (stream, session) = listener.accept()?;
@@ -62,15 +70,11 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-fn serve_protected(settings: &Settings) -> Result<(), Failure> {
-    let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
-    let socket = listen(settings)?;
-    let options = settings.listener_options();
-    let listener = Listener::protected_with_options(socket, server, options)?;
+fn serve_secured<P: Protection>(listener: &Listener<Secured<TcpStream, P>>) -> Result<(), Failure> {
     loop {
         let mut stream = listener.accept()?;
         thread::spawn(move || {
-            if let Err(error) = echo_protected(&mut stream) {
+            if let Err(error) = echo_secured(&mut stream) {
                 eprintln!("key id \"{}\" failed: {error}", stream.session().key_id());
             }
         });
@@ -150,8 +154,9 @@ fn echo(mut stream: &TcpStream) -> io::Result<u64> {
     io::copy(&mut &*stream, &mut stream)
 }
 
-/// Flushes each echo, since a partial record is sent only then.
-fn echo_protected(stream: &mut Protected<TcpStream>) -> io::Result<()> {
+/// Has seen the client's close before it sends its own, so nothing is left unread that would make the
+/// system reset the connection.
+fn echo_secured<P: Protection>(stream: &mut Secured<TcpStream, P>) -> io::Result<()> {
     let mut buf = vec![0; PAYLOAD_MAX];
     loop {
         let n = stream.read(&mut buf)?;
@@ -159,6 +164,5 @@ fn echo_protected(stream: &mut Protected<TcpStream>) -> io::Result<()> {
             return stream.close();
         }
         stream.write_all(buf.get(..n).unwrap_or_default())?;
-        stream.flush()?;
     }
 }

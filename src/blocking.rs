@@ -1,5 +1,7 @@
 //! The driver over blocking streams. It moves bytes and decides nothing.
 
+#[cfg(feature = "net")]
+mod connect;
 pub mod cookbook;
 #[cfg(feature = "net")]
 mod deadline;

@@ -4,6 +4,9 @@
 //! An [`Endpoint`] holds what a client or a server brings to each handshake. Its options are
 //! defined here, once. The verbs, `authenticate` and `protect`, are defined once for each driver.
 
+#[cfg(any(feature = "net", feature = "tokio"))]
+pub(crate) mod connect;
+
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
@@ -28,6 +31,8 @@ pub struct Endpoint<R, D> {
 /// The role of a client: it authenticates with one key.
 pub struct ClientRole {
     key: Key,
+    #[cfg(any(feature = "net", feature = "tokio"))]
+    connect_timeout: core::time::Duration,
 }
 
 /// The role of a server: it accepts the clients whose keys it finds.
@@ -73,7 +78,11 @@ impl<D> Endpoint<ClientRole, D> {
     /// Makes a client that authenticates with `key`, under its key id.
     #[must_use]
     pub fn new(key: Key) -> Self {
-        Self::of(ClientRole { key })
+        Self::of(ClientRole {
+            key,
+            #[cfg(any(feature = "net", feature = "tokio"))]
+            connect_timeout: connect::TIMEOUT,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use std::borrow::ToOwned;
 use std::boxed::Box;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::string::String;
 use std::vec::Vec;
 
 use crate::handshake::{self, Incompatible, Prologue, StreamError};
@@ -67,6 +68,13 @@ pub enum Error {
         /// What was being done.
         phase: Phase,
         /// The stream's own error.
+        source: io::Error,
+    },
+    /// There is no connection: the address could not be looked up, or nothing answered at it.
+    Connect {
+        /// What was looked up, or the last address that was tried, without control characters.
+        address: String,
+        /// The error of the look-up or of the last attempt.
         source: io::Error,
     },
     /// The peer closed the connection, or it was reset.
@@ -163,7 +171,7 @@ impl Error {
         use multiprocessing::Problem::{Rejected, WrongDigest};
 
         match self {
-            Self::Io { source, .. } => source.kind(),
+            Self::Io { source, .. } | Self::Connect { source, .. } => source.kind(),
             Self::Closed(_) | Self::Handshake(Stream(StreamError::Ended)) => {
                 io::ErrorKind::UnexpectedEof
             }
@@ -226,7 +234,7 @@ impl From<handshake::Error> for io::Error {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::Connect { source, .. } => Some(source),
             Self::KeyFile { error, .. } => error.source(),
             _ => None,
         }
@@ -237,6 +245,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { phase, source } => write!(f, "the stream failed while {phase}: {source}"),
+            Self::Connect { address, source } => write!(
+                f,
+                "could not connect to {address}: {source}{}",
+                when_not_connected(source.kind())
+            ),
             Self::Closed(phase) => write!(
                 f,
                 "the peer closed the connection while {phase}{}",
@@ -274,6 +287,23 @@ impl fmt::Display for Error {
                 "this key ring was not loaded from a directory, so there is nothing to reload",
             ),
         }
+    }
+}
+
+/// What to do about a connection that could not be made.
+fn when_not_connected(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{
+        ConnectionRefused, HostUnreachable, NetworkUnreachable, NotFound, PermissionDenied,
+        TimedOut,
+    };
+
+    match kind {
+        ConnectionRefused | NotFound => "; start the server, or correct the address",
+        TimedOut | HostUnreachable | NetworkUnreachable => {
+            "; check the address, and the network and firewalls on the way"
+        }
+        PermissionDenied => "; let this user write the socket, or correct the address",
+        _ => "; correct the address",
     }
 }
 

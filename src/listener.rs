@@ -85,6 +85,41 @@ macro_rules! constructors {
             }
         }
 
+        #[cfg(feature = "encrypt")]
+        impl<S: Send + 'static> Listener<Encrypted<S>> {
+            /// Starts to accept connections in mode 2, with the default
+            /// [`ListenerOptions`](crate::ListenerOptions).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`new`](Self::new).
+            pub fn new_encrypted<L, K>(socket: L, server: Server<K>) -> io::Result<Self>
+            where
+                L: Socket<Stream = S>,
+                K: KeyLookup + Send + Sync + 'static,
+            {
+                Self::encrypted_with_options(socket, server, ListenerOptions::new())
+            }
+
+            /// Starts to accept connections in mode 2.
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`new`](Self::new).
+            pub fn encrypted_with_options<L, K>(
+                socket: L,
+                server: Server<K>,
+                options: ListenerOptions,
+            ) -> io::Result<Self>
+            where
+                L: Socket<Stream = S>,
+                K: KeyLookup + Send + Sync + 'static,
+            {
+                let yields = |stream, (session, records)| L::secured(stream, session, records);
+                Self::start(socket, server, options, Encrypt, yields)
+            }
+        }
+
         /// The numbers of pending handshakes and of streams that wait.
         impl<T> fmt::Debug for Listener<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

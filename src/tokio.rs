@@ -7,6 +7,7 @@
 //! The verbs have no timeout unless their names say so. Those with a timeout and the listener need a
 //! runtime whose time and I/O are enabled, as `#[tokio::main]` makes it; tokio panics without.
 
+mod connect;
 pub mod cookbook;
 mod endpoint;
 mod listener;

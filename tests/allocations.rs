@@ -1,24 +1,22 @@
 //! A handshake allocates nothing on the heap, but for the error of a client that is denied. The
-//! records after it allocate nothing once the stream has its buffers.
+//! records after it allocate nothing once the thread has its buffers.
 //!
 //! The counter counts what the calling thread allocates, so other tests may run at the same time.
 
+mod streams;
+
 use std::hint::black_box;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::thread;
 
 use allocation_counter::measure;
 use countersign::handshake::client::{self, AwaitChallenge};
 use countersign::handshake::server::{self, AwaitResponse, Dummy};
 use countersign::handshake::{self, Authenticate, Prologue, Protect, Transcript};
 use countersign::record::{OVERHEAD, Opened, PAYLOAD_MAX};
-use countersign::{
-    Client, Key, Protected, Server, Session, client_authenticate, server_authenticate,
-};
+use countersign::{Key, Session, client_authenticate, server_authenticate};
 
 use crate::failures::{is_denied, refusal};
-use crate::support::{Draws, NoEntropy, Pair, deliver, key, tcp_pair};
+use crate::support::{Draws, NoEntropy, Pair, deliver, key};
 
 /// Returns what `routine` returns, and asserts that it did not allocate.
 fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
@@ -252,150 +250,4 @@ fn sealing_and_opening_allocate_nothing() {
         assert!(sealer.seal(&mut record).is_err());
         assert!(opener.open(&mut record).is_err());
     });
-}
-
-/// Two protected ends of a connection.
-fn protected() -> (Protected<TcpStream>, Protected<TcpStream>) {
-    let (near, far) = tcp_pair();
-    let client = thread::spawn(|| Client::new(key("ours")).protect(near).unwrap());
-    let server = Server::new(key("ours")).protect(far).unwrap();
-    (client.join().unwrap(), server)
-}
-
-/// Sends some records. The socket has room for a whole record, so one thread is enough.
-fn pass(from: &mut impl Write, to: &mut impl Read, bytes: &mut [u8]) {
-    for len in LENS {
-        from.write_all(&bytes[..len]).unwrap();
-        from.flush().unwrap();
-        to.read_exact(&mut bytes[..len]).unwrap();
-    }
-}
-
-#[test]
-fn a_protected_stream_allocates_nothing_after_its_first_record() {
-    let mut bytes = vec![7; PAYLOAD_MAX];
-    let (mut near, mut far) = protected();
-    pass(&mut near, &mut far, &mut bytes[..]);
-    pass(&mut far, &mut near, &mut bytes[..]);
-    without_allocating(|| {
-        for _ in 0..10 {
-            pass(&mut near, &mut far, &mut bytes[..]);
-            pass(&mut far, &mut near, &mut bytes[..]);
-        }
-    });
-
-    let ((mut reader, _writer), (_reader, mut writer)) = (near.into_split(), far.into_split());
-    pass(&mut writer, &mut reader, &mut bytes[..]);
-    without_allocating(|| {
-        pass(&mut writer, &mut reader, &mut bytes[..]);
-        writer.close().unwrap();
-        assert_eq!(reader.read(&mut bytes).unwrap(), 0);
-    });
-}
-
-#[cfg(feature = "tokio")]
-mod over_tokio {
-    use std::io::{self, Read, Write};
-    use std::net::TcpStream;
-    use std::pin::{Pin, pin};
-    use std::task::{Context, Poll, Waker};
-
-    use countersign::record::PAYLOAD_MAX;
-    use countersign::tokio::{Client, Server};
-    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-
-    use super::{LENS, without_allocating};
-    use crate::support::{key, tcp_pair};
-
-    /// A socket without a runtime. Each of its futures is polled until it is done.
-    struct Polled(TcpStream);
-
-    fn polled<T>(answer: io::Result<T>) -> Poll<io::Result<T>> {
-        match answer {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            answer => Poll::Ready(answer),
-        }
-    }
-
-    impl AsyncRead for Polled {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let read = self.0.read(buf.initialize_unfilled());
-            polled(read.map(|n| buf.advance(n)))
-        }
-    }
-
-    impl AsyncWrite for Polled {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            polled(self.0.write(buf))
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            polled(self.0.flush())
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn run<F: Future>(future: F) -> F::Output {
-        let mut future = pin!(future);
-        let mut context = Context::from_waker(Waker::noop());
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-                return output;
-            }
-        }
-    }
-
-    async fn pass<W, R>(from: &mut W, to: &mut R, bytes: &mut [u8])
-    where
-        W: AsyncWrite + Unpin,
-        R: AsyncRead + Unpin,
-    {
-        for len in LENS {
-            from.write_all(&bytes[..len]).await.unwrap();
-            from.flush().await.unwrap();
-            to.read_exact(&mut bytes[..len]).await.unwrap();
-        }
-    }
-
-    #[test]
-    fn a_protected_stream_over_tokio_allocates_nothing_after_its_first_record() {
-        let mut bytes = vec![7; PAYLOAD_MAX];
-        let (near, far) = tcp_pair();
-        for socket in [&near, &far] {
-            socket.set_nonblocking(true).unwrap();
-        }
-        let client = Client::new(key("ours"));
-        let server = Server::new(key("ours"));
-        let both = async {
-            tokio::try_join!(client.protect(Polled(near)), server.protect(Polled(far))).unwrap()
-        };
-        let (mut near, mut far) = run(both);
-        run(pass(&mut near, &mut far, &mut bytes));
-        run(pass(&mut far, &mut near, &mut bytes));
-        without_allocating(|| {
-            for _ in 0..10 {
-                run(pass(&mut near, &mut far, &mut bytes));
-                run(pass(&mut far, &mut near, &mut bytes));
-            }
-        });
-
-        let ((mut reader, _writer), (_reader, mut writer)) = (near.into_split(), far.into_split());
-        run(pass(&mut writer, &mut reader, &mut bytes));
-        without_allocating(|| {
-            run(pass(&mut writer, &mut reader, &mut bytes));
-            run(writer.close()).unwrap();
-            assert_eq!(run(reader.read(&mut bytes)).unwrap(), 0);
-        });
-    }
 }

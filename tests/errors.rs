@@ -39,6 +39,17 @@ fn sentences() -> Vec<String> {
         let source = io::Error::other("as it says itself");
         errors.push(Error::Io { phase, source });
     }
+    for kind in [
+        ErrorKind::ConnectionRefused,
+        ErrorKind::NotFound,
+        ErrorKind::TimedOut,
+        ErrorKind::HostUnreachable,
+        ErrorKind::NetworkUnreachable,
+        ErrorKind::PermissionDenied,
+        ErrorKind::InvalidInput,
+    ] {
+        errors.push(not_connected(kind));
+    }
     errors.extend(incompatible().map(Error::from));
     errors.push(Core::Denied.into());
     errors.push(denied("", "", None));
@@ -136,6 +147,13 @@ fn strangers() -> KeyFileError {
         mode: 0o600,
         owner: 1001,
         expected: 1000,
+    }
+}
+
+fn not_connected(kind: ErrorKind) -> Error {
+    Error::Connect {
+        address: "127.0.0.1:7000".to_owned(),
+        source: kind.into(),
     }
 }
 
@@ -344,6 +362,11 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
         (key_file(missing), ErrorKind::NotFound, true),
         (secret, ErrorKind::InvalidInput, true),
         (name, ErrorKind::InvalidInput, true),
+        (
+            not_connected(ErrorKind::TimedOut),
+            ErrorKind::TimedOut,
+            true,
+        ),
     ]);
     for message in MESSAGES {
         for phase in [Phase::Sending(message), Phase::Awaiting(message)] {

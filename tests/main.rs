@@ -18,6 +18,7 @@ mod architecture;
 #[cfg(feature = "multiprocessing")]
 mod attack_book;
 mod attacks;
+mod connect;
 mod cookbook;
 mod deadline;
 mod disk;

@@ -20,12 +20,21 @@ pub enum Wire {
     Multiprocessing,
 }
 
-/// The options for the protocol, the key and the service.
+/// What happens to the bytes after the handshake.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verb {
+    #[default]
+    Authenticate,
+    Protect,
+    #[cfg(feature = "encrypt")]
+    Encrypt,
+}
+
+/// The options for the protocol, the verb, the key and the service.
 #[derive(Default)]
 pub struct Identity {
     pub wire: Wire,
-    /// Whether what follows the handshake is protected from alteration.
-    pub protect: bool,
+    pub verb: Verb,
     key_file: Option<PathBuf>,
     key_id: String,
     pub service: String,
@@ -49,7 +58,11 @@ impl Identity {
                     other => return Err(format!("no wire is called '{other}'").into()),
                 }
             }
-            "protect" => self.protect = true,
+            "protect" => self.verb = Verb::Protect,
+            #[cfg(feature = "encrypt")]
+            "encrypt" => self.verb = Verb::Encrypt,
+            #[cfg(not(feature = "encrypt"))]
+            "encrypt" => return Err("this program was built without --features encrypt".into()),
             "key-file" => self.key_file = Some(parser.value()?.into()),
             "key-id" => self.key_id = parser.value()?.string()?,
             "service" => self.service = parser.value()?.string()?,
@@ -75,8 +88,8 @@ impl Identity {
     pub fn key_file(&self) -> Result<PathBuf, Failure> {
         // An option that is ignored would leave the user without what it stands for.
         if self.wire != Wire::Native {
-            if self.protect {
-                return Err("--protect needs the native wire".into());
+            if self.verb != Verb::Authenticate {
+                return Err("--protect and --encrypt need the native wire".into());
             }
             if !(self.key_id.is_empty() && self.service.is_empty()) {
                 return Err("--key-id and --service need the native wire".into());

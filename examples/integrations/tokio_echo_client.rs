@@ -13,14 +13,14 @@ mod client;
 #[path = "../common/options.rs"]
 mod options;
 use client::{DEADLINE, Settings};
-use options::{Failure, while_doing};
+use options::{Failure, Verb, while_doing};
 
 const USAGE: &str = "\
 usage: tokio_echo_client --connect ADDR [--key-file PATH] [--key-id ID] [--service NAME]
-                         [--protect] [MESSAGE]
+                         [--protect | --encrypt] [MESSAGE]
 
 Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --protect, at both ends,
-what follows the handshake cannot be altered on the way.";
+what follows the handshake cannot be altered on the way. With --encrypt, it cannot be read either.";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -40,12 +40,20 @@ async fn run() -> Result<(), Failure> {
         .await
         .map_err(while_doing(format!("cannot connect to {address}")))?;
     let end = Instant::now() + DEADLINE;
-    let result = if identity.protect {
-        let stream = client.protect_timeout(stream, DEADLINE).await?;
-        timeout_at(end, talk(stream, &settings.message)).await
-    } else {
-        let _session = client.authenticate_timeout(&mut stream, DEADLINE).await?;
-        timeout_at(end, talk(stream, &settings.message)).await
+    let result = match identity.verb {
+        Verb::Authenticate => {
+            client.authenticate_timeout(&mut stream, DEADLINE).await?;
+            timeout_at(end, talk(stream, &settings.message)).await
+        }
+        Verb::Protect => {
+            let stream = client.protect_timeout(stream, DEADLINE).await?;
+            timeout_at(end, talk(stream, &settings.message)).await
+        }
+        #[cfg(feature = "encrypt")]
+        Verb::Encrypt => {
+            let stream = client.encrypt_timeout(stream, DEADLINE).await?;
+            timeout_at(end, talk(stream, &settings.message)).await
+        }
     };
     let echo = result
         .map_err(|_| "no echo: timed out")?

@@ -3,7 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
-use countersign::tokio::{Listener, Protected, Server};
+use countersign::Session;
+use countersign::record::Protection;
+use countersign::tokio::{Listener, Secured, Server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -11,17 +13,19 @@ use tokio::net::{TcpListener, TcpStream};
 mod options;
 #[path = "../common/server.rs"]
 mod server;
-use options::{Failure, while_doing};
+use options::{Failure, Verb, while_doing};
 use server::Settings;
 
 const USAGE: &str = "\
 usage: tokio_echo_server [--listen ADDR] [--key-file PATH] [--key-id ID] [--key-dir PATH]
-                         [--service NAME] [--deadline SECONDS] [--protect]
+                         [--service NAME] [--deadline SECONDS]
+                         [--protect | --encrypt]
 
 Without --key-file, COUNTERSIGN_KEY_FILE has the path of the key file. With --key-dir, each file
 <key id>.key in the directory is the key of this id, and nothing else is looked at; each line on
 standard input reloads the directory.
-With --protect, at both ends, what follows the handshake cannot be altered on the way.";
+With --protect, at both ends, what follows the handshake cannot be altered on the way. With
+--encrypt, it cannot be read either.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,19 +44,19 @@ async fn run() -> Result<(), Failure> {
         .map_err(while_doing(format!("cannot listen on {address}")))?;
     println!("listening on {}", socket.local_addr()?);
     let options = settings.listener_options();
-    if settings.identity.protect {
-        let listener = Listener::protected_with_options(socket, server, options)?;
-        loop {
-            let stream = listener.accept().await?;
-            let key_id = *stream.session().key_id();
-            tokio::spawn(async move {
-                if let Err(error) = echo_protected(stream).await {
-                    eprintln!("key id \"{key_id}\" failed: {error}");
-                }
-            });
+    match settings.identity.verb {
+        Verb::Authenticate => serve_bare(&Listener::with_options(socket, server, options)?).await,
+        Verb::Protect => {
+            serve_secured(&Listener::protected_with_options(socket, server, options)?).await
+        }
+        #[cfg(feature = "encrypt")]
+        Verb::Encrypt => {
+            serve_secured(&Listener::encrypted_with_options(socket, server, options)?).await
         }
     }
-    let listener = Listener::with_options(socket, server, options)?;
+}
+
+async fn serve_bare(listener: &Listener<(TcpStream, Session)>) -> Result<(), Failure> {
     loop {
         // Every connection here has authenticated. Others are refused on tasks of the listener.
         let (mut stream, session) = listener.accept().await?;
@@ -65,9 +69,24 @@ async fn run() -> Result<(), Failure> {
     }
 }
 
-/// Needs no flush of its own, since `copy` flushes when there is nothing more to read.
-async fn echo_protected(stream: Protected<TcpStream>) -> io::Result<()> {
-    let (mut from, mut to) = stream.split();
+async fn serve_secured<P: Protection>(
+    listener: &Listener<Secured<TcpStream, P>>,
+) -> Result<(), Failure> {
+    loop {
+        let stream = listener.accept().await?;
+        let key_id = *stream.session().key_id();
+        tokio::spawn(async move {
+            if let Err(error) = echo_secured(stream).await {
+                eprintln!("key id \"{key_id}\" failed: {error}");
+            }
+        });
+    }
+}
+
+/// Has seen the client's close before it sends its own, so nothing is left unread that would make the
+/// system reset the connection.
+async fn echo_secured<P: Protection>(stream: Secured<TcpStream, P>) -> io::Result<()> {
+    let (mut from, mut to) = stream.into_split();
     tokio::io::copy(&mut from, &mut to).await?;
     to.shutdown().await
 }

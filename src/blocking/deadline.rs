@@ -49,9 +49,13 @@ pub struct DeadlineHandle {
 impl<S> Deadline<S> {
     /// Starts the clock: the deadline passes after `timeout`.
     pub fn new(stream: S, timeout: Duration) -> Self {
+        Self::until(stream, Instant::now().checked_add(timeout))
+    }
+
+    pub(super) fn until(stream: S, end: Option<Instant>) -> Self {
         Self {
             stream,
-            end: Instant::now().checked_add(timeout),
+            end,
             lifted: None,
         }
     }

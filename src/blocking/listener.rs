@@ -8,8 +8,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+#[cfg(feature = "encrypt")]
+use super::Encrypted;
 use super::socket::{End, Socket, Wake};
 use super::{Protected, Server};
+#[cfg(feature = "encrypt")]
+use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 use crate::keys::KeyLookup;
 use crate::listener::admission::{Admission, Taken, Ticket};
@@ -19,7 +23,8 @@ use crate::listener::{
 
 /// Accepts connections and returns those that have authenticated.
 ///
-/// `T` is what it returns: a stream with its [`Session`], or a [`Protected`].
+/// `T` is what it returns: a stream with its [`Session`], or a [`Secured`](crate::Secured)
+/// stream.
 ///
 /// One thread accepts, and each handshake runs on its own thread with a total deadline, so a silent
 /// or slow peer does not delay other clients. At most `max_pending` handshakes run at once; a new connection evicts

@@ -51,21 +51,16 @@ impl<S: AsFd> Sealed for S {}
 
 impl<S: AsFd> Timed for S {
     fn read_until(&mut self, buf: &mut [u8], end: Option<Instant>) -> io::Result<usize> {
-        // In a handshake nearly every read has to wait for the peer.
-        attempt(borrow(self), PollFlags::IN, true, end, |socket| {
+        attempt(borrow(self), PollFlags::IN, end, |socket| {
             recv(socket, &mut *buf, system::RECV).map(|(n, _)| n)
         })
     }
 
     fn write_until(&mut self, buf: &[u8], end: Option<Instant>) -> io::Result<usize> {
         let piece = buf.get(..system::PIECE).unwrap_or(buf);
-        attempt(
-            borrow(self),
-            PollFlags::OUT,
-            system::BLOCKS,
-            end,
-            |socket| send(socket, piece, system::SEND),
-        )
+        attempt(borrow(self), PollFlags::OUT, end, |socket| {
+            send(socket, piece, system::SEND)
+        })
     }
 
     /// A socket has nothing to flush.
@@ -87,31 +82,39 @@ impl<S: AsFd> Timed for S {
     }
 }
 
-/// Repeats `call` until the socket is ready for it or the end has come.
+/// Repeats `call` until it succeeds or fails, and waits in between until the socket is ready.
 fn attempt(
     socket: BorrowedFd<'_>,
     ready: PollFlags,
-    wait_first: bool,
     end: Option<Instant>,
     mut call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
 ) -> io::Result<usize> {
-    let mut wait = wait_first;
     loop {
+        // Before the call, or a peer that always has another byte would have no deadline.
         let left = left(end)?;
-        if wait {
-            match poll(&mut [PollFd::new(&socket, ready)], left.as_ref()) {
-                // The end has come, or the longest wait is over.
-                Ok(0) | Err(Errno::INTR) => continue,
-                Ok(_) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if !system::CALL_BLOCKS
+            && let Some(result) = finished(call(socket))
+        {
+            return result;
         }
-        match call(socket) {
-            Err(Errno::WOULDBLOCK) => wait = true,
-            Err(Errno::INTR) => {}
-            Err(Errno::NOTSOCK) => return Err(not_a_socket()),
-            done => return Ok(done?),
+        let waited = poll(&mut [PollFd::new(&socket, ready)], left.as_ref());
+        match waited {
+            // The end has come, or the longest wait is over.
+            Ok(0) | Err(Errno::INTR) => continue,
+            waited => waited?,
+        };
+        if let Some(result) = finished(call(socket)) {
+            return result;
         }
+    }
+}
+
+/// Returns the result of a call, or `None` if it has to be repeated.
+fn finished(result: Result<usize, Errno>) -> Option<io::Result<usize>> {
+    match result {
+        Err(Errno::WOULDBLOCK | Errno::INTR) => None,
+        Err(Errno::NOTSOCK) => Some(Err(not_a_socket())),
+        result => Some(result.map_err(io::Error::from)),
     }
 }
 
@@ -153,7 +156,7 @@ fn borrow<S: AsFd>(socket: &S) -> BorrowedFd<'_> {
 mod system {
     use rustix::net::{RecvFlags, SendFlags};
 
-    pub(super) const BLOCKS: bool = false;
+    pub(super) const CALL_BLOCKS: bool = false;
     pub(super) const PIECE: usize = usize::MAX;
     pub(super) const RECV: RecvFlags = RecvFlags::DONTWAIT;
     /// Where there is no flag against the signal, the standard library sets an option of its sockets.
@@ -168,7 +171,7 @@ mod system {
 mod system {
     use rustix::net::{RecvFlags, SendFlags};
 
-    pub(super) const BLOCKS: bool = true;
+    pub(super) const CALL_BLOCKS: bool = true;
     pub(super) const PIECE: usize = 4096;
     pub(super) const RECV: RecvFlags = RecvFlags::empty();
     pub(super) const SEND: SendFlags = SendFlags::empty();

@@ -13,7 +13,11 @@ use ::tokio::sync::Notify;
 use ::tokio::task::AbortHandle;
 use ::tokio::time::{Instant, sleep};
 
+#[cfg(feature = "encrypt")]
+use super::Encrypted;
 use super::{Protected, Server, Socket, Timeout};
+#[cfg(feature = "encrypt")]
+use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 use crate::keys::KeyLookup;
 use crate::listener::admission::{Admission, Taken, Ticket};

@@ -18,6 +18,13 @@ impl Timeout {
         Self(Instant::now().checked_add(timeout))
     }
 
+    /// Returns the time that is left, which is endless without an end.
+    pub(super) fn left(self) -> Duration {
+        self.0.map_or(Duration::MAX, |end| {
+            end.saturating_duration_since(Instant::now())
+        })
+    }
+
     /// Awaits `io` until the end, and returns the error of a socket that timed out after it.
     pub(super) async fn limit<T>(self, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         match self.0 {

@@ -90,24 +90,42 @@ fn a_silent_client_delays_no_other_and_ends_at_the_deadline() {
     });
 }
 
+/// The options of the verbs with records.
+const SECURED: &[&str] = &[
+    "--protect",
+    #[cfg(feature = "encrypt")]
+    "--encrypt",
+];
+
 #[test]
-fn a_protected_message_is_echoed() {
+fn a_message_in_records_is_echoed() {
     // More than a record holds, and less than a system takes as one argument.
     let many_records = &"countersign ".repeat(if cfg!(windows) { 2_000 } else { 10_000 });
     let files = Files::new();
     let (key, other) = (&files.key("key"), &files.key("other"));
     with_each_pair(|name, client| {
-        let server = Server::start(name, ["--key-file", key, "--protect"]);
-        let connect = ["--connect", &server.address, "--protect", "--key-file"];
+        for verb in SECURED {
+            let server = Server::start(name, ["--key-file", key, verb]);
+            let connect = ["--connect", &server.address, verb, "--key-file"];
 
-        for message in ["two words", "", many_records] {
-            run(client, connect.iter().chain(&[key.as_str(), message])).prints(message);
-            server.logs(said::ACCEPTED_NAMELESS);
+            for message in ["two words", "", many_records] {
+                run(client, connect.iter().chain(&[key.as_str(), message])).prints(message);
+                server.logs(said::ACCEPTED_NAMELESS);
+            }
+            run(client, connect.iter().chain(&[other.as_str()])).fails(said::DENIED);
+            server.logs(said::WRONG_PROOF);
+            server.has_not_logged("*failed*");
         }
-        run(client, connect.iter().chain(&[other.as_str()])).fails(said::DENIED);
-        server.logs(said::WRONG_PROOF);
-        server.has_not_logged("*failed*");
     });
+}
+
+#[cfg(not(feature = "encrypt"))]
+#[test]
+fn a_program_without_the_feature_says_what_encrypt_needs() {
+    for client in CLIENTS {
+        let built = "this program was built without --features encrypt";
+        run(client, ["--connect", NO_SERVER, "--encrypt"]).fails(built);
+    }
 }
 
 #[test]
@@ -124,6 +142,13 @@ fn ends_of_different_modes_name_both() {
         let args = ["--connect", &server.address, "--key-file", key];
         run(client, args).fails(said::PEER_PROTECTS);
         server.logs(said::CLIENT_AUTHENTICATES);
+
+        #[cfg(feature = "encrypt")]
+        {
+            let connect = ["--connect", &server.address, "--key-file", key, "--encrypt"];
+            run(client, connect).fails("the peer wants protect (mode 1) and this end encrypt *");
+            server.logs("* the peer wants encrypt (mode 2) and this end protect (mode 1); *");
+        }
     });
 }
 

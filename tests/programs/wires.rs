@@ -33,11 +33,11 @@ fn an_option_of_the_native_wire_alone_is_refused_on_another() {
     let client = ["--connect", NO_SERVER].into_iter().chain(cookbook);
 
     run("echo_client", client.clone().chain(["--protect"]))
-        .fails("--protect needs the native wire");
+        .fails("--protect and --encrypt need the native wire");
     run("echo_client", client.chain(["--service", "billing"]))
         .fails("--key-id and --service need the native wire");
     let protect = cookbook.into_iter().chain(["--protect"]);
-    run("echo_server", protect).fails("--protect needs the native wire");
+    run("echo_server", protect).fails("--protect and --encrypt need the native wire");
     let directory = ["--key-dir", &files.path("")];
     run(
         "echo_server",

@@ -1,0 +1,206 @@
+//! Clients that connect and authenticate in one call.
+
+use core::fmt::Debug;
+use core::time::Duration;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Instant;
+use std::vec::Vec;
+#[cfg(unix)]
+use {
+    rustix::io::Errno,
+    rustix::net::sockopt::{Timeout, set_socket_timeout},
+    rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    std::os::fd::OwnedFd,
+    std::os::unix::net::UnixStream,
+    std::path::Path,
+};
+
+use super::{Client, Deadline, Protected, Timed};
+use crate::endpoint::connect::{not_connected, share};
+use crate::error::Error;
+use crate::handshake::{Authenticate, Mode, Protect, Session};
+
+/// Connecting and authenticating in one call, with one deadline for both.
+impl Client {
+    /// Connects to a server over TCP and authenticates in mode 0.
+    ///
+    /// If `address` is a name with several addresses, it tries one after the other, each with an
+    /// equal share of the time that is left, until one accepts the connection. If the handshake then
+    /// fails, the others are not tried.
+    ///
+    /// All of it, from the first attempt to the verdict, takes at most 10 seconds or what
+    /// [`connect_timeout`](Self::connect_timeout) says. **Looking up a name is not included**, because
+    /// the system offers no timeout for it. What follows has no timeout. `TCP_NODELAY` is set, so small
+    /// writes are sent at once.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Connect`] if the address cannot be looked up or connected to, and the errors
+    /// of [`authenticate`](Self::authenticate).
+    ///
+    /// ```
+    /// use countersign::{Client, Key, Listener, Server, generate_secret};
+    /// use std::{io::{Read, Write}, net::TcpListener};
+    ///
+    /// let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
+    /// let socket = TcpListener::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
+    /// let listener = Listener::new(socket, Server::new(key.clone()))?;
+    ///
+    /// let (mut stream, _session) = Client::new(key).connect(address)?;
+    /// stream.write_all(b"hello")?;
+    /// # let (mut stream, session) = listener.accept()?;
+    /// # assert_eq!(session.key_id(), "worker-7");
+    /// # stream.read_exact(&mut [0; 5])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect(
+        &self,
+        address: impl ToSocketAddrs + Debug,
+    ) -> Result<(TcpStream, Session), Error> {
+        self.connect_tcp(address, Authenticate)
+    }
+
+    /// Like [`connect`](Self::connect), but in mode 1: what follows is protected from alteration.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    pub fn connect_protected(
+        &self,
+        address: impl ToSocketAddrs + Debug,
+    ) -> Result<Protected<TcpStream>, Error> {
+        let (stream, (session, records)) = self.connect_tcp(address, Protect)?;
+        Ok(Protected::new(stream, session, records))
+    }
+
+    /// Like [`connect`](Self::connect), but over a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(unix)]
+    pub fn connect_unix(&self, path: impl AsRef<Path>) -> Result<(UnixStream, Session), Error> {
+        self.connect_path(path.as_ref(), Authenticate)
+    }
+
+    /// Like [`connect_protected`](Self::connect_protected), but over a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(unix)]
+    pub fn connect_unix_protected(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Protected<UnixStream>, Error> {
+        let (stream, (session, records)) = self.connect_path(path.as_ref(), Protect)?;
+        Ok(Protected::new(stream, session, records))
+    }
+
+    fn connect_tcp<M: Mode>(
+        &self,
+        named: impl ToSocketAddrs + Debug,
+        mode: M,
+    ) -> Result<(TcpStream, M::Established), Error> {
+        let mut found = match named.to_socket_addrs() {
+            Ok(found) => found.collect::<Vec<_>>().into_iter(),
+            Err(error) => return Err(not_connected(&named, error)),
+        };
+        let end = self.end();
+        let mut failure = None;
+        while let Some(address) = found.next() {
+            match to_address(address, share(left(end), found.len() + 1)) {
+                Ok(stream) => return self.run_until(stream, mode, end),
+                Err(error) => failure = Some(not_connected(&address, error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+    }
+
+    #[cfg(unix)]
+    fn connect_path<M: Mode>(
+        &self,
+        path: &Path,
+        mode: M,
+    ) -> Result<(UnixStream, M::Established), Error> {
+        let end = self.end();
+        match to_path(path, end) {
+            Ok(stream) => self.run_until(stream, mode, end),
+            Err(error) => Err(not_connected(&path, error)),
+        }
+    }
+
+    fn end(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.time_to_connect())
+    }
+
+    fn run_until<S, M>(
+        &self,
+        stream: S,
+        mode: M,
+        end: Option<Instant>,
+    ) -> Result<(S, M::Established), Error>
+    where
+        S: Timed + Read + Write,
+        M: Mode,
+    {
+        let mut deadline = Deadline::until(stream, end);
+        let established = self.run(&mut deadline, mode)?;
+        Ok((deadline.into_inner(), established))
+    }
+}
+
+/// Returns the time that is left, which is endless without an end.
+fn left(end: Option<Instant>) -> Duration {
+    end.map_or(Duration::MAX, |end| {
+        end.saturating_duration_since(Instant::now())
+    })
+}
+
+fn to_address(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    if timeout.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// If the queue of the listening socket is full, Linux makes a connection wait for a place in it, for
+/// as long as the socket's timeout of writes. Nobody else has the socket yet.
+#[cfg(unix)]
+fn to_path(path: &Path, end: Option<Instant>) -> io::Result<UnixStream> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+    let address = SocketAddrUnix::new(path)?;
+    let socket = unix_socket()?;
+    loop {
+        let left = left(end);
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        set_socket_timeout(&socket, Timeout::Send, Some(left.min(LONGEST)))?;
+        match connect(&socket, &address) {
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            connected => break connected?,
+        }
+    }
+    set_socket_timeout(&socket, Timeout::Send, None)?;
+    Ok(socket.into())
+}
+
+/// Returns a socket that no child process inherits.
+#[cfg(unix)]
+fn unix_socket() -> Result<OwnedFd, Errno> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = SocketFlags::CLOEXEC;
+    #[cfg(target_vendor = "apple")]
+    let flags = SocketFlags::empty();
+    let socket = socket_with(family, kind, flags, None)?;
+    #[cfg(target_vendor = "apple")]
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(socket)
+}

@@ -1,0 +1,151 @@
+//! Clients that connect and authenticate in one call.
+
+use core::fmt::Debug;
+use core::time::Duration;
+use std::io;
+use std::vec::Vec;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
+#[cfg(unix)]
+use {::tokio::net::UnixStream, ::tokio::time::sleep, std::path::Path};
+
+use super::timeout::Timeout;
+use super::{Client, Protected};
+use crate::endpoint::connect::{not_connected, share};
+use crate::error::Error;
+use crate::handshake::{Authenticate, Mode, Protect, Session};
+
+/// Connecting and authenticating in one call, with one deadline for both.
+impl Client {
+    /// [`countersign::Client::connect`](crate::Client::connect) with `await`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors.
+    ///
+    /// ```no_run
+    /// use countersign::{Key, tokio::Client};
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::new(Key::from_file("secret.key")?);
+    /// let (mut stream, _session) = client.connect("billing.internal:7000").await?;
+    /// stream.write_all(b"hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(
+        &self,
+        address: impl ToSocketAddrs + Debug,
+    ) -> Result<(TcpStream, Session), Error> {
+        self.connect_tcp(address, Authenticate).await
+    }
+
+    /// Like [`connect`](Self::connect), but in mode 1: what follows is protected from alteration.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    pub async fn connect_protected(
+        &self,
+        address: impl ToSocketAddrs + Debug,
+    ) -> Result<Protected<TcpStream>, Error> {
+        let (stream, (session, records)) = self.connect_tcp(address, Protect).await?;
+        Ok(Protected::new(stream, session, records))
+    }
+
+    /// Like [`connect`](Self::connect), but over a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(unix)]
+    pub async fn connect_unix(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<(UnixStream, Session), Error> {
+        self.connect_path(path.as_ref(), Authenticate).await
+    }
+
+    /// Like [`connect_protected`](Self::connect_protected), but over a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(unix)]
+    pub async fn connect_unix_protected(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Protected<UnixStream>, Error> {
+        let (stream, (session, records)) = self.connect_path(path.as_ref(), Protect).await?;
+        Ok(Protected::new(stream, session, records))
+    }
+
+    async fn connect_tcp<M: Mode>(
+        &self,
+        named: impl ToSocketAddrs + Debug,
+        mode: M,
+    ) -> Result<(TcpStream, M::Established), Error> {
+        let mut found = match lookup_host(&named).await {
+            Ok(found) => found.collect::<Vec<_>>().into_iter(),
+            Err(error) => return Err(not_connected(&named, error)),
+        };
+        let timeout = Timeout::after(self.time_to_connect());
+        let mut failure = None;
+        while let Some(address) = found.next() {
+            let turn = Timeout::after(share(timeout.left(), found.len() + 1));
+            let connected = async {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            };
+            match turn.limit(connected).await {
+                Ok(stream) => return self.run_on(stream, mode, timeout).await,
+                Err(error) => failure = Some(not_connected(&address, error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+    }
+
+    #[cfg(unix)]
+    async fn connect_path<M: Mode>(
+        &self,
+        path: &Path,
+        mode: M,
+    ) -> Result<(UnixStream, M::Established), Error> {
+        let timeout = Timeout::after(self.time_to_connect());
+        match timeout.limit(to_path(path)).await {
+            Ok(stream) => self.run_on(stream, mode, timeout).await,
+            Err(error) => Err(not_connected(&path, error)),
+        }
+    }
+
+    async fn run_on<S, M>(
+        &self,
+        mut stream: S,
+        mode: M,
+        timeout: Timeout,
+    ) -> Result<(S, M::Established), Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        M: Mode,
+    {
+        let established = self.run(&mut stream, mode, timeout).await?;
+        Ok((stream, established))
+    }
+}
+
+/// If the queue of the listening socket is full, a connection fails at once, and no event tells when
+/// there is a place in it again.
+#[cfg(unix)]
+async fn to_path(path: &Path) -> io::Result<UnixStream> {
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
