@@ -10,6 +10,8 @@ use super::session::{Role, Session};
 #[cfg(feature = "encrypt")]
 use crate::record::Encryption;
 use crate::record::{Integrity, Records};
+#[cfg(feature = "encrypt")]
+use crate::stack;
 
 /// The mode of a handshake, which says what follows it: [`Authenticate`], [`Protect`] or, with
 /// feature `encrypt`, `Encrypt`.
@@ -107,11 +109,11 @@ impl Mode for Encrypt {
         role: Role,
     ) -> Self::Established {
         let (session, directions) = session.encryption(&agreed);
+        stack::wipe();
         let (ours, theirs) = role.ours_and_theirs(directions);
-        (
-            session,
-            Records::new(Encryption::new(ours), Encryption::new(theirs)),
-        )
+        let records = Records::new(Encryption::new(ours), Encryption::new(theirs));
+        stack::wipe();
+        (session, records)
     }
 
     fn session((session, _): &Self::Established) -> &Session {
