@@ -44,7 +44,7 @@ impl Ends {
     ///
     /// Returns [`Error::NoRandomness`] if the generator fails.
     #[inline]
-    pub fn client<'h, M: Mode, R: TryCryptoRng>(
+    pub fn client<'h, M: Mode, R: TryCryptoRng + ?Sized>(
         &'h self,
         transcript: &'h mut Transcript,
         mode: M,
@@ -59,7 +59,7 @@ impl Ends {
     ///
     /// Returns [`Error::NoRandomness`] if the generator fails.
     #[inline]
-    pub fn server<'h, M: Mode, R: TryCryptoRng>(
+    pub fn server<'h, M: Mode, R: TryCryptoRng + ?Sized>(
         &'h self,
         transcript: &'h mut Transcript,
         mode: M,
@@ -123,7 +123,7 @@ impl<M: Mode> Recorded<M> {
     pub fn new(key: Key, mode: M) -> Result<Self, Error> {
         let ends = Ends::new(key, Prologue::EMPTY);
         let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-        let half = ends.half((&mut clients, &mut servers), mode, [Known::NC, Known::NS])?;
+        let half = ends.half((&mut clients, &mut servers), mode, [Known::EC, Known::NS])?;
         let f2 = *(half.at_client.response().first_chunk()).ok_or(StreamError::Ended)?;
         let identified = deliver(half.at_server, &f2)?;
         let (f3, outcome) = identified.verify(Some(&ends.key), &mut { Known::ES })?;
@@ -156,7 +156,7 @@ impl<M: Mode> Recorded<M> {
     #[inline(never)]
     pub fn client_side(&self) -> Result<M::Established, Error> {
         let mut transcript = Transcript::new();
-        let state = (self.ends).client(&mut transcript, self.mode, &mut { Known::NC })?;
+        let state = (self.ends).client(&mut transcript, self.mode, &mut { Known::EC })?;
         let state = deliver(state, black_box(self.f1.as_ref()))?;
         black_box(state.response());
         deliver(state, black_box(self.f3.as_ref()))
@@ -205,15 +205,17 @@ pub fn take(message: &mut &[u8], space: &mut [u8]) -> usize {
 pub struct Known(pub [u8; 32]);
 
 impl Known {
-    /// The nonce of the client or, in mode 2, its private key. Like the others it is text, which no
-    /// value holds by chance.
+    /// The nonce of the client. Like the others it is text, which no value holds by chance.
     pub const NC: Self = Self(*b"the client draws these 32 bytes.");
 
     /// The nonce of the server.
     pub const NS: Self = Self(*b"the server draws these 32 bytes.");
 
+    /// The private key of the client, in mode 2.
+    pub const EC: Self = Self(*b"only one end ever has this value");
+
     /// The private key of the server, in mode 2.
-    pub const ES: Self = Self(*b"and these 32 are its private key");
+    pub const ES: Self = Self(*b"es exists while verify() runs..!");
 }
 
 impl TryRng for Known {
