@@ -90,7 +90,9 @@ fn server_verifies(
         let difference = difference(class, rng);
         let mut servers = Transcript::new();
         let identified = ends.identified(&mut servers, &difference, rng);
-        measure(runner, class, || identified.verify(Some(&ends.0.key), &mut SysRng).unwrap());
+        measure(runner, class, || {
+            identified.verify(Some(&ends.0.key), &mut SysRng).unwrap()
+        });
     }
 }
 
@@ -108,7 +110,9 @@ fn server_finds(
         let key = found.get(class as usize).copied().flatten();
         let mut servers = Transcript::new();
         let identified = ends.identified(&mut servers, &[0x55; 32], rng);
-        measure(runner, class, || identified.verify(key, &mut SysRng).unwrap());
+        measure(runner, class, || {
+            identified.verify(key, &mut SysRng).unwrap()
+        });
     }
 }
 
@@ -174,7 +178,11 @@ fn leaky_lookup(runner: &mut CtRunner, rng: &mut BenchRng) {
         let identified = ends.identified(&mut servers, &[0x55; 32], rng);
         measure(runner, class, || match class {
             Class::Left => false,
-            Class::Right => identified.verify(Some(&ends.0.key), &mut SysRng).unwrap().1.is_ok(),
+            Class::Right => identified
+                .verify(Some(&ends.0.key), &mut SysRng)
+                .unwrap()
+                .1
+                .is_ok(),
         });
     }
 }
