@@ -55,42 +55,7 @@ type D = &'static Dummy;
     reason = "a side that fails early does not reach its depth"
 )]
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    println!("size of each value, in bytes");
-    for (name, size) in [
-        ("Key", size_of::<Key>()),
-        ("Transcript", size_of::<Transcript>()),
-        (
-            "client::AwaitChallenge",
-            size_of::<AwaitChallenge<T, K, Authenticate>>(),
-        ),
-        (
-            "client::AwaitVerdict",
-            size_of::<AwaitVerdict<T, K, Authenticate>>(),
-        ),
-        ("server::Dummy", size_of::<Dummy>()),
-        (
-            "server::AwaitResponse",
-            size_of::<AwaitResponse<T, D, Authenticate>>(),
-        ),
-        (
-            "server::Identified",
-            size_of::<Identified<T, D, Authenticate>>(),
-        ),
-        ("Session", size_of::<Session>()),
-        ("Records, protected", size_of::<Records<Integrity>>()),
-        (
-            "client::AwaitChallenge, mode 2",
-            size_of::<AwaitChallenge<T, K, Encrypt>>(),
-        ),
-        (
-            "client::AwaitVerdict, mode 2",
-            size_of::<AwaitVerdict<T, K, Encrypt>>(),
-        ),
-        ("Records, encrypted", size_of::<Records<Encryption>>()),
-    ] {
-        println!("{size:>8}  {name}");
-    }
-
+    print_sizes();
     let key = &Key::new(SECRET)?;
     let bare = Recorded::new(key.clone(), Authenticate)?;
     let protected = Recorded::new(key.clone(), Protect)?;
@@ -180,6 +145,45 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Prints how much a program keeps that stores the states.
+fn print_sizes() {
+    println!("size of each value, in bytes");
+    for (name, size) in [
+        ("Key", size_of::<Key>()),
+        ("Transcript", size_of::<Transcript>()),
+        (
+            "client::AwaitChallenge",
+            size_of::<AwaitChallenge<T, K, Authenticate>>(),
+        ),
+        (
+            "client::AwaitVerdict",
+            size_of::<AwaitVerdict<T, K, Authenticate>>(),
+        ),
+        ("server::Dummy", size_of::<Dummy>()),
+        (
+            "server::AwaitResponse",
+            size_of::<AwaitResponse<T, D, Authenticate>>(),
+        ),
+        (
+            "server::Identified",
+            size_of::<Identified<T, D, Authenticate>>(),
+        ),
+        ("Session", size_of::<Session>()),
+        ("Records, protected", size_of::<Records<Integrity>>()),
+        (
+            "client::AwaitChallenge, mode 2",
+            size_of::<AwaitChallenge<T, K, Encrypt>>(),
+        ),
+        (
+            "client::AwaitVerdict, mode 2",
+            size_of::<AwaitVerdict<T, K, Encrypt>>(),
+        ),
+        ("Records, encrypted", size_of::<Records<Encryption>>()),
+    ] {
+        println!("{size:>8}  {name}");
+    }
 }
 
 /// Returns how deep records go: as many as need the keys of the next step, and the last two long ones.
