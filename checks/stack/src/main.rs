@@ -40,7 +40,7 @@ const MOST: usize = if cfg!(debug_assertions) {
 const MOST_ENCRYPTED: usize = if cfg!(debug_assertions) {
     49_152
 } else {
-    20_480
+    24_576
 };
 
 const SECRET: &str = "what both ends of this one share";
