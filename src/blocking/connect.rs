@@ -72,7 +72,7 @@ impl Client {
         address: impl ToSocketAddrs + Debug,
     ) -> Result<Protected<TcpStream>, Error> {
         let (stream, (session, records)) = self.connect_tcp(address, Protect)?;
-        Ok(Protected::new(stream, session, records))
+        Ok(Protected::over_socket(stream, session, records))
     }
 
     /// Like [`connect`](Self::connect), but over a Unix socket.
@@ -96,7 +96,7 @@ impl Client {
         path: impl AsRef<Path>,
     ) -> Result<Protected<UnixStream>, Error> {
         let (stream, (session, records)) = self.connect_path(path.as_ref(), Protect)?;
-        Ok(Protected::new(stream, session, records))
+        Ok(Protected::over_socket(stream, session, records))
     }
 
     fn connect_tcp<M: Mode>(

@@ -167,7 +167,7 @@ impl<S, P> Secured<S, P> {
         let reader = ReadHalf {
             shared: Arc::clone(&shared),
             incoming: self.incoming,
-            limits: self.limits.of_the_other_half(),
+            limits: self.limits,
         };
         let writer = WriteHalf {
             shared,
