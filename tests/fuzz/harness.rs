@@ -61,6 +61,7 @@ impl Draws {
     }
 
     /// Returns another generator, which depends on the same input.
+    #[must_use]
     pub fn fork(&mut self) -> Self {
         Self(self.next())
     }

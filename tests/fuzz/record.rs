@@ -54,9 +54,9 @@ fn core<M: Recorded>(mode: M, plan: &Plan, draws: &mut Draws) {
         };
         match outcome {
             Ok(Opened::Data(payload)) => {
-                let (expected, more) = delivered.split_at(payload.len());
+                let (expected, later) = delivered.split_at(payload.len());
                 assert!(payload == expected, "another payload");
-                delivered = more;
+                delivered = later;
             }
             Ok(Opened::Close) => break End::Closed,
             Err(_) => {
