@@ -274,5 +274,5 @@ fn sealing_and_opening_allocate_nothing() {
 
     records(Protect);
     #[cfg(feature = "encrypt")]
-    records(countersign::handshake::Encrypt);
+    records(handshake::Encrypt);
 }

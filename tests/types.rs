@@ -178,7 +178,7 @@ fn the_private_key_is_all_that_a_client_keeps_more_in_mode_2() {
     assert_eq!(sizes(Protect), sizes(Authenticate));
     #[cfg(feature = "encrypt")]
     assert_eq!(
-        sizes(countersign::handshake::Encrypt),
+        sizes(handshake::Encrypt),
         sizes(Authenticate).map(|size| size + 32)
     );
 }
@@ -187,7 +187,7 @@ fn the_private_key_is_all_that_a_client_keeps_more_in_mode_2() {
 fn debug_shows_what_each_state_is() {
     shows_what_each_state_is(Protect, "Protect", 33);
     #[cfg(feature = "encrypt")]
-    shows_what_each_state_is(countersign::handshake::Encrypt, "Encrypt", 65);
+    shows_what_each_state_is(handshake::Encrypt, "Encrypt", 65);
 }
 
 fn shows_what_each_state_is<P, M>(mode: M, name: &str, verdict_len: usize)
