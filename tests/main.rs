@@ -15,7 +15,7 @@
 mod after_the_end;
 mod allocations;
 mod architecture;
-#[cfg(feature = "multiprocessing")]
+#[cfg(all(feature = "encrypt", feature = "multiprocessing"))]
 mod attack_book;
 mod attacks;
 mod connect;

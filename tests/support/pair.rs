@@ -141,8 +141,8 @@ impl Pair {
         let (verdict, outcome) = decision.unwrap();
         let end = outcome.map_or_else(End::Refused, M::accepted);
         // A private key is drawn in mode 2 only, and only once the client's proof has verified.
-        let drawn = M::NUMBER == 2 && !end.is_of_a_stranger();
-        assert_eq!(draws.count, usize::from(drawn), "{end:?}");
+        let exchanges = M::NUMBER == 2 && !end.is_of_a_stranger();
+        assert_eq!(draws.count, usize::from(exchanges), "{end:?}");
         (verdict, end)
     }
 

@@ -31,9 +31,9 @@ pub fn x25519(scalar: [u8; 32], u: [u8; 32]) -> [u8; 32] {
 }
 
 fn ladder(mut scalar: [u8; 32], u: [u8; 32]) -> [u8; 32] {
-    scalar[0] &= 248;
-    scalar[31] &= 127;
-    scalar[31] |= 64;
+    scalar[0] &= 0xf8;
+    scalar[31] &= 0x7f;
+    scalar[31] |= 0x40;
     let x1 = decode(u);
     let (mut x2, mut z2, mut x3, mut z3) = (ONE, ZERO, x1, ONE);
     let mut swap = false;
