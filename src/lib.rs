@@ -85,6 +85,8 @@ mod key;
 mod mac;
 mod random;
 pub mod record;
+#[cfg(feature = "encrypt")]
+mod stack;
 
 #[cfg(feature = "std")]
 mod blocking;

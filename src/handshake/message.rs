@@ -47,6 +47,7 @@ impl Challenge {
     }
 
     /// Reports what the bytes of F1 received so far rule out.
+    #[inline]
     pub(super) fn check(received: &[u8], mode: u8) -> Result<(), Incompatible> {
         check_header(received, SERVER, mode, Message::CHALLENGE)
     }
@@ -100,11 +101,13 @@ impl Verdict {
     }
 
     /// Begins a verdict that accepts: `"A" | gs`, which the server's proof covers.
+    #[inline]
     pub(super) fn accepting(share: &[u8]) -> Result<Self, StreamError> {
         Self(Buffer::EMPTY).with(&[ACCEPTED])?.with(share)
     }
 
     /// `"D"` and zeros, whatever the reason.
+    #[inline]
     pub(super) fn denying(no_share: &[u8]) -> Result<Self, StreamError> {
         (Self(Buffer::EMPTY).with(&[DENIED])?)
             .with(no_share)?
@@ -112,12 +115,14 @@ impl Verdict {
     }
 
     /// Appends a part.
+    #[inline]
     pub(super) fn with(mut self, part: &[u8]) -> Result<Self, StreamError> {
         self.0.append(part)?;
         Ok(self)
     }
 
     /// Returns `"A" | gs`, `gs`, and `Ts` of a whole F3 that accepts.
+    #[inline]
     pub(super) fn parts(received: &[u8]) -> Option<(&[u8], &[u8], &[u8; TAG_LEN])> {
         let (accepted, proof) = received.split_last_chunk()?;
         match accepted.split_first()? {
@@ -127,6 +132,7 @@ impl Verdict {
     }
 
     /// Reports what the bytes of F3 received so far rule out.
+    #[inline]
     pub(super) fn check(received: &[u8]) -> Result<(), Incompatible> {
         match received.first() {
             None | Some(&(ACCEPTED | DENIED)) => Ok(()),

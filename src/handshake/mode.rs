@@ -10,6 +10,8 @@ use super::session::{Role, Session};
 #[cfg(feature = "encrypt")]
 use crate::record::Encryption;
 use crate::record::{Integrity, Records};
+#[cfg(feature = "encrypt")]
+use crate::stack;
 
 /// The mode of a handshake, which says what follows it: [`Authenticate`], [`Protect`] or, with
 /// feature `encrypt`, `Encrypt`.
@@ -80,7 +82,10 @@ impl Mode for Protect {
 
     fn establish(session: Session, (): (), role: Role) -> Self::Established {
         let (ours, theirs) = role.ours_and_theirs(session.integrity());
-        (session, Records::new(ours, theirs))
+        (
+            session,
+            Records::new(Integrity::new(ours), Integrity::new(theirs)),
+        )
     }
 
     fn session((session, _): &Self::Established) -> &Session {
@@ -104,8 +109,11 @@ impl Mode for Encrypt {
         role: Role,
     ) -> Self::Established {
         let (session, directions) = session.encryption(&agreed);
+        stack::wipe();
         let (ours, theirs) = role.ours_and_theirs(directions);
-        (session, Records::new(ours, theirs))
+        let records = Records::new(Encryption::new(ours), Encryption::new(theirs));
+        stack::wipe();
+        (session, records)
     }
 
     fn session((session, _): &Self::Established) -> &Session {

@@ -8,6 +8,7 @@ use super::sealed::Sealed;
 use super::{Error, Header, Protection, RecordTag};
 use crate::buffer::join;
 use crate::mac::MacKey;
+use crate::stack;
 
 /// AES-256-GCM (NIST SP 800-38D), under a key that is replaced after every 65,536 records. It
 /// protects from alteration and hides the payload, but not its length.
@@ -54,7 +55,10 @@ impl Protection for Encryption {
 
     fn advance(&mut self, seq: u64) {
         if seq.trailing_zeros() >= STEP_BITS {
-            *self = Self::new(self.state.expand_key(b"countersign/1 encrypt next"));
+            let state = self.state.expand_key(b"countersign/1 encrypt next");
+            stack::wipe();
+            *self = Self::new(state);
+            stack::wipe();
         }
     }
 }
