@@ -23,7 +23,7 @@ pub const TIME: Duration = Duration::from_secs(20);
 fn python() -> Option<&'static str> {
     let found = Command::new("python3").arg("--version").output();
     if found.is_ok_and(|output| output.status.success()) {
-        return Some(concat!(env!("CARGO_MANIFEST_DIR"), "/interop"));
+        return Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/python"));
     }
     assert!(env::var_os("CI").is_none(), "CI needs python3");
     eprintln!("NOT RUN: there is no python3");
@@ -125,7 +125,7 @@ pub fn text(bytes: &[u8]) -> String {
 fn the_python_peer_agrees_with_every_vector_and_makes_the_same_files() {
     let Some(directory) = python() else { return };
     for kind in ["handshake", "key-files", "passphrases"] {
-        let file = format!("{directory}/../vectors/{kind}.txt");
+        let file = format!("{directory}/../../tests/vectors/{kind}.txt");
         let checked = Peer::run(directory, "countersign.py", &["check", &file]).output();
         assert!(checked.status.success(), "{}", text(&checked.stdout));
         let made = Command::new("python3")

@@ -17,7 +17,7 @@ use crate::support::Driver;
 #[cfg(feature = "tokio")]
 use crate::support::block_on;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/interop/mp_peer.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/python/mp_peer.py");
 const AUTHKEY: &str = "secret password";
 const OTHER: &str = "another password";
 
