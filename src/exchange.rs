@@ -41,3 +41,6 @@ impl Shared {
 }
 
 opaque_debug!(Shared {});
+
+#[cfg(all(test, feature = "std"))]
+mod tests;

@@ -235,8 +235,8 @@ const LENS: [usize; 3] = [1, 1_000, PAYLOAD_MAX];
 
 #[test]
 fn sealing_and_opening_allocate_nothing() {
-    let run = Pair::of(&key("ours")).run_in(Protect, Protect);
-    let [mut client, mut server] = run.records();
+    let ends = Pair::of(&key("ours")).establish(Protect);
+    let [mut client, mut server] = ends.map(|(_, records)| records);
     let mut record = vec![7; PAYLOAD_MAX + OVERHEAD];
     without_allocating(|| {
         let (sealer, opener) = (&mut client.sealer, &mut server.opener);
