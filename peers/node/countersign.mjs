@@ -452,7 +452,7 @@ export async function serverAuthenticate(stream, options) {
       } finally {
         wipe(es);
       }
-      if (z === null) await deny('share of small order', { keyId });
+      if (z === null) await deny('all-zero shared secret', { keyId });
     }
     const ts = keys[matched].serverProof(P, f1, f2, f3);
     x = keys[matched].sessionSecret(P, f1, f2, f3);
@@ -522,7 +522,7 @@ export async function clientAuthenticate(stream, options) {
     const z = mode === 2 ? exchange(ec, f3.subarray(1, 33)) : null;
     if (mode === 2 && z === null) {
       wipe(x);
-      throw new Outcome('share of small order');
+      throw new Outcome('all-zero shared secret');
     }
     return new Session('client', mode, keyId, x, z, wire);
   } catch (error) {
@@ -1006,7 +1006,14 @@ function display(id) {
   return id.length ? octets(id).toString('latin1').replace(/[^!-~]|[\\"]/g, escape) : '""';
 }
 
-const reason = (error) => (error instanceof Outcome ? error.outcome : error.message);
+const verb = (mode) => VERBS[mode] ?? `mode ${mode}`;
+
+function reason(error) {
+  if (!(error instanceof Outcome)) return error.message;
+  const { theirs, own } = error.details;
+  return error.outcome === 'wrong mode'
+    ? `wrong mode: the peer wants ${verb(theirs)}, this end ${verb(own)}` : error.outcome;
+}
 
 function address(text) {
   const [, host, port] = text?.match(/^(.*):(\d{1,5})$/) ?? [];
@@ -1035,12 +1042,14 @@ async function serve(options, common) {
     try {
       const session = await serverAuthenticate(socket, { ...common, lookup });
       accepted = true;
-      console.error(`accepted ${display(session.keyId)}`);
+      const place = session.matched === 'second' ? ' by its second secret' : '';
+      console.error(`accepted ${display(session.keyId)}${place}`);
       const echo = channel(session);
       for (let data; (data = await echo.read()) !== null;) await echo.write(data);
       await echo.close();
     } catch (error) {
       console.error(`${accepted ? 'ended' : 'refused'}: ${reason(error)}`);
+      process.exitCode = 1;
       socket.destroy();
     }
   };
@@ -1061,8 +1070,9 @@ async function connect(options, common, message) {
   const socket = net.connect(address(options.connect));
   const session = await clientAuthenticate(socket, { ...common, key });
   const echo = channel(session);
+  const answer = [];
   const reading = (async () => {
-    for (let data; (data = await echo.read()) !== null;) process.stdout.write(data);
+    for (let data; (data = await echo.read()) !== null;) answer.push(data);
   })();
   // If both fail, what the reader met tells more: a write fails only because the transport is gone.
   const writing = echo.write(message).then(() => echo.close());
@@ -1072,6 +1082,8 @@ async function connect(options, common, message) {
     socket.destroy();
     throw error;
   }
+  process.stdout.write(join(...answer, '\n'));
+  if (!join(...answer).equals(octets(message))) throw new Error('the answer is not the message');
 }
 
 function check(file) {
@@ -1103,14 +1115,16 @@ async function main() {
   if (rest.length > 1) throw new RangeError('too many arguments');
   switch (command) {
     case 'serve': return need('key-file') ?? serve(options, common);
-    case 'connect': return need('key-file', 'connect') ?? connect(options, common, rest[0] ?? 'Hello World');
+    case 'connect': return need('key-file', 'connect')
+      ?? connect(options, common, rest[0] === '-' ? fs.readFileSync(0) : rest[0] ?? 'Hello World');
     case 'check': return check(rest[0]);
     case 'vectors':
       for (let i = 0; i < Number(rest[0] ?? 30); i++) {
         console.log(randomVector(i).map(([field, value]) => `${field}: ${value}`.trimEnd()).join('\n') + '\n');
       }
       return undefined;
-    case 'fingerprint': return Key.fromFile(rest[0]).forEach((key) => console.log(key.fingerprint()));
+    case 'fingerprint': return Key.fromFile(rest[0])
+      .forEach((key, i) => console.log(`${i === 0 ? '' : 'accept:'}${key.fingerprint()}`));
     default: throw new RangeError('the command is serve, connect, check, vectors or fingerprint');
   }
 }
