@@ -572,7 +572,7 @@ class Opener:
         """How many bytes follow the first two of a record."""
         length = struct.unpack(">H", length_bytes)[0]
         if length > MAX_PAYLOAD:
-            self._fail("the record is too long")
+            self._fail("bad length: a record has at most %d bytes" % MAX_PAYLOAD)
         return length + RECORD_TAG_LEN
 
     def open(self, record):
@@ -587,11 +587,11 @@ class Opener:
         if self.seq >= LAST_SEQ:
             self._fail("the sequence numbers are used up")
         if len(record) < 2 or len(record) - 2 != self.remaining(record[:2]):
-            self._fail("the record has another length than it says")
+            self._fail("bad length: it is another than the record says")
         body, tag = record[:-RECORD_TAG_LEN], record[-RECORD_TAG_LEN:]
         wanted = _record_tag(self._key, self.seq, body)
         if not hmac.compare_digest(wanted, tag):
-            self._fail("the record is not authentic")
+            self._fail("bad tag: the record is not authentic")
         self.seq += 1
         self.closed = len(body) == 2
         return body[2:]
@@ -649,7 +649,7 @@ class Stream:
             except ConnectionError:
                 more = b""
             if not more:
-                raise Truncated("the stream is truncated")
+                raise Truncated("truncated: there was no close")
             data += more
         return data
 
