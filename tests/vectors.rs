@@ -16,6 +16,7 @@ use countersign::record::len_of;
 use countersign::{Binding, Key, Matched};
 use sha2::{Digest as _, Sha256};
 
+pub use self::file::split;
 use self::file::{Vector, handshakes, recompute};
 pub use self::made::made_by_the_crate;
 use crate::support::{
@@ -384,6 +385,13 @@ impl Derived {
             None => record(&self.x, sender, seq, payload),
         }
     }
+}
+
+/// Checks a vector of another program. Returns its mode, and whether the server accepts.
+pub fn check(text: &str) -> Result<(u8, bool), String> {
+    let vector = recompute(text)?;
+    exchange_through_the_core(&vector);
+    Ok((vector.exchange.mode, vector.outcome.is_ok()))
 }
 
 /// Runs a vector between two cores. Returns `false` for a binding of a type that the crate does not

@@ -270,16 +270,20 @@ pub fn handshakes() -> Vec<String> {
 /// Returns the vectors of a file, each without comments.
 pub fn vectors(name: &str) -> Vec<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-    let content = fs::read_to_string(directory.join(name)).unwrap();
+    let vectors = split(&fs::read_to_string(directory.join(name)).unwrap());
+    assert!(!vectors.is_empty());
+    vectors
+}
+
+/// Returns the vectors of a text, each without comments.
+pub fn split(content: &str) -> Vec<String> {
     let lines: Vec<&str> = (content.lines())
         .filter(|line| !line.starts_with('#'))
         .collect();
-    let vectors: Vec<_> = (lines.split(|line| line.is_empty()))
+    (lines.split(|line| line.is_empty()))
         .filter(|lines| !lines.is_empty())
         .map(|lines| lines.join("\n"))
-        .collect();
-    assert!(!vectors.is_empty());
-    vectors
+        .collect()
 }
 
 /// The fields of a vector that are not taken yet.
