@@ -154,6 +154,28 @@ pub(crate) fn halves_of_two_streams() -> io::Error {
     )
 }
 
+impl record::Error {
+    /// Returns the error of a record in the error of a stream of records, if it is one. A stream that was
+    /// reset is [`Truncated`](Self::Truncated).
+    ///
+    /// ```
+    /// use countersign::record;
+    /// use std::io;
+    ///
+    /// let error = io::Error::from(record::Error::Truncated);
+    /// assert_eq!(record::Error::of(&error), Some(record::Error::Truncated));
+    /// assert_eq!(record::Error::of(&io::ErrorKind::TimedOut.into()), None);
+    /// ```
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        let below = error.get_ref()?;
+        match below.downcast_ref::<Cut>() {
+            Some(cut) => Some(cut.failure),
+            None => below.downcast_ref().copied(),
+        }
+    }
+}
+
 impl From<record::Error> for io::Error {
     fn from(error: record::Error) -> Self {
         Self::new(kind(error), error)

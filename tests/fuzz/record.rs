@@ -114,8 +114,7 @@ fn stream<M: Recorded>(mode: M, plan: &Plan, draws: &mut Draws) {
 }
 
 fn below(error: &io::Error) -> record::Error {
-    let below = error.get_ref().and_then(|below| below.downcast_ref());
-    *below.unwrap_or_else(|| panic!("{error}"))
+    record::Error::of(error).unwrap_or_else(|| panic!("{error}"))
 }
 
 /// What the sender sends, and what happens to it on the way.
