@@ -122,7 +122,7 @@ impl Theirs<'_> {
     }
 
     /// Connects our end to it, and waits until it ends.
-    fn meet_client(&self, ours: Ours, talk: Talk) -> (Result<Got, Failure>, Output) {
+    fn meet_client(&self, ours: &Ours, talk: Talk) -> (Result<Got, Failure>, Output) {
         let mut process = self.serve();
         let socket = TcpStream::connect(process.address()).unwrap();
         let outcome = ours.run(socket, talk);
@@ -133,7 +133,7 @@ impl Theirs<'_> {
     fn meet_server(
         &self,
         message: &[u8],
-        ours: Ours,
+        ours: &Ours,
         talk: Talk,
     ) -> (Result<Got, Failure>, Output) {
         let temp = TempDir::new();

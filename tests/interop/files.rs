@@ -55,7 +55,7 @@ fn a_peers_server_accepts_our_client_through_a_rotation() {
             let key = Key::from_file(rotated(&temp, "client.key", client)).unwrap();
             let client = Client::new(key.with_id("worker-7").unwrap());
             let end = End::Client(client.service("billing/2").unwrap());
-            let (outcome, output) = theirs.meet_client(ours(&end), Talk::Send(b"Hello World"));
+            let (outcome, output) = theirs.meet_client(&ours(&end), Talk::Send(b"Hello World"));
             assert_eq!(output.status.success(), matched.is_some());
             let log = text(&output.stderr);
             match matched {
@@ -90,7 +90,7 @@ fn our_server_accepts_a_peers_client_through_a_rotation() {
             let key = Key::from_file(rotated(&temp, "server.key", server)).unwrap();
             let server = Server::new(key.with_id("worker-7").unwrap());
             let end = End::Server(server.service("billing/2").unwrap());
-            let (outcome, output) = theirs.meet_server(b"Hello World", ours(&end), Talk::Echo);
+            let (outcome, output) = theirs.meet_server(b"Hello World", &ours(&end), Talk::Echo);
             assert_eq!(output.status.success(), matched.is_some());
             if let Some(matched) = matched {
                 let got = outcome.unwrap();
@@ -156,7 +156,7 @@ fn a_python_server_and_ours_read_the_same_directory_of_keys() {
         let key = Key::new("the-old-secret-of-this-test").unwrap();
         let client = Client::new(key.with_id(id).unwrap());
         let end = End::Client(client.service("billing/2").unwrap());
-        let (outcome, output) = theirs.meet_client(ours(&end), Talk::Send(b""));
+        let (outcome, output) = theirs.meet_client(&ours(&end), Talk::Send(b""));
         assert_eq!(outcome.is_ok(), ring.contains(id));
         assert_eq!(output.status.success(), ring.contains(id));
     }

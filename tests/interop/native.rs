@@ -1,6 +1,10 @@
 //! Both implementations of the native protocol, as client and as server, against both drivers.
 
+#[cfg(feature = "encrypt")]
+use std::io::{Read, Write};
 use std::net::TcpStream;
+#[cfg(feature = "encrypt")]
+use std::thread;
 
 use countersign::handshake::{Incompatible, Refusal};
 use countersign::record::Error as RecordError;
@@ -8,6 +12,8 @@ use countersign::{Client, Key, Server};
 
 use super::ours::{End, Failure, Talk, Verb};
 use super::process::text;
+#[cfg(feature = "encrypt")]
+use super::{NODE, TIME, is_installed};
 use super::{Ours, Peer, Theirs, key_file, options};
 use crate::failures::{incompatible, is_denied, refusal};
 use crate::support::TempDir;
@@ -50,12 +56,12 @@ fn our_client_and_a_peers_server_authenticate_each_other_and_no_byte_is_lost() {
                 verb,
                 end: &end,
             };
-            let (outcome, output) = theirs.meet_client(ours, Talk::Send(message));
-            let log = text(&output.stderr);
+            let (outcome, output) = theirs.meet_client(&ours, Talk::Send(message));
+            let logged = text(&output.stderr);
             let got = outcome.unwrap();
             assert_eq!(&got.key_id, "worker-7");
-            assert!(got.received == message, "{verb:?} {driver:?}: {log}");
-            assert_eq!(log.trim(), "accepted worker-7");
+            assert!(got.received == message, "{verb:?} {driver:?}: {logged}");
+            assert_eq!(logged.trim(), "accepted worker-7");
             assert!(output.status.success());
         }
     }
@@ -78,13 +84,13 @@ fn our_server_and_a_peers_client_authenticate_each_other_and_no_byte_is_lost() {
                 verb,
                 end: &end,
             };
-            let (outcome, output) = theirs.meet_server(message, ours, Talk::Echo);
-            let log = text(&output.stderr);
+            let (outcome, output) = theirs.meet_server(message, &ours, Talk::Echo);
+            let logged = text(&output.stderr);
             let got = outcome.unwrap();
             assert_eq!(&got.key_id, "worker-7");
-            assert!(got.received == message, "{verb:?} {driver:?}: {log}");
-            assert!(output.stdout == [message, b"\n"].concat(), "{log}");
-            assert_eq!(log, "");
+            assert!(got.received == message, "{verb:?} {driver:?}: {logged}");
+            assert!(output.stdout == [message, b"\n"].concat(), "{logged}");
+            assert_eq!(logged, "");
             assert!(output.status.success());
         }
     }
@@ -111,18 +117,18 @@ fn a_server_denies_a_client_with_another_secret_id_or_service() {
             };
             let end = &ours_as_client;
             let (outcome, output) =
-                theirs.meet_client(Ours { driver, verb, end }, Talk::Send(b"Hello World"));
+                theirs.meet_client(&Ours { driver, verb, end }, Talk::Send(b"Hello World"));
             assert!(is_denied(&outcome.unwrap_err().handshake()));
-            let log = text(&output.stderr);
-            assert!(log.starts_with("refused: "), "{log}");
+            let logged = text(&output.stderr);
+            assert!(logged.starts_with("refused: "), "{logged}");
             assert_eq!(output.status.code(), Some(1));
 
             let end = &ours_as_server;
             let ours = Ours { driver, verb, end };
-            let (outcome, output) = theirs.meet_server(b"Hello World", ours, Talk::Echo);
+            let (outcome, output) = theirs.meet_server(b"Hello World", &ours, Talk::Echo);
             assert_eq!(refusal(&outcome.unwrap_err().handshake()), Some(reason));
-            let log = text(&output.stderr);
-            assert!(log.contains("denied"), "{log}");
+            let logged = text(&output.stderr);
+            assert!(logged.contains("denied"), "{logged}");
             assert_eq!(output.status.code(), Some(1));
         }
     }
@@ -143,8 +149,8 @@ fn both_ends_name_both_verbs_if_they_differ() {
                 };
                 let ours = Ours { driver, verb, end };
                 let (outcome, output) = match end {
-                    End::Client(_) => theirs.meet_client(ours, Talk::Echo),
-                    End::Server(_) => theirs.meet_server(b"Hello World", ours, Talk::Echo),
+                    End::Client(_) => theirs.meet_client(&ours, Talk::Echo),
+                    End::Server(_) => theirs.meet_server(b"Hello World", &ours, Talk::Echo),
                 };
                 let expected = Incompatible::Mode {
                     ours: verb.mode(),
@@ -152,13 +158,13 @@ fn both_ends_name_both_verbs_if_they_differ() {
                 };
                 let error = outcome.unwrap_err().handshake();
                 assert_eq!(incompatible(&error), Some(&expected));
-                let log = text(&output.stderr);
+                let logged = text(&output.stderr);
                 let expected = format!(
                     "rong mode: the peer wants {}, this end {}",
                     verb.name(),
                     their_verb.name()
                 );
-                assert!(log.contains(&expected), "{log}");
+                assert!(logged.contains(&expected), "{logged}");
                 assert_eq!(output.status.code(), Some(1));
             }
         }
@@ -181,14 +187,14 @@ fn a_peer_sends_on_after_our_close() {
             verb,
             end: &end,
         };
-        let (outcome, output) = theirs.meet_server(&long, ours, Talk::Send(b"no echo"));
-        let log = text(&output.stderr);
+        let (outcome, output) = theirs.meet_server(&long, &ours, Talk::Send(b"no echo"));
+        let logged = text(&output.stderr);
         assert!(
             outcome.unwrap().received == long,
-            "{verb:?} {driver:?}: {log}"
+            "{verb:?} {driver:?}: {logged}"
         );
         assert_eq!(text(&output.stdout), "no echo\n");
-        assert!(log.contains("he answer is not the message"), "{log}");
+        assert!(logged.contains("he answer is not the message"), "{logged}");
     }
 }
 
@@ -217,9 +223,9 @@ fn a_peer_notices_a_stream_that_is_cut_or_forged() {
                     options: &options(&file),
                 };
                 let ours = Ours { driver, verb, end };
-                let log = match end {
+                let logged = match end {
                     End::Client(_) => {
-                        let (outcome, output) = theirs.meet_client(ours, Talk::Raw(bytes));
+                        let (outcome, output) = theirs.meet_client(&ours, Talk::Raw(bytes));
                         let failure = outcome.unwrap_err();
                         assert!(is_truncated(&failure), "{failure:?}");
                         assert_eq!(output.status.code(), Some(1));
@@ -227,14 +233,17 @@ fn a_peer_notices_a_stream_that_is_cut_or_forged() {
                     }
                     End::Server(_) => {
                         // The peer may have sent its own close before.
-                        let (_, output) = theirs.meet_server(b"", ours, Talk::Raw(bytes));
+                        let (_, output) = theirs.meet_server(b"", &ours, Talk::Raw(bytes));
                         assert_eq!(output.status.code(), Some(1));
                         text(&output.stderr)
                     }
                 };
-                let log = log.to_lowercase();
-                assert!(log.contains(reason), "{verb:?} {driver:?} {bytes:?}: {log}");
-                assert!(!log.contains("ended"), "{log}");
+                let logged = logged.to_lowercase();
+                assert!(
+                    logged.contains(reason),
+                    "{verb:?} {driver:?} {bytes:?}: {logged}"
+                );
+                assert!(!logged.contains("ended"), "{logged}");
             }
         }
     }
@@ -269,4 +278,43 @@ fn our_end_notices_a_peer_that_is_killed() {
         let outcome = ours.run(socket, Talk::Call(&mut || process.kill()));
         assert!(outcome.is_err_and(|failure| is_truncated(&failure)));
     }
+}
+
+/// Many small records, because a step has 65,536 of them however long they are.
+#[cfg(feature = "encrypt")]
+#[test]
+fn a_connection_with_the_javascript_peer_goes_on_across_a_step() {
+    const RECORDS: usize = 65_536 + 100;
+
+    if !is_installed(NODE.command[0]) {
+        return;
+    }
+    let temp = TempDir::new();
+    let (file, key) = key_file(&temp, "secret.key");
+    let theirs = Theirs {
+        peer: &NODE,
+        verb: Verb::Encrypt,
+        options: &options(&file),
+    };
+    let mut process = theirs.serve();
+    let socket = TcpStream::connect(process.address()).unwrap();
+    let End::Client(client) = client(&key) else {
+        unreachable!("this is a client")
+    };
+    let stream = client.encrypt_timeout(socket, TIME).unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    reader.set_read_timeout(Some(TIME)).unwrap();
+    writer.set_write_timeout(Some(TIME)).unwrap();
+    let mut received = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..RECORDS {
+                writer.write_all(b"x").unwrap();
+            }
+            writer.close().unwrap();
+        });
+        reader.read_to_end(&mut received).unwrap();
+    });
+    assert!(received == vec![b'x'; RECORDS], "{} bytes", received.len());
+    assert!(process.output().status.success());
 }

@@ -85,15 +85,14 @@ fn the_crate_agrees_with_vectors_that_the_javascript_peer_makes() {
     if !is_installed(super::NODE.command[0]) {
         return;
     }
-    let made = super::NODE.run(&["vectors", &COUNT.to_string()]);
-    assert!(made.status.success(), "{}", text(&made.stderr));
-    let vectors = split(&text(&made.stdout));
+    let run = super::NODE.run(&["vectors", &COUNT.to_string()]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let vectors = split(&text(&run.stdout));
     assert_eq!(vectors.len(), COUNT);
     let mut accepted = [0; 3];
     for text in vectors {
-        let (mode, is_accepted) =
-            check(&text).unwrap_or_else(|problem| panic!("{problem}: {text}"));
-        accepted[usize::from(mode)] += usize::from(is_accepted);
+        let (mode, accepts) = check(&text).unwrap_or_else(|problem| panic!("{problem}: {text}"));
+        accepted[usize::from(mode)] += usize::from(accepts);
     }
     assert!(accepted.iter().all(|&count| count > 0), "{accepted:?}");
 }
