@@ -76,7 +76,7 @@ impl Client {
         address: impl ToSocketAddrs + Debug,
     ) -> Result<Protected<TcpStream>, Error> {
         let (stream, (session, records)) = self.connect_tcp(address, Protect)?;
-        Ok(Protected::over_socket(stream, session, records))
+        Ok(Secured::over_socket(stream, session, records))
     }
 
     /// Like [`connect`](Self::connect), but in mode 2: what follows is encrypted, with forward
@@ -115,7 +115,7 @@ impl Client {
         path: impl AsRef<Path>,
     ) -> Result<Protected<UnixStream>, Error> {
         let (stream, (session, records)) = self.connect_path(path.as_ref(), Protect)?;
-        Ok(Protected::over_socket(stream, session, records))
+        Ok(Secured::over_socket(stream, session, records))
     }
 
     /// Like [`connect_encrypted`](Self::connect_encrypted), but over a Unix socket.
