@@ -24,9 +24,16 @@ const LATE: Duration = Duration::from_millis(500);
 enum Verb {
     Authenticate,
     Protect,
+    #[cfg(feature = "encrypt")]
+    Encrypt,
 }
 
-const VERBS: [Verb; 2] = [Verb::Authenticate, Verb::Protect];
+const VERBS: &[Verb] = &[
+    Verb::Authenticate,
+    Verb::Protect,
+    #[cfg(feature = "encrypt")]
+    Verb::Encrypt,
+];
 
 fn worker() -> Client {
     Client::new(key_of("ours", "worker-7")).connect_timeout(LONG)
@@ -52,6 +59,11 @@ fn connect(
                 let stream = client.connect_protected(to)?;
                 Ok((*stream.session().key_id(), true))
             }
+            #[cfg(feature = "encrypt")]
+            Verb::Encrypt => {
+                let stream = client.connect_encrypted(to)?;
+                Ok((*stream.session().key_id(), true))
+            }
         },
         #[cfg(feature = "tokio")]
         Driver::Tokio => block_on(async {
@@ -63,6 +75,11 @@ fn connect(
                 }
                 Verb::Protect => {
                     let stream = client.connect_protected(to).await?;
+                    Ok((*stream.session().key_id(), true))
+                }
+                #[cfg(feature = "encrypt")]
+                Verb::Encrypt => {
+                    let stream = client.connect_encrypted(to).await?;
                     Ok((*stream.session().key_id(), true))
                 }
             }
@@ -78,6 +95,8 @@ fn server(verb: Verb) -> (Box<dyn fmt::Debug>, SocketAddr) {
     let listener: Box<dyn fmt::Debug> = match verb {
         Verb::Authenticate => Box::new(Listener::new(socket, server).unwrap()),
         Verb::Protect => Box::new(Listener::new_protected(socket, server).unwrap()),
+        #[cfg(feature = "encrypt")]
+        Verb::Encrypt => Box::new(Listener::new_encrypted(socket, server).unwrap()),
     };
     (listener, address)
 }
@@ -142,7 +161,7 @@ fn not_connected(outcome: &Result<(KeyId, bool), Error>, to: &str, kind: ErrorKi
 #[test]
 fn a_client_connects_and_authenticates_in_one_call() {
     for &driver in Driver::ALL {
-        for verb in VERBS {
+        for &verb in VERBS {
             let (_listener, address) = server(verb);
             let (key_id, nodelay) = connect(driver, verb, &worker(), &[address]).unwrap();
             assert_eq!(key_id, "worker-7");
@@ -154,7 +173,7 @@ fn a_client_connects_and_authenticates_in_one_call() {
 #[test]
 fn the_next_address_is_tried_if_one_refuses_the_connection() {
     for &driver in Driver::ALL {
-        for verb in VERBS {
+        for &verb in VERBS {
             let (_listener, address) = server(verb);
             let to = [refusing(), refusing(), address];
             connect(driver, verb, &worker(), &to).unwrap();
@@ -258,7 +277,7 @@ fn the_deadline_is_one_for_the_connection_and_the_handshake() {
 #[test]
 fn no_other_address_is_tried_after_a_denial() {
     for &driver in Driver::ALL {
-        for verb in VERBS {
+        for &verb in VERBS {
             let (_listener, address) = server(verb);
             let (untouched, never) = silent();
             let stranger = Client::new(key("a stranger's"));
@@ -308,6 +327,11 @@ mod unix {
                     let stream = client.connect_unix_protected(path)?;
                     Ok((*stream.session().key_id(), true))
                 }
+                #[cfg(feature = "encrypt")]
+                Verb::Encrypt => {
+                    let stream = client.connect_unix_encrypted(path)?;
+                    Ok((*stream.session().key_id(), true))
+                }
             },
             #[cfg(feature = "tokio")]
             Driver::Tokio => block_on(async {
@@ -319,6 +343,11 @@ mod unix {
                     }
                     Verb::Protect => {
                         let stream = client.connect_unix_protected(path).await?;
+                        Ok((*stream.session().key_id(), true))
+                    }
+                    #[cfg(feature = "encrypt")]
+                    Verb::Encrypt => {
+                        let stream = client.connect_unix_encrypted(path).await?;
                         Ok((*stream.session().key_id(), true))
                     }
                 }
@@ -345,13 +374,15 @@ mod unix {
     fn a_client_connects_and_authenticates_over_a_unix_socket() {
         let directory = TempDir::new();
         for &driver in Driver::ALL {
-            for verb in VERBS {
+            for &verb in VERBS {
                 let path = directory.path().join(format!("{driver:?} {verb:?}"));
                 let socket = UnixListener::bind(&path).unwrap();
                 let server = Server::new(key_of("ours", "worker-7"));
                 let _listener: Box<dyn fmt::Debug> = match verb {
                     Verb::Authenticate => Box::new(Listener::new(socket, server).unwrap()),
                     Verb::Protect => Box::new(Listener::new_protected(socket, server).unwrap()),
+                    #[cfg(feature = "encrypt")]
+                    Verb::Encrypt => Box::new(Listener::new_encrypted(socket, server).unwrap()),
                 };
                 let (key_id, _) = connect(driver, verb, &worker(), &path).unwrap();
                 assert_eq!(key_id, "worker-7");
