@@ -79,8 +79,8 @@ impl Mode for Protect {
     type Exchange = NoExchange;
 
     fn establish(session: Session, (): (), role: Role) -> Self::Established {
-        let (ours, theirs) = role.ours_and_theirs(session.integrity());
-        (session, Records::new(ours, theirs))
+        let records = session.integrity(role);
+        (session, records)
     }
 
     fn session((session, _): &Self::Established) -> &Session {
@@ -103,9 +103,7 @@ impl Mode for Encrypt {
         agreed: <KeyExchange as Exchange>::Agreed,
         role: Role,
     ) -> Self::Established {
-        let (session, directions) = session.encryption(&agreed);
-        let (ours, theirs) = role.ours_and_theirs(directions);
-        (session, Records::new(ours, theirs))
+        session.encryption(&agreed, role)
     }
 
     fn session((session, _): &Self::Established) -> &Session {
