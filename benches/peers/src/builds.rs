@@ -29,7 +29,7 @@ pub struct Build {
 }
 
 /// The first is the base of the comparison, and the second is countersign.
-pub const PROGRAMS: [Program; 7] = [
+pub const PROGRAMS: [Program; 8] = [
     Program {
         name: "only hmac, sha2 and getrandom",
         dependencies: "hmac = '0.13'\nsha2 = '0.11'\ngetrandom = '0.4'",
@@ -43,6 +43,15 @@ pub const PROGRAMS: [Program; 7] = [
             "/../..' }"
         ),
         main: include_str!("programs/countersign.rs"),
+    },
+    Program {
+        name: "countersign with `encrypt`",
+        dependencies: concat!(
+            "countersign = { path = '",
+            env!("CARGO_MANIFEST_DIR"),
+            "/../..', features = ['encrypt'] }"
+        ),
+        main: include_str!("programs/encrypt.rs"),
     },
     Program {
         name: "SCRAM (pbkdf2, hmac, sha2, base64, getrandom)",
