@@ -72,10 +72,11 @@ fn serve_bare(listener: &Listener<(TcpStream, Session)>) -> Result<(), Failure> 
 
 fn serve_secured<P: Protection>(listener: &Listener<Secured<TcpStream, P>>) -> Result<(), Failure> {
     loop {
-        let mut stream = listener.accept()?;
+        let stream = listener.accept()?;
+        let key_id = *stream.session().key_id();
         thread::spawn(move || {
-            if let Err(error) = echo_secured(&mut stream) {
-                eprintln!("key id \"{}\" failed: {error}", stream.session().key_id());
+            if let Err(error) = echo_secured(stream) {
+                eprintln!("key id \"{key_id}\" failed: {error}");
             }
         });
     }
@@ -154,14 +155,17 @@ fn echo(mut stream: &TcpStream) -> io::Result<u64> {
     io::copy(&mut &*stream, &mut stream)
 }
 
-/// Has seen the client's close before it sends its own, so nothing is left unread that would make the
-/// system reset the connection.
-fn echo_secured<P: Protection>(stream: &mut Secured<TcpStream, P>) -> io::Result<()> {
+/// How long a client may take to end the connection when all has been said.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Reads until the client has ended the connection: something left unread would make the system reset
+/// the connection, and the client could miss the end of the echo.
+fn echo_secured<P: Protection>(mut stream: Secured<TcpStream, P>) -> io::Result<()> {
     let mut buf = vec![0; PAYLOAD_MAX];
     loop {
         let n = stream.read(&mut buf)?;
         if n == 0 {
-            return stream.close();
+            return stream.finish(LINGER);
         }
         stream.write_all(buf.get(..n).unwrap_or_default())?;
     }

@@ -32,6 +32,7 @@ impl<const N: usize> Buffer<N> {
     };
 
     /// An empty buffer, all of which is to be received.
+    #[cfg(feature = "std")]
     pub(crate) const AWAITING: Self = Self {
         end: N,
         ..Self::EMPTY
@@ -86,6 +87,7 @@ impl<const N: usize> Buffer<N> {
     }
 
     /// All bytes, if the buffer is full.
+    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn whole(&self) -> Option<&[u8; N]> {
         (self.len == N).then_some(&self.bytes)
@@ -282,6 +284,7 @@ mod tests {
         Ok(())
     }
 
+    #[cfg(feature = "std")]
     #[test]
     fn a_buffer_that_awaits_is_whole_when_it_is_full() -> Result<(), StreamError> {
         let mut buffer = Buffer::<2>::AWAITING;

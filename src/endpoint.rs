@@ -6,11 +6,15 @@
 
 #[cfg(any(feature = "net", feature = "tokio"))]
 pub(crate) mod connect;
+#[cfg(any(feature = "net", feature = "tokio"))]
+pub(crate) mod linger;
 
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
+#[cfg(any(feature = "net", feature = "tokio"))]
+use crate::error::Error;
 use crate::handshake::server::Dummy;
 use crate::handshake::{Binding, Prologue};
 use crate::invalid_input::InvalidInput;
@@ -48,6 +52,18 @@ pub trait Role {
 
     #[doc(hidden)]
     fn get(&self) -> Which<'_, Self::Keys>;
+}
+
+#[cfg(any(feature = "net", feature = "tokio"))]
+impl<R: Role, D> Endpoint<R, D> {
+    /// Returns whether this end has answered before it failed: a server that denies, and a client that
+    /// names its mode or version. The peer must receive the answer.
+    pub(crate) fn has_answered(&self, error: &Error) -> bool {
+        match self.role.get() {
+            Which::Client(_) => error.is_of_mode_or_version(),
+            Which::Server(..) => error.denies(),
+        }
+    }
 }
 
 /// A role, for a driver to run.

@@ -151,6 +151,15 @@ impl Error {
         )
     }
 
+    /// Returns whether a server has sent its denial.
+    #[cfg(any(feature = "net", feature = "tokio"))]
+    pub(crate) fn denies(&self) -> bool {
+        matches!(
+            self,
+            Self::Handshake(handshake::Error::ClientNotAuthentic { .. })
+        )
+    }
+
     /// Adds to a denial what the client sent.
     pub(crate) fn or_denial(self, key_id: &KeyId, prologue: &Prologue) -> Self {
         match self {

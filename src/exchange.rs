@@ -3,6 +3,8 @@
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
 use zeroize::Zeroize;
 
+use crate::stack;
+
 /// The size of a key share, of a private key and of a shared secret, in bytes.
 pub(crate) const SHARE_LEN: usize = 32;
 
@@ -19,7 +21,9 @@ impl PrivateKey {
 
     /// Returns the share to send: `X25519(key, 9)`.
     pub(crate) fn share(&self) -> [u8; SHARE_LEN] {
-        PublicKey::from(&self.0).to_bytes()
+        let share = PublicKey::from(&self.0).to_bytes();
+        stack::wipe();
+        share
     }
 
     /// Returns `X25519(key, share)`, or `None` if it is all zeros. The share is used as it was sent.
@@ -27,6 +31,7 @@ impl PrivateKey {
     /// It takes the key, so that no key is used twice.
     pub(crate) fn agree(self, share: [u8; SHARE_LEN]) -> Option<Shared> {
         let shared = self.0.diffie_hellman(&PublicKey::from(share));
+        stack::wipe();
         shared.was_contributory().then_some(Shared(shared))
     }
 }
@@ -41,3 +46,6 @@ impl Shared {
 }
 
 opaque_debug!(Shared {});
+
+#[cfg(all(test, feature = "std"))]
+mod tests;

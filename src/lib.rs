@@ -24,15 +24,17 @@
 //!
 //! # What it proves, and what it does not
 //!
-//! | | both ends are authentic | what follows cannot be altered | what follows cannot be read |
-//! |---|---|---|---|
-//! | `authenticate` | yes | no | no |
-//! | `protect` | yes | yes | no |
+//! | | both ends are authentic | what follows cannot be altered | what follows cannot be read | forward secrecy |
+//! |---|---|---|---|---|
+//! | `authenticate` | yes | no | no | no |
+//! | `protect` | yes | yes | no | no |
+//! | `encrypt` | yes | yes | yes | yes |
 //!
 //! An attacker who controls the network can relay the three messages of `authenticate` and then read
-//! and alter what follows. `protect` stops the alteration. Under TLS, a [`Binding`] stops the relay. There is no
-//! forward secrecy: anyone who later obtains the secret can recompute the session secrets of recorded
-//! handshakes. Use random secrets: anyone who records one handshake can test guesses offline.
+//! and alter what follows. `protect` stops the alteration, and `encrypt` the reading too. Under TLS, a
+//! [`Binding`] stops the relay. Without forward secrecy, anyone who later obtains the secret can
+//! recompute the session secrets of recorded handshakes. Use random secrets: anyone who records one
+//! handshake can test guesses offline.
 //!
 //! # Where to start
 //!
@@ -49,8 +51,10 @@
 //!
 //! - `std` (default): streams, key files and the operating system's random number generator.
 //!   Without it: [`handshake`], [`record`] and keys, without allocation.
-//! - `net` (default): deadlines over sockets, the verbs with a timeout, and the blocking listener.
+//! - `net` (default): deadlines over sockets, the verbs with a timeout, `connect`, and the blocking
+//!   listener.
 //! - `tokio`: the same over tokio's streams.
+//! - `encrypt`: the verb `encrypt`, with X25519 and AES-256-GCM.
 //! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
 //! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.
 //!   `multiprocessing-md5`: of CPython up to 3.11.
@@ -81,6 +85,8 @@ mod key;
 mod mac;
 mod random;
 pub mod record;
+#[cfg(feature = "encrypt")]
+mod stack;
 
 #[cfg(feature = "std")]
 mod blocking;

@@ -196,4 +196,4 @@ impl Drop for Tag {
 }
 
 #[cfg(all(test, feature = "std"))]
-mod tests;
+pub(crate) mod tests;

@@ -22,10 +22,17 @@ impl<P: Protection> Incoming<P> {
     }
 
     /// Reads until the peer has closed its direction and then the stream, and discards what comes.
+    #[cfg(any(feature = "net", feature = "tokio"))]
     pub(crate) fn read_out(&mut self, stream: &mut impl Read) -> io::Result<()> {
-        let ended = self.discard_all(stream);
-        self.settle();
-        ended
+        let mut discarded = zeroize::Zeroizing::new([0; 4096]);
+        while self.read(stream, &mut *discarded)? != 0 {}
+        loop {
+            match stream.read(&mut *discarded) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+        }
     }
 
     fn read_payload(&mut self, stream: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
@@ -34,20 +41,6 @@ impl<P: Protection> Incoming<P> {
                 Ready::Payload => return Ok(self.take(out)?),
                 Ready::End => return Ok(0),
                 Ready::Nothing => self.fill(stream)?,
-            }
-        }
-    }
-
-    fn discard_all(&mut self, stream: &mut impl Read) -> io::Result<()> {
-        loop {
-            match self.ready()? {
-                Ready::Payload => self.skip()?,
-                Ready::Nothing => self.fill(stream)?,
-                Ready::End => match stream.read(self.space()?) {
-                    Ok(0) => return Ok(()),
-                    Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                    _ => {}
-                },
             }
         }
     }
@@ -161,6 +154,28 @@ pub(crate) fn halves_of_two_streams() -> io::Error {
     )
 }
 
+impl record::Error {
+    /// Returns the error of a record in the error of a stream of records, if it is one. A stream that was
+    /// reset is [`Truncated`](Self::Truncated).
+    ///
+    /// ```
+    /// use countersign::record;
+    /// use std::io;
+    ///
+    /// let error = io::Error::from(record::Error::Truncated);
+    /// assert_eq!(record::Error::of(&error), Some(record::Error::Truncated));
+    /// assert_eq!(record::Error::of(&io::ErrorKind::TimedOut.into()), None);
+    /// ```
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        let below = error.get_ref()?;
+        match below.downcast_ref::<Cut>() {
+            Some(cut) => Some(cut.failure),
+            None => below.downcast_ref().copied(),
+        }
+    }
+}
+
 impl From<record::Error> for io::Error {
     fn from(error: record::Error) -> Self {
         Self::new(kind(error), error)
@@ -177,3 +192,6 @@ fn kind(error: record::Error) -> io::ErrorKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

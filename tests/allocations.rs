@@ -7,16 +7,17 @@ mod streams;
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
+use std::iter;
 
 use allocation_counter::measure;
 use countersign::handshake::client::{self, AwaitChallenge};
 use countersign::handshake::server::{self, AwaitResponse, Dummy};
-use countersign::handshake::{self, Authenticate, Prologue, Protect, Transcript};
-use countersign::record::{OVERHEAD, Opened, PAYLOAD_MAX};
+use countersign::handshake::{self, Authenticate, Mode, Prologue, Protect, Transcript};
+use countersign::record::{OVERHEAD, Opened, PAYLOAD_MAX, Protection, Records};
 use countersign::{Key, Session, client_authenticate, server_authenticate};
 
 use crate::failures::{is_denied, refusal};
-use crate::support::{Draws, NoEntropy, Pair, deliver, key};
+use crate::support::{Draws, NoEntropy, Pair, deliver, in_every_mode, key};
 
 /// Returns what `routine` returns, and asserts that it did not allocate.
 fn without_allocating<T>(routine: impl FnOnce() -> T) -> T {
@@ -43,52 +44,69 @@ fn a_routine_that_allocates_is_detected() {
     without_allocating(|| black_box(Box::new(1)));
 }
 
+/// What a handshake in a mode yields to an end.
+type Outcome<M> = Result<<M as Mode>::Established, handshake::Error>;
+
 /// A whole handshake without I/O, in which the server finds `found` for the client's key id.
-fn handshake(key: &Key, found: Option<&Key>) -> [Result<Session, handshake::Error>; 2] {
+fn handshake<M: Mode>(mode: M, key: &Key, found: Option<&Key>) -> [Outcome<M>; 2] {
     let prologue = Prologue::new("billing/2").unwrap();
     let dummy = Dummy::new();
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let rng = &mut Draws::from(0);
-    let started = server::start(&mut servers, &dummy, &prologue, Authenticate, rng);
+    let started = server::start(&mut servers, &dummy, &prologue, mode, rng);
     let (f1, await_response) = started.unwrap();
-    let started = client::start(&mut clients, key, &prologue, Authenticate, rng);
+    let started = client::start(&mut clients, key, &prologue, mode, rng);
     let await_challenge = started.unwrap();
     let await_verdict = deliver(await_challenge, f1).unwrap();
     let identified = deliver(await_response, await_verdict.response()).unwrap();
-    let (f3, servers_outcome) = identified.verify(found, &mut NoEntropy).unwrap();
+    let (f3, servers_outcome) = identified.verify(found, rng).unwrap();
     [deliver(await_verdict, f3), servers_outcome]
 }
 
 #[test]
 fn an_accepted_handshake_in_memory_allocates_nothing() {
-    let key = key("ours").with_id("worker-7").unwrap();
-    let [client, server] = without_allocating(|| handshake(&key, Some(&key)));
-    assert_eq!(client.unwrap().key_id(), server.unwrap().key_id());
+    fn accepted<M: Mode>(mode: M) {
+        let key = key("ours").with_id("worker-7").unwrap();
+        let ends = without_allocating(|| handshake(mode, &key, Some(&key)));
+        let [client, server] = ends.map(Result::unwrap);
+        assert_eq!(M::session(&client).key_id(), M::session(&server).key_id());
+    }
+
+    in_every_mode!(accepted);
 }
 
 #[test]
 fn a_denied_handshake_in_memory_allocates_nothing() {
-    let (key, another) = (key("ours"), key("another"));
-    for found in [None, Some(&another)] {
-        let [client, server] = without_allocating(|| handshake(&key, found));
-        assert_eq!(client.unwrap_err(), handshake::Error::Denied);
-        assert!(server.is_err());
+    fn denied<M: Mode>(mode: M) {
+        let (key, another) = (key("ours"), key("another"));
+        for found in [None, Some(&another)] {
+            let [client, server] = without_allocating(|| handshake(mode, &key, found));
+            assert_eq!(client.unwrap_err(), handshake::Error::Denied);
+            assert!(server.is_err());
+        }
     }
+
+    in_every_mode!(denied);
 }
 
 #[test]
 fn making_a_key_and_an_export_allocates_nothing() {
-    let secret = [*b"0123456789abcdef"; 5];
-    let exported = without_allocating(|| {
-        let key = Key::new(secret.as_flattened()).unwrap();
-        let [client, _] = handshake(&key, Some(&key));
-        // The output has three blocks, and the last block is not whole.
-        let mut exported = [0; 80];
-        let session = client.unwrap();
-        (session.export("example.org cookie", b"context", &mut exported)).unwrap();
-        exported
-    });
-    assert_ne!(exported, [0; 80]);
+    fn exported<M: Mode>(mode: M) {
+        let secret = [*b"0123456789abcdef"; 5];
+        let exported = without_allocating(|| {
+            let key = Key::new(secret.as_flattened()).unwrap();
+            let [client, _] = handshake(mode, &key, Some(&key));
+            let client = client.unwrap();
+            // The output has three blocks, and the last block is not whole.
+            let mut exported = [0; 80];
+            let session = M::session(&client);
+            (session.export("example.org cookie", b"context", &mut exported)).unwrap();
+            exported
+        });
+        assert_ne!(exported, [0; 80]);
+    }
+
+    in_every_mode!(exported);
 }
 
 /// What the peer at the other end of a stream has sent and is not read yet.
@@ -235,19 +253,26 @@ const LENS: [usize; 3] = [1, 1_000, PAYLOAD_MAX];
 
 #[test]
 fn sealing_and_opening_allocate_nothing() {
-    let run = Pair::of(&key("ours")).run_in(Protect, Protect);
-    let [mut client, mut server] = run.records();
-    let mut record = vec![7; PAYLOAD_MAX + OVERHEAD];
-    without_allocating(|| {
-        let (sealer, opener) = (&mut client.sealer, &mut server.opener);
-        for len in LENS {
-            let record = &mut record[..len + OVERHEAD];
-            sealer.seal(record).unwrap();
-            assert!(matches!(opener.open(record), Ok(Opened::Data(data)) if data.len() == len));
-        }
-        assert_eq!(opener.open(&mut sealer.close().unwrap()), Ok(Opened::Close));
-        // A refusal allocates nothing either.
-        assert!(sealer.seal(&mut record).is_err());
-        assert!(opener.open(&mut record).is_err());
-    });
+    fn records<P: Protection>(mode: impl Mode<Established = (Session, Records<P>)>) {
+        let ends = Pair::of(&key("ours")).establish(mode);
+        let [mut client, mut server] = ends.map(|(_, records)| records);
+        let mut record = vec![7; PAYLOAD_MAX + OVERHEAD];
+        without_allocating(|| {
+            let (sealer, opener) = (&mut client.sealer, &mut server.opener);
+            // In mode 2 the last ones are of the next step.
+            for len in iter::repeat_n(1, 1 << 16).chain(LENS) {
+                let record = &mut record[..len + OVERHEAD];
+                sealer.seal(record).unwrap();
+                assert!(matches!(opener.open(record), Ok(Opened::Data(data)) if data.len() == len));
+            }
+            assert_eq!(opener.open(&mut sealer.close().unwrap()), Ok(Opened::Close));
+            // A refusal allocates nothing either.
+            assert!(sealer.seal(&mut record).is_err());
+            assert!(opener.open(&mut record).is_err());
+        });
+    }
+
+    records(Protect);
+    #[cfg(feature = "encrypt")]
+    records(handshake::Encrypt);
 }

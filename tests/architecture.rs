@@ -201,7 +201,13 @@ fn what_is_below_the_drivers_does_no_io() {
         if ["tokio", "blocking", "keys"].contains(&room_of(&file)) {
             continue;
         }
-        for outside in ["std::net", "std::thread", "tokio::net", "TcpStream"] {
+        for outside in [
+            "std::net",
+            "std::thread;",
+            "std::thread::",
+            "tokio::net",
+            "TcpStream",
+        ] {
             let uses = code.contains(outside);
             // An event shows the address of its peer.
             let is_event = room_of(&file) == "listener" && outside == "std::net";

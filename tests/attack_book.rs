@@ -48,6 +48,7 @@ contents! {
     stranger::message_splicing: "Message splicing",
     stranger::chosen_protocol: "Chosen protocol",
     stranger::equivalent_hmac_keys: "Equivalent HMAC keys",
+    line::eavesdropping: "Eavesdropping",
     line::session_hijacking: "Session hijacking",
     line::truncation: "Truncation",
     line::stream_modification: "Stream modification",

@@ -228,7 +228,7 @@ fn an_address_that_does_not_answer_takes_no_more_than_its_share() {
 
 #[test]
 fn the_deadline_is_one_for_the_connection_and_the_handshake() {
-    const TOTAL: Duration = Duration::from_secs(1);
+    const TOTAL: Duration = Duration::from_secs(2);
 
     let hole = black_hole();
     for &driver in Driver::ALL {
@@ -402,7 +402,7 @@ mod unix {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_unix_socket_whose_queue_is_full_is_waited_for_until_the_deadline() {
-        const TOTAL: Duration = Duration::from_secs(1);
+        const TOTAL: Duration = Duration::from_secs(2);
 
         let directory = TempDir::new();
         for &driver in Driver::ALL {

@@ -7,6 +7,7 @@ pub mod clients;
 mod descriptors;
 mod events;
 mod handover;
+mod lingering;
 mod pending;
 pub mod running;
 mod shutdown;

@@ -15,13 +15,15 @@
 mod after_the_end;
 mod allocations;
 mod architecture;
-#[cfg(feature = "multiprocessing")]
+#[cfg(all(feature = "encrypt", feature = "multiprocessing"))]
 mod attack_book;
 mod attacks;
 mod connect;
 mod cookbook;
 mod deadline;
 mod disk;
+#[cfg(feature = "encrypt")]
+mod encrypt;
 mod endpoints;
 mod errors;
 mod failures;

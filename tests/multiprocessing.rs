@@ -3,6 +3,7 @@
 
 mod answers;
 mod attack;
+mod broken;
 mod connection;
 mod handshake;
 #[cfg(feature = "multiprocessing-md5")]

@@ -5,19 +5,17 @@ use std::env;
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::sync::LazyLock;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use countersign::compat::multiprocessing::{self, Connection, KnowsAuthkey, Problem};
 use countersign::{Deadline, Error};
 
-use crate::interop::{Peer, TIME, text};
+use crate::interop::{Process, TIME, text};
 use crate::pythons::Python;
 use crate::support::Driver;
 #[cfg(feature = "tokio")]
 use crate::support::block_on;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/interop/mp_peer.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/python/mp_peer.py");
 const AUTHKEY: &str = "secret password";
 const OTHER: &str = "another password";
 
@@ -35,6 +33,10 @@ fn pythons() -> impl Iterator<Item = &'static Python> {
         }
     }
     FOUND.iter()
+}
+
+fn start(python: &Python, args: &[&str]) -> Process {
+    Process::start(&python.path, &[&["-B", SCRIPT], args].concat())
 }
 
 /// Our end of the connection.
@@ -149,26 +151,6 @@ fn messages() -> impl Iterator<Item = Vec<u8>> {
         .map(move |len| pattern.repeat(len / 250 + 1)[..len].to_vec())
 }
 
-/// Waits for the peer to connect, while it runs.
-fn accept(listener: &TcpListener, peer: &mut Peer) -> TcpStream {
-    let began = Instant::now();
-    listener.set_nonblocking(true).unwrap();
-    loop {
-        match listener.accept() {
-            Ok((socket, _)) => {
-                socket.set_nonblocking(false).unwrap();
-                return socket;
-            }
-            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-        }
-        assert!(
-            began.elapsed() < TIME && !peer.has_ended(),
-            "the peer does not connect"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
 /// Runs our end in this role, with each driver and each of these authkeys in turn, and the peer in
 /// the other role. Returns the outcome of our end, and what the peer said of it.
 fn meet(
@@ -196,7 +178,7 @@ fn meet(
         Role::Client => vec!["listen"],
         Role::Listener => vec!["connect", "--connect", &address],
     };
-    let mut peer = Peer::start(&python.path, SCRIPT, &[&command[..], &options].concat());
+    let mut peer = start(python, &[&command[..], &options].concat());
     let theirs = match role {
         Role::Client => Some(peer.address()),
         Role::Listener => None,
@@ -205,7 +187,7 @@ fn meet(
         .map(|&(driver, authkey)| {
             let socket = match theirs {
                 Some(address) => TcpStream::connect(address).unwrap(),
-                None => accept(&listener, &mut peer),
+                None => peer.accept(&listener),
             };
             our_end(driver, role, calls, &socket, authkey)
         })
@@ -297,7 +279,7 @@ fn our_client_is_served_by_a_manager() {
     let Some(python) = pythons().filter(|python| python.knows_sha256()).last() else {
         return;
     };
-    let mut manager = Peer::start(&python.path, SCRIPT, &["manage", "--authkey", AUTHKEY]);
+    let mut manager = start(python, &["manage", "--authkey", AUTHKEY]);
     let address = manager.address();
     for (authkey, accepted) in [(AUTHKEY, true), (OTHER, false), (AUTHKEY, true)] {
         let socket = TcpStream::connect(address).unwrap();

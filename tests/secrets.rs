@@ -6,9 +6,11 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
-    self, Authenticate, Incompatible, Message, Progress, Prologue, Protect, Refusal, StreamError,
+    self, Incompatible, Message, Mode, Progress, Prologue, Protect, Refusal, StreamError,
     Transcript, client,
 };
 use countersign::{
@@ -19,8 +21,10 @@ use countersign::{
 use crate::failures::{incompatible, is_denied, refusal, stream};
 use crate::support::{
     Act, Draws, Driver, HonestClient, HonestServer, NoEntropy, Pair, Says, Schedule, TempDir, Wire,
-    deliver, export, feed, hex, hmac, lv, tcp_pair,
+    deliver, export, feed, hex, hmac, in_every_mode, lv, tcp_pair,
 };
+#[cfg(feature = "encrypt")]
+use crate::support::{Exchanged, x25519};
 
 /// Eight bytes of it cannot occur in a sentence by chance.
 const SECRET: &[u8] = b"jX4q9Zt7Wv2Rm8Ky5Lb3Nc6Hd1Fg0SpA";
@@ -181,6 +185,10 @@ fn the_search_finds_every_form_of_every_part() {
 
 #[test]
 fn no_value_of_a_handshake_shows_a_secret() {
+    in_every_mode!(no_value_shows_a_secret);
+}
+
+fn no_value_shows_a_secret<M: Mode>(mode: M) {
     let mut shown = Shown::default();
     let key = ours();
     let binding = Binding::tls_exporter(&EXPORTED);
@@ -189,9 +197,9 @@ fn no_value_of_a_handshake_shows_a_secret() {
 
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let rng = &mut Draws::from(0x50);
-    let started = server::start(&mut servers, &dummy, &prologue, Authenticate, rng);
+    let started = server::start(&mut servers, &dummy, &prologue, mode, rng);
     let (challenge, await_response) = started.unwrap();
-    let started = client::start(&mut clients, &key, &prologue, Authenticate, rng);
+    let started = client::start(&mut clients, &key, &prologue, mode, rng);
     let await_challenge = started.unwrap();
     shown.debug("Key", &key);
     shown.debug("Key", &theirs().accepting(SECRET).unwrap());
@@ -218,11 +226,14 @@ fn no_value_of_a_handshake_shows_a_secret() {
 
     let identified = deliver(await_response, &response).unwrap();
     shown.debug("Identified", &identified);
-    let (verdict, outcome) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
+    let (verdict, outcome) = identified
+        .verify(Some(&key), &mut Draws::from(0x60))
+        .unwrap();
     shown.debug("Verdict", &verdict);
     shown.debug("Outcome", &outcome);
-    let session = outcome.unwrap();
-    shown.debug("Session", &session);
+    let established = outcome.unwrap();
+    let session = M::session(&established);
+    shown.debug("Session", session);
     shown.debug("Matched", &session.matched());
     let (progress, _) = feed(await_verdict, verdict.as_ref(), usize::MAX).unwrap();
     shown.debug("Progress", &progress);
@@ -237,21 +248,39 @@ fn no_value_of_a_handshake_shows_a_secret() {
     let f1 = challenge.as_ref();
     let (f2_without_tc, tc) = response.split_last_chunk::<32>().unwrap();
     assert_eq!(keys.client_proof(&prologue, f1, f2_without_tc), *tc);
-    assert_eq!(keys.acceptance(&prologue, f1, &response), verdict.as_ref());
-    let x = keys.session(&prologue, f1, &response);
+    let share = &verdict.as_ref()[1..verdict.as_ref().len() - 32];
+    let f3 = keys.acceptance_with(share, &prologue, f1, &response);
+    assert_eq!(f3, verdict.as_ref());
+    let x = keys.session_with(share, &prologue, f1, &response);
     let mut exported = [0; 32];
     session.export("label", b"", &mut exported).unwrap();
-    assert_eq!(export(&x, b"label", b"", 32), exported);
 
     let mut hidden = hidden();
-    hidden.push(Hidden {
-        name: "X",
-        bytes: x.to_vec(),
-    });
-    hidden.push(Hidden {
-        name: "what was exported from the session",
-        bytes: exported.to_vec(),
-    });
+    let mut hide = |name, bytes: &[u8]| {
+        let bytes = bytes.to_vec();
+        hidden.push(Hidden { name, bytes });
+    };
+    hide("X", &x);
+    hide("what was exported from the session", &exported);
+    #[cfg(feature = "encrypt")]
+    if let Ok(share) = share.try_into() {
+        // The draws after the server's nonce.
+        let (client, server) = ([0x51; 32], [0x60; 32]);
+        let z = x25519(client, share);
+        let exchanged = Exchanged::of(&x, &z);
+        assert_eq!(export(&exchanged.ke, b"label", b"", 32), exported);
+        hide("ec", &client);
+        hide("es", &server);
+        hide("Z", &z);
+        hide("Xe", &exchanged.xe);
+        hide("Ke", &exchanged.ke);
+        for sender in ["client", "server"] {
+            hide("S[0]", &exchanged.state(sender, 0));
+            hide("K[0]", &exchanged.key(sender, 0));
+        }
+        return shown.hides(&hidden);
+    }
+    assert_eq!(export(&x, b"label", b"", 32), exported);
     shown.hides(&hidden);
 }
 
@@ -324,6 +353,8 @@ fn no_error_of_the_core_shows_a_secret() {
         altered(Message::VERDICT, 32),
         unknown.run(),
         Pair::of(&ours()).run_in(Protect, Protect),
+        #[cfg(feature = "encrypt")]
+        Pair::of(&ours()).run_in(Encrypt, Encrypt),
     ];
     let no_randomness = Secret::generate(&mut NoEntropy).unwrap_err();
     shown.debug("NoRandomness", &no_randomness);

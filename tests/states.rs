@@ -7,13 +7,12 @@ use std::thread;
 use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{self, AwaitResponse, Dummy, Identified};
 use countersign::handshake::{
-    Authenticate, Error, Incompatible, Message, Mode, Progress, Prologue, Protect, Receive,
-    Refusal, StreamError, Transcript,
+    Error, Incompatible, Message, Mode, Progress, Prologue, Receive, Refusal, StreamError,
+    Transcript,
 };
-use countersign::record::{OVERHEAD, Opened};
 use countersign::{Key, KeyId};
 
-use crate::support::{AnyMode, Draws, End, NoEntropy, Pair, exported, feed, key};
+use crate::support::{AnyMode, Draws, End, Pair, feed, in_every_mode, key};
 
 /// A client of an event loop, between two messages.
 enum Client<M: Mode> {
@@ -69,7 +68,7 @@ impl<M: AnyMode> Server<M> {
         let Self::AwaitsKey(state) = self else {
             panic!("the response is not whole");
         };
-        let (verdict, outcome) = state.verify(key, &mut NoEntropy).unwrap();
+        let (verdict, outcome) = state.verify(key, &mut Draws::from(0xe5)).unwrap();
         let end = outcome.map_or_else(End::Refused, M::accepted);
         (Self::Ended(end), verdict.as_ref().to_vec())
     }
@@ -126,44 +125,40 @@ fn interleaved<M: AnyMode>(mode: M, is_known: bool) -> (Vec<End>, Vec<End>) {
 }
 
 #[test]
-fn states_that_are_owned_and_kept_between_messages_complete_a_handshake_in_mode_0() {
-    let (clients, servers) = interleaved(Authenticate, true);
-    for (client, server) in clients.iter().zip(&servers) {
-        assert_eq!(client.exported(), server.exported());
+fn states_that_are_owned_and_kept_between_messages_complete_a_handshake() {
+    fn complete<M: AnyMode>(mode: M) {
+        let (clients, servers) = interleaved(mode, true);
+        assert_ne!(clients[0].exported(), clients[1].exported());
+        for (client, server) in clients.into_iter().zip(servers) {
+            assert_eq!(client.exported(), server.exported());
+            let (End::Accepted(_, client), End::Accepted(_, server)) = (client, server) else {
+                panic!("an end that exports is accepted");
+            };
+            assert_eq!(client.is_some(), M::NUMBER > 0, "records");
+            assert_eq!(server.is_some(), M::NUMBER > 0, "records");
+            if let (Some(mut client), Some(mut server)) = (client, server) {
+                assert_eq!(server.open(&client.seal(b"data")).unwrap(), b"data");
+                assert_eq!(client.open(&server.close()).unwrap(), b"");
+            }
+        }
     }
-    assert_ne!(clients[0].exported(), clients[1].exported());
-}
 
-#[test]
-fn states_that_are_owned_and_kept_between_messages_complete_a_handshake_in_mode_1() {
-    let (clients, servers) = interleaved(Protect, true);
-    for (client, server) in clients.into_iter().zip(servers) {
-        assert_eq!(client.exported(), server.exported());
-        let (End::Accepted(_, Some(mut client)), End::Accepted(_, Some(mut server))) =
-            (client, server)
-        else {
-            panic!("mode 1 yields records");
-        };
-        let mut record = [0x55; 1 + OVERHEAD];
-        client.sealer.seal(&mut record).unwrap();
-        assert_eq!(
-            server.opener.open(&mut record.clone()),
-            Ok(Opened::Data(&[0x55]))
-        );
-        let close = server.sealer.close().unwrap();
-        assert_eq!(client.opener.open(&mut close.clone()), Ok(Opened::Close));
-    }
+    in_every_mode!(complete);
 }
 
 #[test]
 fn states_that_are_owned_and_kept_between_messages_complete_a_denial() {
-    let (clients, servers) = interleaved(Authenticate, false);
-    for (client, server) in clients.iter().zip(&servers) {
-        assert_eq!(client.refusal(), Some(Error::Denied));
-        let (key_id, refusal) = (KeyId::EMPTY, Refusal::UnknownKeyId);
-        let unknown = Error::ClientNotAuthentic { key_id, refusal };
-        assert_eq!(server.refusal(), Some(unknown));
+    fn complete<M: AnyMode>(mode: M) {
+        let (clients, servers) = interleaved(mode, false);
+        for (client, server) in clients.iter().zip(&servers) {
+            assert_eq!(client.refusal(), Some(Error::Denied));
+            let (key_id, refusal) = (KeyId::EMPTY, Refusal::UnknownKeyId);
+            let unknown = Error::ClientNotAuthentic { key_id, refusal };
+            assert_eq!(server.refusal(), Some(unknown));
+        }
     }
+
+    in_every_mode!(complete);
 }
 
 /// Reads at most `piece` bytes at a time. Returns what the state goes on with, and how often the
@@ -187,47 +182,51 @@ fn read<R: Receive<Error = Error>>(
 
 #[test]
 fn reading_a_state_takes_the_whole_message_and_no_more_however_it_is_cut() {
-    let pair = Pair::of(&key("a"));
-    let honest = pair.run();
-    let session = honest.assert_accepted();
-    let [f1, f2, f3] = honest.messages();
-    for piece in [1, 7, 200] {
-        let (next, calls) = read(pair.client(), &[f1, b"more"].concat(), piece);
-        assert_eq!(next.unwrap().response(), f2);
-        assert_eq!(calls, f1.len().div_ceil(piece));
-        let (next, _) = read(pair.server().1, &[f2, b"more"].concat(), piece);
-        assert_eq!(
-            next.unwrap()
-                .verify(pair.server_key.as_ref(), &mut NoEntropy)
-                .unwrap()
-                .0
-                .as_ref(),
-            f3
-        );
-        let (next, calls) = read(pair.client_after(f1), &[f3, b"more"].concat(), piece);
-        assert_eq!(exported(&next.unwrap()), session);
-        assert_eq!(calls, f3.len().div_ceil(piece));
+    fn whole<M: AnyMode>(mode: M) {
+        let pair = Pair::of(&key("a"));
+        let honest = pair.run_in(mode, mode);
+        let session = honest.assert_accepted();
+        let [f1, f2, f3] = honest.messages();
+        for piece in [1, 7, 200] {
+            let (next, calls) = read(pair.client_in(mode), &[f1, b"more"].concat(), piece);
+            assert_eq!(next.unwrap().response(), f2);
+            assert_eq!(calls, f1.len().div_ceil(piece));
+            let (next, _) = read(pair.server_in(mode).1, &[f2, b"more"].concat(), piece);
+            let rng = &mut pair.server_private.clone();
+            let (verdict, _) = (next.unwrap().verify(pair.server_key.as_ref(), rng)).unwrap();
+            assert_eq!(verdict.as_ref(), f3);
+            let await_verdict = pair.client_after_in(mode, f1);
+            let (next, calls) = read(await_verdict, &[f3, b"more"].concat(), piece);
+            assert_eq!(M::accepted(next.unwrap()).exported(), session);
+            assert_eq!(calls, f3.len().div_ceil(piece));
+        }
     }
+
+    in_every_mode!(whole);
 }
 
 #[test]
 fn reading_a_state_ends_where_the_callback_reads_no_bytes() {
-    let pair = Pair::of(&key("a"));
-    let honest = pair.run();
-    let [f1, f2, f3] = honest.messages();
-    let ended = Some(Error::Stream(StreamError::Ended));
-    for len in 0..f1.len() {
-        let (next, _) = read(pair.client(), &f1[..len], 200);
-        assert_eq!(next.err(), ended, "{len} bytes of F1");
+    fn ends<M: AnyMode>(mode: M) {
+        let pair = Pair::of(&key("a"));
+        let honest = pair.run_in(mode, mode);
+        let [f1, f2, f3] = honest.messages();
+        let ended = Some(Error::Stream(StreamError::Ended));
+        for len in 0..f1.len() {
+            let (next, _) = read(pair.client_in(mode), &f1[..len], 200);
+            assert_eq!(next.err(), ended, "{len} bytes of F1");
+        }
+        for len in 0..f2.len() {
+            let (next, _) = read(pair.server_in(mode).1, &f2[..len], 200);
+            assert_eq!(next.err(), ended, "{len} bytes of F2");
+        }
+        for len in 0..f3.len() {
+            let (next, _) = read(pair.client_after_in(mode, f1), &f3[..len], 200);
+            assert_eq!(next.err(), ended, "{len} bytes of F3");
+        }
     }
-    for len in 0..f2.len() {
-        let (next, _) = read(pair.server().1, &f2[..len], 200);
-        assert_eq!(next.err(), ended, "{len} bytes of F2");
-    }
-    for len in 0..f3.len() {
-        let (next, _) = read(pair.client_after(f1), &f3[..len], 200);
-        assert_eq!(next.err(), ended, "{len} bytes of F3");
-    }
+
+    in_every_mode!(ends);
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! What callers may do with the types: send them to other threads, share them, box them, and keep
 //! many of them.
 
+use std::fmt::Debug;
+
 use countersign::compat::cookbook;
 use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{AwaitResponse, Dummy, Identified};
 use countersign::handshake::{
-    self, Authenticate, Challenge, Incompatible, Message, Progress, Prologue, Protect, Refusal,
-    StreamError, Transcript, Verdict,
+    self, Authenticate, Challenge, Incompatible, Message, Mode, Progress, Prologue, Protect,
+    Refusal, StreamError, Transcript, Verdict,
 };
-use countersign::record::{self, Integrity, Opened, Opener, Records, Sealer};
+use countersign::record::{self, Integrity, Opened, Opener, Protection, Records, Sealer};
 use countersign::{
     Binding, Client, Deadline, Denial, Error, Event, Fingerprint, Found, Hint, Identity,
     InvalidInput, Key, KeyFileError, KeyId, Keyring, Listener, ListenerOptions, Malformed, Matched,
@@ -16,7 +18,7 @@ use countersign::{
     WriteHalf,
 };
 
-use crate::support::{NoEntropy, OwnedClient, OwnedServer, Pair, deliver, key};
+use crate::support::{Draws, OwnedClient, OwnedServer, Pair, deliver, in_every_mode, key};
 
 #[test]
 fn every_type_can_be_sent_and_shared() {
@@ -61,6 +63,20 @@ fn every_type_can_be_sent_and_shared() {
     sent_and_shared::<Sealer<Integrity>>();
     sent_and_shared::<Opener<Integrity>>();
     sent_and_shared::<Opened<'_>>();
+    #[cfg(feature = "encrypt")]
+    {
+        use countersign::handshake::Encrypt;
+        use countersign::record::Encryption;
+
+        sent_and_shared::<AwaitChallenge<&mut Transcript, &Key, Encrypt>>();
+        sent_and_shared::<AwaitVerdict<&mut Transcript, &Key, Encrypt>>();
+        sent_and_shared::<AwaitResponse<&mut Transcript, &Dummy, Encrypt>>();
+        sent_and_shared::<Identified<&mut Transcript, &Dummy, Encrypt>>();
+        sent_and_shared::<Encrypt>();
+        sent_and_shared::<Records<Encryption>>();
+        sent_and_shared::<Sealer<Encryption>>();
+        sent_and_shared::<Opener<Encryption>>();
+    }
 
     sent_and_shared::<Error>();
     sent_and_shared::<Denial>();
@@ -138,13 +154,54 @@ fn a_transcript_has_room_for_the_longest_handshake_and_for_no_more() {
 }
 
 #[test]
+fn a_server_that_awaits_a_response_keeps_no_more_than_its_transcript_in_any_mode() {
+    fn borrowed<M: Mode>(_: M) {
+        let references = size_of::<&mut Transcript>() + size_of::<&Dummy>();
+        assert_eq!(
+            size_of::<AwaitResponse<&mut Transcript, &Dummy, M>>(),
+            references
+        );
+    }
+
+    in_every_mode!(borrowed);
+}
+
+#[test]
+fn the_private_key_is_all_that_a_client_keeps_more_in_mode_2() {
+    fn sizes<M: Mode>(_: M) -> [usize; 2] {
+        [
+            size_of::<AwaitChallenge<&mut Transcript, &Key, M>>(),
+            size_of::<AwaitVerdict<&mut Transcript, &Key, M>>(),
+        ]
+    }
+
+    assert_eq!(sizes(Protect), sizes(Authenticate));
+    #[cfg(feature = "encrypt")]
+    assert_eq!(
+        sizes(handshake::Encrypt),
+        sizes(Authenticate).map(|size| size + 32)
+    );
+}
+
+#[test]
 fn debug_shows_what_each_state_is() {
+    shows_what_each_state_is(Protect, "Protect", 33);
+    #[cfg(feature = "encrypt")]
+    shows_what_each_state_is(handshake::Encrypt, "Encrypt", 65);
+}
+
+fn shows_what_each_state_is<P, M>(mode: M, name: &str, verdict_len: usize)
+where
+    P: Protection,
+    M: Mode<Established = (Session, Records<P>)>,
+    Records<P>: Debug,
+{
     let key = key("a").with_id("worker-7").unwrap();
     let prologue = Prologue::new("billing/2").unwrap();
     let bound = (prologue.clone()).bound(Some(&Binding::tls_exporter(&[7; 32])));
     let pair = Pair::of(&key).with_prologues(prologue.clone(), prologue);
-    let (challenge, at_server) = pair.server_in(Protect);
-    let at_client = pair.client_in(Protect);
+    let (challenge, at_server) = pair.server_in(mode);
+    let at_client = pair.client_in(mode);
     let mut shown = vec![
         format!("{bound:?}"),
         format!("{:?}", Dummy::new()),
@@ -155,7 +212,9 @@ fn debug_shows_what_each_state_is() {
     shown.extend([format!("{challenge:?}"), format!("{at_client:?}")]);
     let identified = deliver(at_server, at_client.response()).unwrap();
     shown.push(format!("{identified:?}"));
-    let (verdict, session) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
+    let (verdict, session) = identified
+        .verify(Some(&key), &mut Draws::from(0xe5))
+        .unwrap();
     let (session, mut records) = session.unwrap();
     shown.extend([format!("{verdict:?}"), format!("{session:?}")]);
     records.sealer.close().unwrap();
@@ -166,12 +225,12 @@ fn debug_shows_what_each_state_is() {
         [
             r#"Prologue { service: "billing/2", bound: true }"#,
             "Dummy { .. }",
-            "AwaitResponse { mode: Protect, .. }",
-            "AwaitChallenge { mode: Protect, .. }",
+            &format!("AwaitResponse {{ mode: {name}, .. }}"),
+            &format!("AwaitChallenge {{ mode: {name}, .. }}"),
             "Challenge(40 bytes)",
-            "AwaitVerdict { mode: Protect, .. }",
-            r#"Identified { mode: Protect, key_id: "worker-7", .. }"#,
-            "Verdict(33 bytes)",
+            &format!("AwaitVerdict {{ mode: {name}, .. }}"),
+            &format!(r#"Identified {{ mode: {name}, key_id: "worker-7", .. }}"#),
+            &format!("Verdict({verdict_len} bytes)"),
             r#"Session { key_id: "worker-7", matched: First, .. }"#,
             "Records { sealer: Sealer { seq: 1, .. }, opener: Opener { seq: 0, .. } }",
             r#"Key { id: "worker-7", .. }"#,

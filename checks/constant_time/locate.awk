@@ -51,5 +51,7 @@ function source(frame,    path, line, text) {
     close(path)
     gsub(/^ +| +$/, "", text)
     if (index(path, root "/") == 1) path = substr(path, length(root) + 2)
+    # A crate of the registry: its name.
+    if (sub(/^.*\/registry\/src\/[^\/]*\//, "", path)) sub(/-[0-9][0-9.]*\//, "/", path)
     return path ": " text
 }

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use countersign::Session;
 use countersign::record::Protection;
 use countersign::tokio::{Listener, Secured, Server};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 #[path = "../common/options.rs"]
@@ -83,10 +83,13 @@ async fn serve_secured<P: Protection>(
     }
 }
 
-/// Has seen the client's close before it sends its own, so nothing is left unread that would make the
-/// system reset the connection.
+/// How long a client may take to end the connection when all has been said.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Reads until the client has ended the connection: something left unread would make the system reset
+/// the connection, and the client could miss the end of the echo.
 async fn echo_secured<P: Protection>(stream: Secured<TcpStream, P>) -> io::Result<()> {
     let (mut from, mut to) = stream.into_split();
     tokio::io::copy(&mut from, &mut to).await?;
-    to.shutdown().await
+    from.reunite(to)?.finish(LINGER).await
 }

@@ -16,9 +16,13 @@ use {
     std::path::Path,
 };
 
-use super::{Client, Deadline, Protected, Timed};
+#[cfg(feature = "encrypt")]
+use super::Encrypted;
+use super::{Client, Deadline, Protected, Secured, Timed};
 use crate::endpoint::connect::{not_connected, share};
 use crate::error::Error;
+#[cfg(feature = "encrypt")]
+use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 
 /// Connecting and authenticating in one call, with one deadline for both.
@@ -72,7 +76,22 @@ impl Client {
         address: impl ToSocketAddrs + Debug,
     ) -> Result<Protected<TcpStream>, Error> {
         let (stream, (session, records)) = self.connect_tcp(address, Protect)?;
-        Ok(Protected::new(stream, session, records))
+        Ok(Protected::over_socket(stream, session, records))
+    }
+
+    /// Like [`connect`](Self::connect), but in mode 2: what follows is encrypted, with forward
+    /// secrecy.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(feature = "encrypt")]
+    pub fn connect_encrypted(
+        &self,
+        address: impl ToSocketAddrs + Debug,
+    ) -> Result<Encrypted<TcpStream>, Error> {
+        let (stream, (session, records)) = self.connect_tcp(address, Encrypt)?;
+        Ok(Secured::over_socket(stream, session, records))
     }
 
     /// Like [`connect`](Self::connect), but over a Unix socket.
@@ -96,7 +115,21 @@ impl Client {
         path: impl AsRef<Path>,
     ) -> Result<Protected<UnixStream>, Error> {
         let (stream, (session, records)) = self.connect_path(path.as_ref(), Protect)?;
-        Ok(Protected::new(stream, session, records))
+        Ok(Protected::over_socket(stream, session, records))
+    }
+
+    /// Like [`connect_encrypted`](Self::connect_encrypted), but over a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(all(unix, feature = "encrypt"))]
+    pub fn connect_unix_encrypted(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Encrypted<UnixStream>, Error> {
+        let (stream, (session, records)) = self.connect_path(path.as_ref(), Encrypt)?;
+        Ok(Secured::over_socket(stream, session, records))
     }
 
     fn connect_tcp<M: Mode>(

@@ -3,10 +3,12 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::timed::Timed;
+use crate::endpoint::linger;
 
 /// A socket with one *total* deadline: a [`Read`] and [`Write`] that fails with
 /// [`io::ErrorKind::TimedOut`] once the deadline has passed, even if bytes keep trickling in.
@@ -105,6 +107,23 @@ impl<S> Deadline<S> {
 
     fn is_lifted(&self) -> bool {
         (self.lifted.as_ref()).is_some_and(|lifted| lifted.load(Ordering::Relaxed))
+    }
+}
+
+impl<S: Timed> Deadline<S> {
+    /// Waits until the peer has read what was sent to it and closes.
+    pub(super) fn linger(&mut self) {
+        let soon = Instant::now().checked_add(linger::LONGEST);
+        let end = self.end.into_iter().chain(soon).min();
+        let mut left = linger::MOST;
+        let mut discarded = [0; 512];
+        let mut ended = self.stream.shut_down(Shutdown::Write).is_err();
+        while !ended && left > 0 {
+            match self.stream.read_until(&mut discarded, end) {
+                Ok(n) if n > 0 => left = left.saturating_sub(n),
+                _ => ended = true,
+            }
+        }
     }
 }
 

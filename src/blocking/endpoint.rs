@@ -21,17 +21,16 @@ use crate::record::Records;
 /// A client over blocking streams. One serves many connections.
 ///
 /// Its options are [`service`](Endpoint::service) and [`bound`](Endpoint::bound). Its verbs are
-/// [`authenticate`](Self::authenticate) and [`protect`](Self::protect), and with a timeout
+/// [`authenticate`](Self::authenticate) and [`protect`](Self::protect), with a timeout
 /// [`authenticate_timeout`](Self::authenticate_timeout) and
-/// [`protect_timeout`](Self::protect_timeout).
+/// [`protect_timeout`](Self::protect_timeout), and for a new connection [`connect`](Self::connect)
+/// and [`connect_protected`](Self::connect_protected).
 ///
 /// ```no_run
 /// use countersign::{Client, Key};
-/// use std::{net::TcpStream, time::Duration};
 ///
 /// let client = Client::new(Key::from_file("secret.key")?).service("billing/2")?;
-/// let stream = TcpStream::connect("127.0.0.1:7000")?;
-/// let session = client.authenticate_timeout(&stream, Duration::from_secs(5))?;
+/// let (stream, session) = client.connect("127.0.0.1:7000")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type Client = Endpoint<ClientRole, Blocking>;
@@ -83,13 +82,14 @@ impl<R: Role> Endpoint<R, Blocking> {
     /// # Errors
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of
-    /// [`authenticate`](Self::authenticate).
+    /// [`authenticate`](Self::authenticate). A server that has denied a client waits until the client
+    /// closes, so that its verdict arrives, but for no longer than a second or the timeout.
     #[cfg(feature = "net")]
     pub fn authenticate_timeout<S>(&self, stream: S, timeout: Duration) -> Result<Session, Error>
     where
         S: Timed + Read + Write,
     {
-        self.run(&mut Deadline::new(stream, timeout), Authenticate)
+        self.run_timeout(&mut Deadline::new(stream, timeout), Authenticate)
     }
 
     /// Authenticates both ends in mode 1, and protects what follows from alteration.
@@ -199,9 +199,33 @@ impl<R: Role> Endpoint<R, Blocking> {
         M: Mode<Established = (Session, Records<P>)>,
     {
         let mut deadline = Deadline::new(stream, timeout);
-        let (session, records) = self.run(&mut deadline, mode)?;
-        let stream = deadline.into_inner();
-        Ok(Secured::over_socket(stream, session, records))
+        let (session, records) = self.run_timeout(&mut deadline, mode)?;
+        Ok(Secured::over_socket(
+            deadline.into_inner(),
+            session,
+            records,
+        ))
+    }
+
+    /// Runs a handshake under its deadline. After an answer that the peer needs, it lingers.
+    #[cfg(feature = "net")]
+    fn run_timeout<S, M>(
+        &self,
+        deadline: &mut Deadline<S>,
+        mode: M,
+    ) -> Result<M::Established, Error>
+    where
+        S: Timed + Read + Write,
+        M: Mode,
+    {
+        let outcome = self.run(deadline, mode);
+        if outcome
+            .as_ref()
+            .is_err_and(|error| self.has_answered(error))
+        {
+            deadline.linger();
+        }
+        outcome
     }
 
     pub(super) fn run<S, M>(&self, stream: &mut S, mode: M) -> Result<M::Established, Error>

@@ -308,13 +308,20 @@ impl<T> Handshake<T> {
         began: Instant,
         yields: fn(L::Stream, M::Established) -> T,
     ) {
-        let timeout = self.shared.deadline.saturating_sub(began.elapsed());
-        let result = L::run(&stream, server, mode, timeout);
+        let left = || self.shared.deadline.saturating_sub(began.elapsed());
+        let reporter = &self.shared.reporter;
+        let result = match L::run(&stream, server, mode, left()) {
+            Err(error) if error.denies() => {
+                // Before it lingers, so that an eviction meanwhile is not reported instead.
+                reporter.report(peer, began.elapsed(), Outcome::Refused(error));
+                return L::linger(&stream, left());
+            }
+            result => result,
+        };
         let (settled, dropped) = {
             let mut state = self.shared.lock();
             (state.admission.settle(self.ticket), state.dropped)
         };
-        let reporter = &self.shared.reporter;
         let failed = match result {
             _ if !settled && dropped => Outcome::ShutDown,
             _ if !settled => Outcome::Evicted,

@@ -24,7 +24,8 @@
 //! [`Problem::Md5Only`]; the feature `multiprocessing-md5` has separate functions for it. A listener
 //! here never accepts an MD5 answer to a challenge in SHA-256, unlike CPython's.
 //!
-//! The functions have no timeout. Wrap a socket in [`Deadline`](crate::Deadline).
+//! The functions have no timeout. Wrap a socket in [`Deadline`](crate::Deadline), or set the
+//! [timeout](Connection::set_read_timeout) of a [`Connection`].
 //!
 //! ```
 //! use countersign::compat::multiprocessing::{self, Connection};
@@ -47,12 +48,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use core::time::Duration;
 use std::io::{self, Read, Write};
+use std::time::Instant;
 use std::vec::Vec;
 
+#[cfg(feature = "net")]
+use super::Timed;
 use super::{receive, send};
 use crate::error::Error;
-use crate::wire::multiprocessing::frame::{Incoming, Received, parts};
+use crate::wire::multiprocessing::messages::{Messages, Received};
 use crate::wire::multiprocessing::{
     Authkey, CHALLENGE, DIGEST, Digests, Verified, WELCOME, Welcomed, await_welcome,
 };
@@ -167,6 +172,11 @@ where
 ///
 /// Nothing protects the messages from anyone who controls the network.
 ///
+/// After a timeout of [`recv_bytes`](Self::recv_bytes), the next call receives the rest of the
+/// message. After any other failure, and after a timeout of [`send_bytes`](Self::send_bytes) in the
+/// middle of a message, the connection is dead: every later call fails with
+/// [`io::ErrorKind::NotConnected`].
+///
 /// ```no_run
 /// # use countersign::compat::multiprocessing::{self, Connection};
 /// # let mut stream = std::net::TcpStream::connect("127.0.0.1:6000")?;
@@ -179,18 +189,58 @@ where
 /// ```
 pub struct Connection<S> {
     stream: S,
+    messages: Messages,
+    timeout: Option<(Duration, ReadUntil<S>)>,
 }
+
+/// `Timed::read_until` of a stream that has it.
+type ReadUntil<S> = fn(&mut S, &mut [u8], Option<Instant>) -> io::Result<usize>;
 
 impl<S> Connection<S> {
     /// Makes a connection of the stream on which the peer has authenticated.
     pub fn new(stream: S, _: KnowsAuthkey) -> Self {
-        Self { stream }
+        Self {
+            stream,
+            messages: Messages::NONE,
+            timeout: None,
+        }
     }
 
-    /// Returns the stream below, for its timeouts or to shut it down.
+    /// Returns the stream below, to shut it down for instance.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.stream
+    }
+}
+
+#[cfg(feature = "net")]
+impl<S: Timed> Connection<S> {
+    /// Sets the timeout of [`recv_bytes`](Self::recv_bytes): the total for one call, even if bytes
+    /// keep trickling in. A call that times out loses nothing, and the next one goes on.
+    ///
+    /// `None`, the default, blocks for as long as the stream does.
+    ///
+    /// ```
+    /// # use countersign::compat::multiprocessing::{self, Connection};
+    /// # use std::{io::ErrorKind, net::{TcpListener, TcpStream}, thread, time::Duration};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let peer = thread::spawn(move || {
+    /// #     let mut stream = listener.accept().unwrap().0;
+    /// #     multiprocessing::server_authenticate(&mut stream, b"secret password").unwrap();
+    /// #     stream
+    /// # });
+    /// let knows = multiprocessing::client_authenticate(&mut stream, b"secret password")?;
+    /// let mut connection = Connection::new(stream, knows);
+    /// connection.set_read_timeout(Some(Duration::from_millis(10)));
+    /// let error = connection.recv_bytes(1024).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TimedOut);
+    /// # peer.join().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        let read_until: ReadUntil<S> = S::read_until;
+        self.timeout = timeout.map(|timeout| (timeout, read_until));
     }
 }
 
@@ -199,11 +249,15 @@ impl<S: Read + Write> Connection<S> {
     ///
     /// # Errors
     ///
-    /// Returns the stream's error. The stream must then be dropped.
+    /// Returns the stream's error, and [`io::ErrorKind::NotConnected`] if the connection is dead.
     pub fn send_bytes(&mut self, message: &[u8]) -> io::Result<()> {
-        let (first, rest) = parts(message).map_err(Error::from)?;
-        self.stream.write_all(&first)?;
-        self.stream.write_all(rest)?;
+        let (first, rest) = self.messages.send(message)?;
+        for mut part in [&*first, rest] {
+            while !part.is_empty() {
+                part = self.messages.sent(part, self.stream.write(part))?;
+            }
+        }
+        self.messages.all_sent();
         self.stream.flush()
     }
 
@@ -214,16 +268,21 @@ impl<S: Read + Write> Connection<S> {
     /// # Errors
     ///
     /// Returns [`io::ErrorKind::InvalidData`] for a longer message or an impossible length,
-    /// [`io::ErrorKind::UnexpectedEof`] if the stream ends within a message, and the stream's error.
-    /// The stream must then be dropped.
+    /// [`io::ErrorKind::UnexpectedEof`] if the stream ends within a message,
+    /// [`io::ErrorKind::NotConnected`] if the connection is dead, and the stream's error. After a
+    /// timeout, repeat it.
     pub fn recv_bytes(&mut self, max: usize) -> io::Result<Option<Vec<u8>>> {
-        let mut incoming = Incoming::new(max).map_err(Error::from)?;
+        self.messages.expect(max)?;
+        let timeout = self
+            .timeout
+            .map(|(timeout, read_until)| (Instant::now().checked_add(timeout), read_until));
         loop {
-            let n = match self.stream.read(incoming.space()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
+            let space = self.messages.space();
+            let read = match timeout {
+                Some((end, read_until)) => read_until(&mut self.stream, space, end),
+                None => self.stream.read(space),
             };
-            match incoming.advance(n)? {
+            match self.messages.received(read)? {
                 Received::More => {}
                 Received::Message(message) => return Ok(Some(message)),
                 Received::End => return Ok(None),

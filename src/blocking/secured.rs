@@ -47,7 +47,8 @@ pub type Encrypted<S> = Secured<S, Encryption>;
 /// peer. A socket that is dropped while unread data is in it is reset by the system, and the reset can
 /// destroy your own close on its way: read to the end before you drop it, or call `finish`.
 ///
-/// **Errors** are [`io::Error`]s around [`record::Error`](crate::record::Error): kind `InvalidData` for
+/// **Errors** are [`io::Error`]s, of which [`record::Error::of`](crate::record::Error::of) says what was
+/// wrong with a record: kind `InvalidData` for
 /// a record that was altered, repeated, left out or moved, or that is no record at all, which ends the
 /// connection for good in both directions; `UnexpectedEof` for a stream that was cut, with the stream's
 /// own error as the source if there is one; `BrokenPipe` for a write after `close`. Other errors of the
@@ -167,7 +168,7 @@ impl<S, P> Secured<S, P> {
         let reader = ReadHalf {
             shared: Arc::clone(&shared),
             incoming: self.incoming,
-            limits: self.limits.of_the_other_half(),
+            limits: self.limits,
         };
         let writer = WriteHalf {
             shared,

@@ -36,6 +36,9 @@ pub trait Socket: Wake {
     ) -> Result<M::Established, Error>;
 
     #[doc(hidden)]
+    fn linger(stream: &Self::Stream, timeout: Duration);
+
+    #[doc(hidden)]
     fn secured<P>(
         stream: Self::Stream,
         session: Session,
@@ -81,6 +84,10 @@ macro_rules! socket {
                 timeout: Duration,
             ) -> Result<M::Established, Error> {
                 server.run(&mut Deadline::new(stream, timeout), mode)
+            }
+
+            fn linger(stream: &Self::Stream, timeout: Duration) {
+                Deadline::new(stream, timeout).linger();
             }
 
             fn secured<P>(

@@ -107,6 +107,7 @@ impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitChallen
         self.transcript.borrow_mut().space()
     }
 
+    #[inline]
     fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
         let transcript = self.transcript.borrow_mut();
         transcript.advance(n)?;
@@ -163,6 +164,7 @@ impl<T: BorrowMut<Transcript>, K: Borrow<Key>, M: Mode> Receive for AwaitVerdict
         self.verdict.space()
     }
 
+    #[inline]
     fn advance(mut self, n: usize) -> Result<Progress<Self>, Error> {
         self.verdict.advance(n)?;
         Verdict::check(self.verdict.received())?;

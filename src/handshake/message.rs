@@ -47,6 +47,7 @@ impl Challenge {
     }
 
     /// Reports what the bytes of F1 received so far rule out.
+    #[inline]
     pub(super) fn check(received: &[u8], mode: u8) -> Result<(), Incompatible> {
         check_header(received, SERVER, mode, Message::CHALLENGE)
     }
@@ -109,18 +110,21 @@ impl Verdict {
     }
 
     /// Makes the F3 of modes 0 and 1.
+    #[inline]
     pub(super) fn short(first: u8, tag: &[u8; TAG_LEN]) -> Self {
         Self(F3::Short(join(&[first], tag)))
     }
 
     /// Makes the F3 of mode 2.
     #[cfg(feature = "encrypt")]
+    #[inline]
     pub(super) fn long(first: u8, share: &[u8; SHARE_MAX_LEN], tag: &[u8; TAG_LEN]) -> Self {
         let start: [u8; ACCEPTED_MAX_LEN] = join(&[first], share);
         Self(F3::Long(join(&start, tag)))
     }
 
     /// Returns `"A" | gs`, `gs`, and `Ts` of a whole F3 that accepts.
+    #[inline]
     pub(super) fn parts(received: &[u8]) -> Option<(&[u8], &[u8], &[u8; TAG_LEN])> {
         let (accepted, proof) = received.split_last_chunk()?;
         match accepted.split_first()? {
@@ -130,6 +134,7 @@ impl Verdict {
     }
 
     /// Reports what the bytes of F3 received so far rule out.
+    #[inline]
     pub(super) fn check(received: &[u8]) -> Result<(), Incompatible> {
         match received.first() {
             None | Some(&(ACCEPTED | DENIED)) => Ok(()),

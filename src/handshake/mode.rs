@@ -10,6 +10,8 @@ use super::session::{Role, Session};
 #[cfg(feature = "encrypt")]
 use crate::record::Encryption;
 use crate::record::{Integrity, Records};
+#[cfg(feature = "encrypt")]
+use crate::stack;
 
 /// The mode of a handshake, which says what follows it: [`Authenticate`], [`Protect`] or, with
 /// feature `encrypt`, `Encrypt`.
@@ -79,8 +81,11 @@ impl Mode for Protect {
     type Exchange = NoExchange;
 
     fn establish(session: Session, (): (), role: Role) -> Self::Established {
-        let records = session.integrity(role);
-        (session, records)
+        let (ours, theirs) = role.ours_and_theirs(session.integrity());
+        (
+            session,
+            Records::new(Integrity::new(ours), Integrity::new(theirs)),
+        )
     }
 
     fn session((session, _): &Self::Established) -> &Session {
@@ -103,7 +108,12 @@ impl Mode for Encrypt {
         agreed: <KeyExchange as Exchange>::Agreed,
         role: Role,
     ) -> Self::Established {
-        session.encryption(&agreed, role)
+        let (session, directions) = session.encryption(&agreed);
+        stack::wipe();
+        let (ours, theirs) = role.ours_and_theirs(directions);
+        let records = Records::new(Encryption::new(ours), Encryption::new(theirs));
+        stack::wipe();
+        (session, records)
     }
 
     fn session((session, _): &Self::Established) -> &Session {

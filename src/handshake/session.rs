@@ -6,9 +6,6 @@ use crate::exchange::Shared;
 use crate::invalid_input::InvalidInput;
 use crate::key::KeyId;
 use crate::mac::MacKey;
-#[cfg(feature = "encrypt")]
-use crate::record::Encryption;
-use crate::record::{Integrity, Records};
 
 /// Proof that the peer holds the same secret, and what can be derived from it.
 ///
@@ -45,8 +42,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// Orders the labels of the client's and the server's direction for this end.
-    fn ours_and_theirs<'l>(self, client: &'l [u8], server: &'l [u8]) -> (&'l [u8], &'l [u8]) {
+    /// Orders the keys of the client's and the server's direction for this end.
+    pub(super) fn ours_and_theirs(self, [client, server]: [MacKey; 2]) -> (MacKey, MacKey) {
         match self {
             Self::Client => (client, server),
             Self::Server => (server, client),
@@ -63,38 +60,31 @@ impl Session {
         }
     }
 
-    /// Derives the two directions of mode 1: `Krc = Expand(X, "countersign/1 record client", 32)` and
+    /// Derives the keys of the two directions of mode 1, the client's first:
+    /// `Krc = Expand(X, "countersign/1 record client", 32)` and
     /// `Krs = Expand(X, "countersign/1 record server", 32)`.
     ///
     /// It must be called once for a session: two sealers would use every sequence number twice.
-    pub(super) fn integrity(&self, role: Role) -> Records<Integrity> {
+    pub(super) fn integrity(&self) -> [MacKey; 2] {
         let x = MacKey::new(self.secret.as_bytes());
-        let (ours, theirs) = role.ours_and_theirs(
-            b"countersign/1 record client",
-            b"countersign/1 record server",
-        );
-        Records::new(
-            Integrity::new(x.expand_key(ours)),
-            Integrity::new(x.expand_key(theirs)),
-        )
+        [
+            x.expand_key(b"countersign/1 record client"),
+            x.expand_key(b"countersign/1 record server"),
+        ]
     }
 
-    /// Derives the two directions of mode 2 from `Xe = H(X, Z)`:
+    /// Derives the states of the two directions of mode 2, the client's first, from `Xe = H(X, Z)`:
     /// `S[0] = Expand(Xe, "countersign/1 encrypt client", 32)` and
     /// `S[0] = Expand(Xe, "countersign/1 encrypt server", 32)`. The session keeps `Ke` in the place of
     /// `X`. `X` and `Xe` are wiped, so that nothing from which these could be derived again is left.
     #[cfg(feature = "encrypt")]
-    pub(super) fn encryption(self, agreed: &Shared, role: Role) -> (Self, Records<Encryption>) {
+    pub(super) fn encryption(self, agreed: &Shared) -> (Self, [MacKey; 2]) {
         let (secret, xe) = self.secret.after_exchange(agreed);
-        let (ours, theirs) = role.ours_and_theirs(
-            b"countersign/1 encrypt client",
-            b"countersign/1 encrypt server",
-        );
-        let records = Records::new(
-            Encryption::new(xe.expand_key(ours)),
-            Encryption::new(xe.expand_key(theirs)),
-        );
-        (Self { secret, ..self }, records)
+        let directions = [
+            xe.expand_key(b"countersign/1 encrypt client"),
+            xe.expand_key(b"countersign/1 encrypt server"),
+        ];
+        (Self { secret, ..self }, directions)
     }
 
     /// Returns the key id under which the client authenticated.

@@ -214,7 +214,8 @@ fn a_tag_matches_itself_and_no_tag_that_differs_in_any_bits() {
     }
 }
 
-fn bytes(digits: &str) -> Vec<u8> {
+/// Returns the bytes of hexadecimal digits.
+pub(crate) fn bytes(digits: &str) -> Vec<u8> {
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     assert!(rest.is_empty(), "{digits}");
     let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();

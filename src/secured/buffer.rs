@@ -79,3 +79,30 @@ fn give(bytes: Box<[u8]>) {
         spares.set(held);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_keeps_the_buffers_of_two_streams_and_no_more() {
+        let mut buffers: Vec<_> = (0..6).map(|_| Buffer::default()).collect();
+        for buffer in &mut buffers {
+            assert_eq!(buffer.hold().len(), LEN);
+        }
+        drop(buffers);
+        let kept = SPARE.take();
+        assert_eq!(kept.len(), SPARE_MAX);
+        assert_eq!(SPARE_MAX, 4);
+    }
+
+    #[test]
+    fn a_buffer_that_is_given_back_is_the_next_that_is_taken() {
+        let (mut one, mut another) = (Buffer::default(), Buffer::default());
+        let bytes = one.hold().as_ptr();
+        one.release();
+        assert_eq!(another.hold().as_ptr(), bytes);
+        assert!(one.get(&(0..1)).is_err());
+        assert!(another.get(&(0..LEN + 1)).is_err());
+    }
+}

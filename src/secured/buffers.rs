@@ -83,13 +83,6 @@ impl<P> Incoming<P> {
         Ok(n)
     }
 
-    /// Wipes the payload unread.
-    pub(super) fn skip(&mut self) -> Result<(), Error> {
-        self.buffer.get_mut(&self.payload)?.zeroize();
-        self.payload = 0..0;
-        Ok(())
-    }
-
     /// Where to read more from the stream, when nothing is ready. It is never empty.
     pub(super) fn space(&mut self) -> Result<&mut [u8], Error> {
         let bytes = self.buffer.hold();

@@ -10,10 +10,14 @@ use ::tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 use {::tokio::net::UnixStream, ::tokio::time::sleep, std::path::Path};
 
+#[cfg(feature = "encrypt")]
+use super::Encrypted;
 use super::timeout::Timeout;
-use super::{Client, Protected};
+use super::{Client, Protected, Secured};
 use crate::endpoint::connect::{not_connected, share};
 use crate::error::Error;
+#[cfg(feature = "encrypt")]
+use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 
 /// Connecting and authenticating in one call, with one deadline for both.
@@ -52,7 +56,22 @@ impl Client {
         address: impl ToSocketAddrs + Debug,
     ) -> Result<Protected<TcpStream>, Error> {
         let (stream, (session, records)) = self.connect_tcp(address, Protect).await?;
-        Ok(Protected::new(stream, session, records))
+        Ok(Secured::new(stream, session, records))
+    }
+
+    /// Like [`connect`](Self::connect), but in mode 2: what follows is encrypted, with forward
+    /// secrecy.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(feature = "encrypt")]
+    pub async fn connect_encrypted(
+        &self,
+        address: impl ToSocketAddrs + Debug,
+    ) -> Result<Encrypted<TcpStream>, Error> {
+        let (stream, (session, records)) = self.connect_tcp(address, Encrypt).await?;
+        Ok(Secured::new(stream, session, records))
     }
 
     /// Like [`connect`](Self::connect), but over a Unix socket.
@@ -79,7 +98,21 @@ impl Client {
         path: impl AsRef<Path>,
     ) -> Result<Protected<UnixStream>, Error> {
         let (stream, (session, records)) = self.connect_path(path.as_ref(), Protect).await?;
-        Ok(Protected::new(stream, session, records))
+        Ok(Secured::new(stream, session, records))
+    }
+
+    /// Like [`connect_encrypted`](Self::connect_encrypted), but over a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`connect`](Self::connect).
+    #[cfg(all(unix, feature = "encrypt"))]
+    pub async fn connect_unix_encrypted(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Encrypted<UnixStream>, Error> {
+        let (stream, (session, records)) = self.connect_path(path.as_ref(), Encrypt).await?;
+        Ok(Secured::new(stream, session, records))
     }
 
     async fn connect_tcp<M: Mode>(

@@ -69,7 +69,8 @@ impl<R: Role> Endpoint<R, Tokio> {
     /// # Errors
     ///
     /// Returns [`Error::TimedOut`] after `timeout`, and the errors of
-    /// [`authenticate`](Self::authenticate).
+    /// [`authenticate`](Self::authenticate). A server that has denied a client waits until the client
+    /// closes, so that its verdict arrives, but for no longer than a second or the timeout.
     pub async fn authenticate_timeout<S>(
         &self,
         stream: &mut S,
@@ -78,8 +79,7 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     {
-        let timeout = Timeout::after(timeout);
-        self.run(stream, Authenticate, timeout).await
+        self.run_timeout(stream, Authenticate, timeout).await
     }
 
     /// Authenticates both ends in mode 1, and protects what follows from alteration.
@@ -94,7 +94,7 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Protect, Timeout::NEVER).await
+        self.secure(stream, Protect, None).await
     }
 
     /// Like [`protect`](Self::protect), but the handshake fails after `timeout`. What follows has no
@@ -112,7 +112,7 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Protect, Timeout::after(timeout)).await
+        self.secure(stream, Protect, Some(timeout)).await
     }
 
     /// Authenticates both ends in mode 2, and encrypts what follows, with forward secrecy.
@@ -128,7 +128,7 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Encrypt, Timeout::NEVER).await
+        self.secure(stream, Encrypt, None).await
     }
 
     /// Like [`encrypt`](Self::encrypt), but the handshake fails after `timeout`. What follows has no
@@ -147,21 +147,46 @@ impl<R: Role> Endpoint<R, Tokio> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Encrypt, Timeout::after(timeout)).await
+        self.secure(stream, Encrypt, Some(timeout)).await
     }
 
     async fn secure<S, M, P>(
         &self,
         mut stream: S,
         mode: M,
-        timeout: Timeout,
+        timeout: Option<Duration>,
     ) -> Result<Secured<S, P>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         M: Mode<Established = (Session, Records<P>)>,
     {
-        let (session, records) = self.run(&mut stream, mode, timeout).await?;
+        let (session, records) = match timeout {
+            Some(timeout) => self.run_timeout(&mut stream, mode, timeout).await?,
+            None => self.run(&mut stream, mode, Timeout::NEVER).await?,
+        };
         Ok(Secured::new(stream, session, records))
+    }
+
+    /// Runs a handshake under a deadline. After an answer that the peer needs, it lingers.
+    async fn run_timeout<S, M>(
+        &self,
+        stream: &mut S,
+        mode: M,
+        timeout: Duration,
+    ) -> Result<M::Established, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+        M: Mode,
+    {
+        let timeout = Timeout::after(timeout);
+        let outcome = self.run(stream, mode, timeout).await;
+        if outcome
+            .as_ref()
+            .is_err_and(|error| self.has_answered(error))
+        {
+            timeout.linger(stream).await;
+        }
+        outcome
     }
 
     pub(super) async fn run<S, M>(

@@ -179,6 +179,8 @@ struct Pending {
     task: Option<AbortHandle>,
     peer: Option<SocketAddr>,
     began: Instant,
+    /// It was denied, and lingers until the client closes.
+    reported: bool,
 }
 
 impl<T> Shared<T> {
@@ -191,6 +193,9 @@ impl<T> Shared<T> {
     fn end(&self, pending: &Pending, outcome: Outcome) {
         if let Some(task) = &pending.task {
             task.abort();
+        }
+        if pending.reported {
+            return;
         }
         apart(|| {
             self.reporter
@@ -254,6 +259,7 @@ where
             task: None,
             peer,
             began,
+            reported: false,
         };
         let admitted = shared.lock().admission.admit(pending);
         let Some((ticket, evicted)) = admitted else {
@@ -312,7 +318,19 @@ impl<T> Handshake<T> {
         M: Mode,
     {
         let timeout = Timeout::after(self.shared.deadline.saturating_sub(began.elapsed()));
-        let result = server.run(&mut stream, mode, timeout).await;
+        let result = match server.run(&mut stream, mode, timeout).await {
+            Err(error) if error.denies() => {
+                match self.shared.lock().admission.pending_mut(self.ticket) {
+                    // Before it lingers, so that an eviction meanwhile is not reported instead.
+                    Some(pending) => pending.reported = true,
+                    None => return,
+                }
+                let refused = Outcome::Refused(error);
+                (self.shared.reporter).report(peer, began.elapsed(), refused);
+                return timeout.linger(&mut stream).await;
+            }
+            result => result,
+        };
         if !self.shared.lock().admission.settle(self.ticket) {
             return;
         }

@@ -9,7 +9,7 @@ use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Timeout, receive, send};
 use crate::error::Error;
-use crate::wire::multiprocessing::frame::{Incoming, Received, parts};
+use crate::wire::multiprocessing::messages::{Messages, Received};
 use crate::wire::multiprocessing::{
     Authkey, CHALLENGE, DIGEST, Digests, KnowsAuthkey, Verified, WELCOME, Welcomed, await_welcome,
 };
@@ -124,7 +124,10 @@ where
 /// [`compat::multiprocessing::Connection`](crate::compat::multiprocessing::Connection) with
 /// `await`.
 ///
-/// Neither of its two calls is cancel safe: dropping one leaves part of a message behind.
+/// [`recv_bytes`](Self::recv_bytes) is cancel safe: if it is dropped, the next call receives the rest
+/// of the message. [`send_bytes`](Self::send_bytes) is not: if it is dropped in the middle of a
+/// message, the connection is dead, and every later call fails with
+/// [`io::ErrorKind::NotConnected`].
 ///
 /// ```no_run
 /// # use countersign::tokio::multiprocessing::{Connection, client_authenticate};
@@ -140,12 +143,16 @@ where
 /// ```
 pub struct Connection<S> {
     stream: S,
+    messages: Messages,
 }
 
 impl<S> Connection<S> {
     /// Makes a connection of the stream on which the peer has authenticated.
     pub fn new(stream: S, _: KnowsAuthkey) -> Self {
-        Self { stream }
+        Self {
+            stream,
+            messages: Messages::NONE,
+        }
     }
 
     /// Returns the stream below.
@@ -160,11 +167,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// # Errors
     ///
-    /// Returns the stream's error. The stream must then be dropped.
+    /// Returns the stream's error, and [`io::ErrorKind::NotConnected`] if the connection is dead.
     pub async fn send_bytes(&mut self, message: &[u8]) -> io::Result<()> {
-        let (first, rest) = parts(message).map_err(Error::from)?;
-        self.stream.write_all(&first).await?;
-        self.stream.write_all(rest).await?;
+        let (first, rest) = self.messages.send(message)?;
+        for mut part in [&*first, rest] {
+            while !part.is_empty() {
+                part = (self.messages).sent(part, self.stream.write(part).await)?;
+            }
+        }
+        self.messages.all_sent();
         self.stream.flush().await
     }
 
@@ -175,10 +186,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Returns the errors of the blocking
     /// [`recv_bytes`](crate::compat::multiprocessing::Connection::recv_bytes).
     pub async fn recv_bytes(&mut self, max: usize) -> io::Result<Option<Vec<u8>>> {
-        let mut incoming = Incoming::new(max).map_err(Error::from)?;
+        self.messages.expect(max)?;
         loop {
-            let n = self.stream.read(incoming.space()).await?;
-            match incoming.advance(n)? {
+            let read = self.stream.read(self.messages.space()).await;
+            match self.messages.received(read)? {
                 Received::More => {}
                 Received::Message(message) => return Ok(Some(message)),
                 Received::End => return Ok(None),

@@ -4,7 +4,10 @@ use core::future::Future;
 use core::time::Duration;
 use std::io;
 
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::time::{Instant, timeout_at};
+
+use crate::endpoint::linger;
 
 /// When a whole handshake times out.
 #[derive(Clone, Copy)]
@@ -23,6 +26,24 @@ impl Timeout {
         self.0.map_or(Duration::MAX, |end| {
             end.saturating_duration_since(Instant::now())
         })
+    }
+
+    /// Waits until the peer has read what was sent to it and closes.
+    pub(super) async fn linger<S>(self, stream: &mut S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    {
+        let soon = Self::after(linger::LONGEST);
+        let timeout = Self(self.0.into_iter().chain(soon.0).min());
+        let mut left = linger::MOST;
+        let mut discarded = [0; 512];
+        let mut ended = timeout.limit(stream.shutdown()).await.is_err();
+        while !ended && left > 0 {
+            match timeout.limit(stream.read(&mut discarded)).await {
+                Ok(n) if n > 0 => left = left.saturating_sub(n),
+                _ => ended = true,
+            }
+        }
     }
 
     /// Awaits `io` until the end, and returns the error of a socket that timed out after it.

@@ -1,6 +1,7 @@
 //! The protocol of Python's `multiprocessing.connection`, without I/O.
 
-pub(crate) mod frame;
+mod frame;
+pub(crate) mod messages;
 mod problem;
 mod states;
 

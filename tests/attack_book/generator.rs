@@ -1,13 +1,11 @@
 //! Attacks on a server whose random number generator is broken.
 
-use countersign::handshake::{Authenticate, Protect};
-use countersign::record::Opened;
+use countersign::handshake::{Authenticate, Encrypt, Protect};
 
 use super::stage::{FORGED, Program, REQUESTS, Relayed, Wire, challenge, framed};
 use super::table::Fates;
 use crate::support::{
-    AnyMode, Draws, End, NO_PROLOGUE, NoEntropy, Pair, Schedule, deliver, f1, hmac, key, record,
-    secret,
+    AnyMode, Draws, End, NO_PROLOGUE, Pair, Schedule, f1, hmac, key, record, secret,
 };
 
 /// The byte that the broken generator repeats.
@@ -21,6 +19,7 @@ pub fn pre_play() -> Fates {
             Wire::Multiprocessing => challenge("{sha256}", &[FORESEEN; 40]),
             Wire::Native => f1(0, &[FORESEEN; 32]),
             Wire::Protected => f1(1, &[FORESEEN; 32]),
+            Wire::Encrypted => f1(2, &[FORESEEN; 32]),
         };
         let mut client = Program::on(wire).client();
         client.hears(&asked);
@@ -49,6 +48,12 @@ pub fn pre_play() -> Fates {
     })
     .computed()
     .with("in mode 1", logged_in)
+    .with("in mode 2", {
+        let (f1, f2) = today(Wire::Encrypted);
+        let forged = Wire::Encrypted.wrapped(FORGED);
+        assert!(!is_opened(&f1, &f2, &forged, FORGED));
+        end_of_server(&f1, &f2).is_accepted()
+    })
 }
 
 /// A server repeats a challenge, and the attacker repeats the answer.
@@ -66,6 +71,35 @@ pub fn reset() -> Fates {
         let (messages, [request, ..]) = recorded(Wire::Protected);
         is_opened(&messages[0], &messages[1], &request, REQUESTS[0])
     })
+    .with("in mode 2 with a fresh private key", reset_in_mode_2(0x77))
+    .with(
+        "in mode 2 with a repeated private key",
+        reset_in_mode_2(0x66),
+    )
+}
+
+/// Records a login in mode 2 and a request, and repeats them to a server that repeats its nonce and
+/// draws this private key. The private key in the recording is 66 66 .. 66. Returns whether the
+/// server receives the request.
+fn reset_in_mode_2(private: u8) -> bool {
+    let recorded = Pair {
+        server_private: Draws::from(0x66),
+        ..Pair::of(&key("shared"))
+    };
+    let run = recorded.run_in(Encrypt, Encrypt);
+    let f2 = run.sent[1].clone();
+    let [mut client, _] = run.records();
+    let request = client.seal(REQUESTS[0]);
+
+    let again = Pair {
+        server_private: Draws::from(private),
+        ..recorded
+    };
+    let (_, server) = again.server_in(Encrypt);
+    let End::Accepted(_, Some(mut records)) = again.verdict(server, &f2).1 else {
+        panic!("the login is repeated");
+    };
+    records.open(&request).is_ok()
 }
 
 /// Returns whether a server that sent this challenge accepts this answer. For a native server the
@@ -78,7 +112,9 @@ fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
             let digest = hmac(&secret, &asked[15..]);
             answered == framed(&[b"{sha256}", &digest[..]].concat())
         }
-        Wire::Native | Wire::Protected => end_of_server(asked, answered).is_accepted(),
+        Wire::Native | Wire::Protected | Wire::Encrypted => {
+            end_of_server(asked, answered).is_accepted()
+        }
     }
 }
 
@@ -86,7 +122,7 @@ fn is_content(wire: Wire, asked: &[u8], answered: &[u8]) -> bool {
 fn is_opened(f1: &[u8], f2: &[u8], record: &[u8], request: &[u8]) -> bool {
     match end_of_server(f1, f2) {
         End::Accepted(_, Some(mut records)) => {
-            records.opener.open(&mut record.to_vec()) == Ok(Opened::Data(request))
+            records.open(record).is_ok_and(|opened| opened == request)
         }
         _ => false,
     }
@@ -101,15 +137,12 @@ fn end_of_server(f1: &[u8], f2: &[u8]) -> End {
         };
         let (challenge, state) = pair.server_in(mode);
         assert_eq!(challenge.as_ref(), f1);
-        let (_, outcome) = deliver(state, f2)
-            .unwrap()
-            .verify(pair.server_key.as_ref(), &mut NoEntropy)
-            .unwrap();
-        outcome.map_or_else(End::Refused, M::accepted)
+        pair.verdict(state, f2).1
     }
 
     match f1[7] {
         0 => in_mode(Authenticate, f1, f2),
-        _ => in_mode(Protect, f1, f2),
+        1 => in_mode(Protect, f1, f2),
+        _ => in_mode(Encrypt, f1, f2),
     }
 }

@@ -1,9 +1,12 @@
 //! Attackers who hold a secret, obtain one later, or guess one.
 
 use super::joined;
-use super::stage::{Program, REQUESTS, Relayed, Wire};
+use super::stage::{Honest, Program, REQUESTS, Relayed, Wire};
 use super::table::Fates;
-use crate::support::{EXPORT_LABEL, NO_PROLOGUE, Schedule, export, f1, hmac, key, record, secret};
+use crate::support::{
+    BASE_POINT, EXPORT_LABEL, Exchanged, NO_PROLOGUE, Schedule, export, f1, hmac, key, record,
+    secret, x25519,
+};
 
 /// One client logs in under the name of another.
 pub fn insider_as_client() -> Fates {
@@ -27,16 +30,31 @@ pub fn insider_as_client() -> Fates {
 
 /// Returns whether a client accepts a false server that knows this secret.
 fn is_served_by(client: &Program, known: &[u8]) -> bool {
-    if client.wire != Wire::Native {
+    if !client.wire.is_native() {
         let server = Program::on(client.wire).knowing(known);
         return Relayed::between(client, &server).client.accepts();
     }
+    let (honest, _) = served_by(client, known);
+    honest.accepts()
+}
+
+/// The private key of a false server.
+const PRIVATE: [u8; 32] = [7; 32];
+
+/// Answers a native client as a false server that knows this secret. Returns the client, and F1,
+/// F2 and F3.
+fn served_by(client: &Program, known: &[u8]) -> (Honest, [Vec<u8>; 3]) {
+    let (mode, share) = match client.wire {
+        Wire::Encrypted => (2, x25519(PRIVATE, BASE_POINT).to_vec()),
+        _ => (0, Vec::new()),
+    };
     let mut honest = client.client();
-    let f1 = f1(0, &[7; 32]);
+    let f1 = f1(mode, &[7; 32]);
     honest.hears(&f1);
     let f2 = honest.says(73 + client.key_id.len());
-    honest.hears(&Schedule::of(known).acceptance(NO_PROLOGUE, &f1, &f2));
-    honest.accepts()
+    let f3 = Schedule::of(known).acceptance_with(&share, NO_PROLOGUE, &f1, &f2);
+    honest.hears(&f3);
+    (honest, [f1, f2, f3])
 }
 
 /// One client poses as the server to another.
@@ -54,6 +72,10 @@ pub fn key_compromise_impersonation() -> Fates {
     let alice = Program::on(Wire::Native).knowing(&alices).called("alice");
     Fates::of(|wire| is_served_by(&Program::on(wire), &secret("shared")))
         .with("with child secrets", is_served_by(&alice, alices.as_ref()))
+        .with(
+            "in mode 2",
+            is_served_by(&Program::on(Wire::Encrypted), &secret("shared")),
+        )
 }
 
 /// A login is recorded, and its session is computed once the secret is known.
@@ -63,12 +85,58 @@ pub fn secret_learnt_later() -> Fates {
         let [request, ..] = wire.requests_of(&mut login.client);
         let exported = login.server.ends().unwrap().exported.unwrap();
 
-        let [f1, f2] = [0, 1].map(|at| &login.recorded[at]);
-        let x = Schedule::of(&secret("shared")).session(NO_PROLOGUE, f1, f2);
+        let [f1, f2, f3] = &login.recorded[..] else {
+            unreachable!("the native wire has three messages");
+        };
+        let x = x_of(f1, f2, f3);
+        if wire == Wire::Encrypted {
+            let shares = [&f2[9..41], &f3[1..33]].map(|share| share.try_into().unwrap());
+            // What X25519 makes of the private keys is in no message, so the attacker guesses.
+            let guesses = [
+                [0; 32],
+                x,
+                shares[0],
+                shares[1],
+                x25519(shares[0], shares[1]),
+            ];
+            return opens(&[x, x], &exported, &request)
+                || guesses.iter().any(|z| {
+                    let keys = Exchanged::of(&x, z);
+                    opens(&[keys.xe, keys.ke], &exported, &request)
+                });
+        }
         export(&x, EXPORT_LABEL, b"", 32) == exported
             && (wire == Wire::Native || record(&x, "client", 0, REQUESTS[0]) == request)
     };
-    Fates::of_native(computed(Wire::Native)).with("in mode 1", computed(Wire::Protected))
+    assert!(falls_with_a_private_key());
+    Fates::of_native(computed(Wire::Native))
+        .with("in mode 1", computed(Wire::Protected))
+        .with("in mode 2", computed(Wire::Encrypted))
+}
+
+fn x_of(f1: &[u8], f2: &[u8], f3: &[u8]) -> [u8; 32] {
+    // There is no share in modes 0 and 1.
+    let share = &f3[1..f3.len() - 32];
+    Schedule::of(&secret("shared")).session_with(share, NO_PROLOGUE, f1, f2)
+}
+
+/// Returns whether these Xe and Ke are those of a recorded session in mode 2.
+fn opens([xe, ke]: &[[u8; 32]; 2], exported: &[u8], request: &[u8]) -> bool {
+    let keys = Exchanged { xe: *xe, ke: *ke };
+    export(ke, EXPORT_LABEL, b"", 32) == exported
+        || keys.record("client", 0, REQUESTS[0]) == request
+}
+
+/// The control: returns whether the same attempt succeeds in mode 2 with a private key.
+fn falls_with_a_private_key() -> bool {
+    let program = Program::on(Wire::Encrypted);
+    let (mut client, [f1, f2, f3]) = served_by(&program, &secret("shared"));
+    let [request, ..] = program.wire.requests_of(&mut client);
+    let exported = client.ends().unwrap().exported.unwrap();
+    let z = x25519(PRIVATE, f2[9..41].try_into().unwrap());
+    let keys = Exchanged::of(&x_of(&f1, &f2, &f3), &z);
+    export(&keys.ke, EXPORT_LABEL, b"", 32) == exported
+        && keys.record("client", 0, REQUESTS[0]) == request
 }
 
 /// Guesses of a weak secret are tried against one recorded login.
@@ -85,12 +153,14 @@ pub fn offline_guessing() -> Fates {
         GUESSES.into_iter().any(|guess| match wire {
             Wire::Recipe => hmac(guess, asked) == answered,
             Wire::Multiprocessing => hmac(guess, &asked[15..]) == answered[12..],
-            Wire::Native | Wire::Protected => {
+            Wire::Native | Wire::Protected | Wire::Encrypted => {
                 let (untagged, tag) = answered.split_at(41);
                 let keys = Schedule::of(guess);
                 keys.client_proof(NO_PROLOGUE, asked, untagged) == tag
             }
         })
     };
-    Fates::of(guessed).with("in mode 1", guessed(Wire::Protected))
+    Fates::of(guessed)
+        .with("in mode 1", guessed(Wire::Protected))
+        .with("in mode 2", guessed(Wire::Encrypted))
 }

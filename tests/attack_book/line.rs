@@ -17,7 +17,28 @@ pub fn session_hijacking() -> Fates {
         assert!(received.starts_with(REQUESTS[0]));
         received.ends_with(FORGED)
     };
-    Fates::of(taken_over).with("in mode 1", taken_over(Wire::Protected))
+    Fates::of(taken_over)
+        .with("in mode 1", taken_over(Wire::Protected))
+        .with("in mode 2", taken_over(Wire::Encrypted))
+}
+
+/// The attacker reads the requests on the line.
+pub fn eavesdropping() -> Fates {
+    let read = |wire: Wire| {
+        let Relayed {
+            mut client,
+            mut server,
+            ..
+        } = Relayed::on(wire);
+        let sent = wire.requests_of(&mut client).concat();
+        server.hears(&sent);
+        let login = server.ends().unwrap();
+        assert_eq!(login.received, REQUESTS.map(|request| *request).concat());
+        sent.windows(8).any(|part| part == REQUESTS[0])
+    };
+    Fates::of(read)
+        .with("in mode 1", read(Wire::Protected))
+        .with("in mode 2", read(Wire::Encrypted))
 }
 
 /// The line is cut between two requests, and the server believes that the client has ended.
@@ -34,7 +55,9 @@ pub fn truncation() -> Fates {
         assert_eq!(login.received, REQUESTS[0]);
         login.end.is_ok()
     };
-    Fates::of(cut).with("in mode 1", cut(Wire::Protected))
+    Fates::of(cut)
+        .with("in mode 1", cut(Wire::Protected))
+        .with("in mode 2", cut(Wire::Encrypted))
 }
 
 /// Requests are removed, swapped and repeated.
@@ -59,5 +82,7 @@ pub fn stream_modification() -> Fates {
         assert!(arrives(&[0, 1]));
         [&[1][..], &[1, 0], &[0, 0, 1]].into_iter().any(arrives)
     };
-    Fates::of(modified).with("in mode 1", modified(Wire::Protected))
+    Fates::of(modified)
+        .with("in mode 1", modified(Wire::Protected))
+        .with("in mode 2", modified(Wire::Encrypted))
 }

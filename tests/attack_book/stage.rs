@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use countersign::compat::cookbook;
 use countersign::compat::multiprocessing::{self, Connection};
-use countersign::{Binding, Client, Deadline, Error, Key, Server};
+use countersign::record::Protection;
+use countersign::{Binding, Client, Deadline, Error, Key, Secured, Server};
 
 use crate::support::{exported, secret, tcp_pair};
 
@@ -28,6 +29,8 @@ pub enum Wire {
     Native,
     /// Native in mode 1.
     Protected,
+    /// Native in mode 2.
+    Encrypted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,10 @@ pub enum Role {
 }
 
 impl Wire {
+    pub fn is_native(self) -> bool {
+        matches!(self, Self::Native | Self::Protected | Self::Encrypted)
+    }
+
     /// The sender and the length of each message of a login without a key id.
     pub fn messages(self) -> &'static [(Role, usize)] {
         use Role::{Client, Server};
@@ -51,6 +58,7 @@ impl Wire {
                 (Client, 13),
             ],
             Self::Native | Self::Protected => &[(Server, 40), (Client, 73), (Server, 33)],
+            Self::Encrypted => &[(Server, 40), (Client, 73), (Server, 65)],
         }
     }
 
@@ -70,7 +78,7 @@ impl Wire {
         match self {
             Self::Recipe | Self::Native => request.to_vec(),
             Self::Multiprocessing => framed(request),
-            Self::Protected => [&[0, 8], request, &[0; 16]].concat(),
+            Self::Protected | Self::Encrypted => [&[0, 8], request, &[0; 16]].concat(),
         }
     }
 
@@ -80,7 +88,7 @@ impl Wire {
         let [request, end] = match self {
             Self::Recipe | Self::Native => [8, 0],
             Self::Multiprocessing => [12, 0],
-            Self::Protected => [26, 18],
+            Self::Protected | Self::Encrypted => [26, 18],
         };
         [request, request, end].map(|len| client.says(len))
     }
@@ -171,12 +179,8 @@ impl Program {
                 login.exported = Some(exported(&session));
                 send(stream);
             }
-            Wire::Protected => {
-                let mut stream = self.native_client().protect(stream)?;
-                login.exported = Some(exported(stream.session()));
-                send(&mut stream);
-                let _ = stream.close();
-            }
+            Wire::Protected => login.send(self.native_client().protect(stream)?),
+            Wire::Encrypted => login.send(self.native_client().encrypt(stream)?),
         }
         Ok(login)
     }
@@ -197,11 +201,8 @@ impl Program {
                 login.exported = Some(exported(&session));
                 login.receive(stream);
             }
-            Wire::Protected => {
-                let mut stream = self.native_server().protect(stream)?;
-                login.exported = Some(exported(stream.session()));
-                login.receive(&mut stream);
-            }
+            Wire::Protected => login.receive_secured(self.native_server().protect(stream)?),
+            Wire::Encrypted => login.receive_secured(self.native_server().encrypt(stream)?),
         }
         Ok(login)
     }
@@ -255,6 +256,17 @@ impl Default for Login {
 }
 
 impl Login {
+    fn send<S: Read + Write, P: Protection>(&mut self, mut stream: Secured<S, P>) {
+        self.exported = Some(exported(stream.session()));
+        send(&mut stream);
+        let _ = stream.close();
+    }
+
+    fn receive_secured<S: Read + Write, P: Protection>(&mut self, mut stream: Secured<S, P>) {
+        self.exported = Some(exported(stream.session()));
+        self.receive(&mut stream);
+    }
+
     fn receive(&mut self, stream: &mut impl Read) {
         self.end = stream.read_to_end(&mut self.received).map(drop);
     }
@@ -295,8 +307,8 @@ impl Relayed {
                 Role::Server => (&mut server, &mut client),
             };
             let mut message = from.says(len);
-            if let (Wire::Native | Wire::Protected, Role::Client, Some(&key_id_len)) =
-                (wire, sender, message.get(8))
+            if let (true, Role::Client, Some(&key_id_len)) =
+                (wire.is_native(), sender, message.get(8))
             {
                 message.extend(from.says(key_id_len.into()));
             }

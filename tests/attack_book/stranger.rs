@@ -1,6 +1,6 @@
 //! Attackers who know no secret.
 
-use countersign::handshake::{Authenticate, Message, Protect};
+use countersign::handshake::{Authenticate, Encrypt, Message, Protect};
 
 use super::stage::{FORGED, Honest, Program, Relayed, Role, Wire, challenge, framed};
 use super::table::{Fates, fate};
@@ -52,7 +52,7 @@ pub fn rogue_server() -> Fates {
                 client.accepts()
             })
         }
-        Wire::Native | Wire::Protected => {
+        Wire::Native | Wire::Protected | Wire::Encrypted => {
             let genuine = genuine_last_word(wire, 2);
             let accepting = |tag: &[u8]| [b"A", tag].concat();
             let attempts: [&Forgery<'_>; 6] = [
@@ -113,7 +113,7 @@ pub fn oracle_session() -> Fates {
                 client.hears(&oracle.says(44));
                 client.accepts()
             }
-            Wire::Native | Wire::Protected => {
+            Wire::Native | Wire::Protected | Wire::Encrypted => {
                 // The oracle is challenged with each part of what the client said.
                 [0..32, 9..41, 41..73].into_iter().any(|part| {
                     let (mut client, mut oracle) = (program.client(), program.client());
@@ -143,7 +143,7 @@ pub fn reflection() -> Fates {
                 client.hears(&own);
                 client.accepts()
             }
-            Wire::Native | Wire::Protected => {
+            Wire::Native | Wire::Protected | Wire::Encrypted => {
                 let own = answer_to(&mut client, &[7; 32]);
                 client.hears(&[b"A", &own[41..]].concat());
                 client.accepts()
@@ -192,10 +192,11 @@ pub fn mafia_fraud() -> Fates {
         assert_eq!(client.accepts(), login.is_ok());
         login.is_ok_and(|login| login.received == FORGED)
     };
-    let protected = Program::on(Wire::Protected);
-    let native = Program::on(Wire::Native);
+    let [native, protected, encrypted] =
+        [Wire::Native, Wire::Protected, Wire::Encrypted].map(Program::on);
     Fates::of(|wire| relayed(&Program::on(wire), &Program::on(wire)))
         .with("in mode 1", relayed(&protected, &protected))
+        .with("in mode 2", relayed(&encrypted, &encrypted))
         .with("with a channel binding", {
             let [one, other] = [[1; 32], [2; 32]];
             assert!(joined(&native.clone().over(one), &native.clone().over(one)));
@@ -234,15 +235,21 @@ pub fn downgrade() -> Fates {
         server.accepts()
     });
 
-    let weaken = |message, bytes: &mut Vec<u8>| match message {
-        Message::CHALLENGE => bytes[7] = 0,
-        Message::RESPONSE => bytes[7] = 1,
-        _ => {}
+    // What the client takes for the mode of the server, and the server for the mode of the client.
+    let weaken = |to_client, to_server| {
+        move |message, bytes: &mut Vec<u8>| match message {
+            Message::CHALLENGE => bytes[7] = to_client,
+            Message::RESPONSE => bytes[7] = to_server,
+            _ => {}
+        }
     };
     let pair = Pair::of(&key("shared"));
     let native = [
-        pair.run_through_in(Protect, Protect, weaken),
-        pair.run_through_in(Authenticate, Protect, weaken),
+        pair.run_through_in(Protect, Protect, weaken(0, 1)),
+        pair.run_through_in(Authenticate, Protect, weaken(0, 1)),
+        pair.run_through_in(Encrypt, Encrypt, weaken(0, 2)),
+        pair.run_through_in(Authenticate, Encrypt, weaken(0, 2)),
+        pair.run_through_in(Protect, Encrypt, weaken(1, 2)),
     ]
     .iter()
     .any(|run| run.client.is_accepted() || run.server.is_accepted());

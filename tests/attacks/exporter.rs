@@ -4,45 +4,49 @@ use countersign::InvalidInput;
 use countersign::handshake::Protect;
 
 use super::prologue;
-use crate::support::{Draws, Pair, key};
+use crate::support::{AnyMode, Draws, Pair, in_every_mode, key};
 
 #[test]
 fn both_ends_export_the_same_and_other_inputs_give_unrelated_outputs() {
-    let [client, server] = Pair::of(&key("a")).run().sessions();
-    let inputs: &[(&[u8], &[u8], usize)] = &[
-        (b"ab", b"", 32),
-        (b"ab", b"", 33),
-        (b"ab", b"", 64),
-        (b"ab", b"", 8160),
-        (b"ab", b"c", 32),
-        (b"a", b"bc", 32),
-        (b"a", b"b", 32),
-        (b"abc", b"", 32),
-        (b"AB", b"", 32),
-        (b"ab\0", b"", 32),
-        (b"ab", b"\0", 32),
-        (b"ab", b"\0\0", 32),
-        // These two differ only in the length of the label.
-        (b"a\0\x03b", b"", 32),
-        (b"a", b"b\0\0", 32),
-        (&[b'a'; 255], b"", 32),
-        (b"a", &[b'a'; 254], 32),
-    ];
-    let outputs: Vec<Vec<u8>> = (inputs.iter())
-        .map(|(label, context, len)| {
-            let [mut ours, mut theirs] = [vec![0; *len], vec![0; *len]];
-            client.export(label, context, &mut ours).unwrap();
-            server.export(label, context, &mut theirs).unwrap();
-            assert_eq!(ours, theirs);
-            ours
-        })
-        .collect();
-    for (at, output) in outputs.iter().enumerate() {
-        for (other_at, other) in outputs.iter().enumerate().skip(at + 1) {
-            let context = (inputs[at], inputs[other_at]);
-            assert_ne!(output[..16], other[..16], "{context:?}");
+    fn in_mode(mode: impl AnyMode) {
+        let [client, server] = Pair::of(&key("a")).run_in(mode, mode).sessions();
+        let inputs: &[(&[u8], &[u8], usize)] = &[
+            (b"ab", b"", 32),
+            (b"ab", b"", 33),
+            (b"ab", b"", 64),
+            (b"ab", b"", 8160),
+            (b"ab", b"c", 32),
+            (b"a", b"bc", 32),
+            (b"a", b"b", 32),
+            (b"abc", b"", 32),
+            (b"AB", b"", 32),
+            (b"ab\0", b"", 32),
+            (b"ab", b"\0", 32),
+            (b"ab", b"\0\0", 32),
+            // These two differ only in the length of the label.
+            (b"a\0\x03b", b"", 32),
+            (b"a", b"b\0\0", 32),
+            (&[b'a'; 255], b"", 32),
+            (b"a", &[b'a'; 254], 32),
+        ];
+        let outputs: Vec<Vec<u8>> = (inputs.iter())
+            .map(|(label, context, len)| {
+                let [mut ours, mut theirs] = [vec![0; *len], vec![0; *len]];
+                client.export(label, context, &mut ours).unwrap();
+                server.export(label, context, &mut theirs).unwrap();
+                assert_eq!(ours, theirs);
+                ours
+            })
+            .collect();
+        for (at, output) in outputs.iter().enumerate() {
+            for (other_at, other) in outputs.iter().enumerate().skip(at + 1) {
+                let context = (inputs[at], inputs[other_at]);
+                assert_ne!(output[..16], other[..16], "{context:?}");
+            }
         }
     }
+
+    in_every_mode!(in_mode);
 }
 
 #[test]
@@ -66,6 +70,20 @@ fn handshakes_that_differ_in_anything_have_sessions_that_differ() {
         .map(|pair| pair.run().assert_accepted())
         .collect();
     sessions.push(pairs[0].run_in(Protect, Protect).assert_accepted());
+    #[cfg(feature = "encrypt")]
+    {
+        use countersign::handshake::Encrypt;
+
+        let exchanged = pairs
+            .iter()
+            .map(|pair| pair.run_in(Encrypt, Encrypt).assert_accepted());
+        sessions.extend(exchanged);
+        let other_private = Pair {
+            server_private: Draws::from(0xe6),
+            ..Pair::of(&key)
+        };
+        sessions.push(other_private.run_in(Encrypt, Encrypt).assert_accepted());
+    }
     for (at, session) in sessions.iter().enumerate() {
         assert!(!sessions[at + 1..].contains(session), "{at}");
     }

@@ -4,13 +4,20 @@ use countersign::Key;
 use countersign::handshake::{Error, Incompatible, Message};
 
 use super::foreign;
-use crate::support::{Draws, MESSAGES, NoEntropy, Pair, Run, deliver, exported, key, wrong_proof};
+use crate::support::{
+    AnyMode, Draws, End, MESSAGES, Pair, Run, deliver, in_every_mode, key, wrong_proof,
+};
 
 /// Records a handshake. Then runs another, with the same nonces or fresh ones, in which the
-/// recorded message replaces the same message.
-fn replay(message: Message, servers_repeats: bool, clients_repeats: bool) -> Run {
+/// recorded message replaces the same message. The server's private key of mode 2 is fresh.
+fn replay(
+    mode: impl AnyMode,
+    message: Message,
+    servers_repeats: bool,
+    clients_repeats: bool,
+) -> Run {
     let mut pair = Pair::of(&key("a"));
-    let recorded = pair.run();
+    let recorded = pair.run_in(mode, mode);
     recorded.assert_accepted();
     let at = MESSAGES.iter().position(|it| *it == message).unwrap();
     if !servers_repeats {
@@ -19,69 +26,83 @@ fn replay(message: Message, servers_repeats: bool, clients_repeats: bool) -> Run
     if !clients_repeats {
         pair.client_draws = Draws::from(0xc1);
     }
-    pair.run_with(message, &recorded.sent[at])
+    pair.server_private = Draws::from(0xe6);
+    pair.run_with_in(mode, message, &recorded.sent[at])
 }
 
 #[test]
 fn a_replayed_response_is_refused_if_the_servers_nonce_is_fresh() {
-    for clients_repeats in [false, true] {
-        let run = replay(Message::RESPONSE, false, clients_repeats);
-        run.assert_denied(b"");
-        let run = replay(Message::RESPONSE, true, clients_repeats);
-        assert!(run.server.is_accepted(), "{run:?}");
+    fn in_mode(mode: impl AnyMode) {
+        for clients_repeats in [false, true] {
+            let run = replay(mode, Message::RESPONSE, false, clients_repeats);
+            run.assert_denied(b"");
+            let run = replay(mode, Message::RESPONSE, true, clients_repeats);
+            assert!(run.server.is_accepted(), "{run:?}");
+        }
     }
+
+    in_every_mode!(in_mode);
 }
 
 #[test]
 fn a_replayed_verdict_is_refused_if_either_nonce_is_fresh() {
-    for (servers_repeats, clients_repeats) in [(false, false), (false, true), (true, false)] {
-        let run = replay(Message::VERDICT, servers_repeats, clients_repeats);
-        assert_eq!(run.client.refusal(), Some(Error::ServerNotAuthentic));
+    fn in_mode<M: AnyMode>(mode: M) {
+        for (servers_repeats, clients_repeats) in [(false, false), (false, true), (true, false)] {
+            let run = replay(mode, Message::VERDICT, servers_repeats, clients_repeats);
+            assert_eq!(run.client.refusal(), Some(Error::ServerNotAuthentic));
+        }
+        let run = replay(mode, Message::VERDICT, true, true);
+        // Both agree, unless the server has another private key than in the recorded handshake.
+        assert!(run.client.is_accepted() && run.server.is_accepted());
+        let agree = run.client.exported() == run.server.exported();
+        assert_eq!(agree, M::NUMBER != 2);
     }
-    replay(Message::VERDICT, true, true).assert_accepted();
+
+    in_every_mode!(in_mode);
 }
 
 #[test]
 fn a_message_is_refused_in_place_of_another() {
-    let pair = Pair::of(&key("a"));
-    let honest = pair.run();
-    honest.assert_accepted();
-    let [f1, f2, f3] = honest.messages();
-    let (untagged, tc) = f2.split_at(f2.len() - 32);
-    let echo = foreign(Message::VERDICT, 0, b'C');
-    let role = |byte| Some(Incompatible::Role(byte).into());
+    fn in_mode<M: AnyMode>(mode: M) {
+        let pair = Pair::of(&key("a"));
+        let honest = pair.run_in(mode, mode);
+        honest.assert_accepted();
+        let [f1, f2, f3] = honest.messages();
+        let (untagged, tc) = f2.split_at(f2.len() - 32);
+        let (accepted, ts) = f3.split_at(f3.len() - 32);
+        let echo = foreign(Message::VERDICT, 0, b'C');
+        let role = |byte| Some(Incompatible::Role(byte).into());
 
-    for (name, instead, at_client) in [
-        ("the client's own F2", f2, Some(echo)),
-        ("F1", f1, Some(echo)),
-        (
-            "Tc as Ts",
-            &[b"A", tc].concat(),
-            Some(Error::ServerNotAuthentic),
-        ),
-    ] {
-        let run = pair.run_with(Message::VERDICT, instead);
-        assert_eq!(run.client.refusal(), at_client, "{name} in place of F3");
+        for (name, instead, at_client) in [
+            ("the client's own F2", f2, Some(echo)),
+            ("F1", f1, Some(echo)),
+            (
+                "Tc as Ts",
+                &[accepted, tc].concat(),
+                Some(Error::ServerNotAuthentic),
+            ),
+        ] {
+            let run = pair.run_with_in(mode, Message::VERDICT, instead);
+            assert_eq!(run.client.refusal(), at_client, "{name} in place of F3");
+        }
+        for (name, instead, at_server) in [
+            ("the server's own F1", f1, role(b'S')),
+            ("F3", f3, Some(foreign(Message::RESPONSE, 0, b'A'))),
+            ("Ts as Tc", &[untagged, ts].concat(), Some(wrong_proof(b""))),
+        ] {
+            let run = pair.run_with_in(mode, Message::RESPONSE, instead);
+            assert_eq!(run.server.refusal(), at_server, "{name} in place of F2");
+        }
+        for (name, instead, at_client) in [
+            ("F2", f2, role(b'C')),
+            ("F3", f3, Some(foreign(Message::CHALLENGE, 0, b'A'))),
+        ] {
+            let run = pair.run_with_in(mode, Message::CHALLENGE, instead);
+            assert_eq!(run.client.refusal(), at_client, "{name} in place of F1");
+        }
     }
-    for (name, instead, at_server) in [
-        ("the server's own F1", f1, role(b'S')),
-        ("F3", f3, Some(foreign(Message::RESPONSE, 0, b'A'))),
-        (
-            "Ts as Tc",
-            &[untagged, &f3[1..]].concat(),
-            Some(wrong_proof(b"")),
-        ),
-    ] {
-        let run = pair.run_with(Message::RESPONSE, instead);
-        assert_eq!(run.server.refusal(), at_server, "{name} in place of F2");
-    }
-    for (name, instead, at_client) in [
-        ("F2", f2, role(b'C')),
-        ("F3", f3, Some(foreign(Message::CHALLENGE, 0, b'A'))),
-    ] {
-        let run = pair.run_with(Message::CHALLENGE, instead);
-        assert_eq!(run.client.refusal(), at_client, "{name} in place of F1");
-    }
+
+    in_every_mode!(in_mode);
 }
 
 /// Which end receives which message, among two clients and two servers.
@@ -143,19 +164,21 @@ impl Routing {
     }
 
     /// Runs both handshakes in this order. Returns the sessions of the clients and of the servers.
-    fn run(&self, order: &[Delivery], key: &Key) -> [[Option<[u8; 32]>; 2]; 2] {
-        let pairs = [(0xc1, 0x51), (0xc2, 0x52)].map(|(client, server)| Pair {
-            client_draws: Draws::from(client),
-            server_draws: Draws::from(server),
+    fn run(&self, mode: impl AnyMode, order: &[Delivery], key: &Key) -> [[Option<[u8; 32]>; 2]; 2] {
+        let pairs = [1, 2].map(|at| Pair {
+            client_draws: Draws::from(0xc0 + at),
+            server_draws: Draws::from(0x50 + at),
+            server_private: Draws::from(0xe0 + at),
             ..Pair::of(key)
         });
-        let mut clients = pairs.each_ref().map(|pair| Some(pair.client()));
-        let mut servers = pairs.each_ref().map(|pair| Some(pair.server()));
+        let mut clients = pairs.each_ref().map(|pair| Some(pair.client_in(mode)));
+        let mut servers = pairs.each_ref().map(|pair| Some(pair.server_in(mode)));
         let challenges = servers.each_ref().map(|it| it.as_ref().unwrap().0.clone());
         let mut responses = [None, None];
         let mut awaiting_verdict = [None, None];
         let mut verdicts = [None, None];
         let mut sessions = [[None; 2]; 2];
+        let session = |end: End| end.is_accepted().then(|| end.exported());
         for &(message, to) in order {
             match message {
                 Message::CHALLENGE => {
@@ -167,17 +190,14 @@ impl Routing {
                 Message::RESPONSE => {
                     let response = responses[self.response[to]].as_ref().unwrap();
                     let (_, state) = servers[to].take().unwrap();
-                    let (verdict, outcome) = deliver(state, response)
-                        .unwrap()
-                        .verify(Some(key), &mut NoEntropy)
-                        .unwrap();
+                    let (verdict, end) = pairs[to].verdict(state, response);
                     verdicts[to] = Some(verdict);
-                    sessions[1][to] = outcome.ok().as_ref().map(exported);
+                    sessions[1][to] = session(end);
                 }
                 Message::VERDICT => {
                     let verdict = verdicts[self.verdict[to]].as_ref().unwrap();
                     let outcome = deliver(awaiting_verdict[to].take().unwrap(), verdict);
-                    sessions[0][to] = outcome.ok().as_ref().map(exported);
+                    sessions[0][to] = session(end_of(mode, outcome));
                 }
                 other => unreachable!("{other} is of another protocol"),
             }
@@ -186,37 +206,45 @@ impl Routing {
     }
 }
 
+fn end_of<M: AnyMode>(_: M, outcome: Result<M::Established, Error>) -> End {
+    outcome.map_or_else(End::Refused, M::accepted)
+}
+
 #[test]
 fn of_all_ways_to_route_the_messages_of_two_pairs_only_straight_ones_succeed() {
-    let key = key("a");
-    let mut whole_pairs = 0;
-    for routing in Routing::all() {
-        let orders = routing.orders();
-        assert!(!orders.is_empty());
-        for order in orders {
-            let [clients, servers] = routing.run(&order, &key);
-            let context = format!("{routing:?} {order:?}");
-            for (server, session) in servers.iter().enumerate() {
-                let client = routing.response[server];
-                let straight = routing.challenge[client] == server;
-                assert_eq!(session.is_some(), straight, "server {server}: {context}");
-            }
-            for (client, session) in clients.iter().enumerate() {
-                let server = routing.challenge[client];
-                let straight =
-                    routing.verdict[client] == server && routing.response[server] == client;
-                assert_eq!(session.is_some(), straight, "client {client}: {context}");
-                if straight {
-                    assert_eq!(*session, servers[server], "{context}");
-                    whole_pairs += 1;
+    fn in_mode(mode: impl AnyMode) {
+        let key = key("a");
+        let mut whole_pairs = 0;
+        for routing in Routing::all() {
+            let orders = routing.orders();
+            assert!(!orders.is_empty());
+            for order in orders {
+                let [clients, servers] = routing.run(mode, &order, &key);
+                let context = format!("{mode:?} {routing:?} {order:?}");
+                for (server, session) in servers.iter().enumerate() {
+                    let client = routing.response[server];
+                    let straight = routing.challenge[client] == server;
+                    assert_eq!(session.is_some(), straight, "server {server}: {context}");
+                }
+                for (client, session) in clients.iter().enumerate() {
+                    let server = routing.challenge[client];
+                    let straight =
+                        routing.verdict[client] == server && routing.response[server] == client;
+                    assert_eq!(session.is_some(), straight, "client {client}: {context}");
+                    if straight {
+                        assert_eq!(*session, servers[server], "{context}");
+                        whole_pairs += 1;
+                    }
+                }
+                // Each client has the session of its server, as asserted above. So if the pairs
+                // shared a session, two ends of one role would share it.
+                for [one, other] in [clients, servers] {
+                    assert!(one.is_none() || one != other, "{context}");
                 }
             }
-            // Each client has the session of its server, as asserted above. So if the pairs shared
-            // a session, two ends of one role would share it.
-            for [one, other] in [clients, servers] {
-                assert!(one.is_none() || one != other, "{context}");
-            }
         }
+        assert!(whole_pairs > 0);
     }
-    assert!(whole_pairs > 0);
+
+    in_every_mode!(in_mode);
 }

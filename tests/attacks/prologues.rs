@@ -4,23 +4,27 @@ use countersign::Binding;
 use countersign::handshake::Prologue;
 
 use super::prologue;
-use crate::support::{Pair, key};
+use crate::support::{AnyMode, Pair, in_every_mode, key};
 
 #[test]
 fn a_client_is_not_rerouted_to_a_server_that_it_did_not_mean() {
-    let names = ["billing/2@node-7", "billing/2@node-8"];
-    for meant in names {
-        for reached in names {
-            let run = Pair::of(&key("a"))
-                .with_prologues(prologue(meant), prologue(reached))
-                .run();
-            if meant == reached {
-                run.assert_accepted();
-            } else {
-                run.assert_denied(b"");
+    fn in_mode(mode: impl AnyMode) {
+        let names = ["billing/2@node-7", "billing/2@node-8"];
+        for meant in names {
+            for reached in names {
+                let run = Pair::of(&key("a"))
+                    .with_prologues(prologue(meant), prologue(reached))
+                    .run_in(mode, mode);
+                if meant == reached {
+                    run.assert_accepted();
+                } else {
+                    run.assert_denied(b"");
+                }
             }
         }
     }
+
+    in_every_mode!(in_mode);
 }
 
 #[test]
@@ -39,50 +43,54 @@ fn a_node_with_a_name_of_its_own_is_not_joined_to_itself() {
 
 #[test]
 fn ends_whose_prologues_differ_in_any_byte_or_border_deny_each_other() {
-    let (exported, other) = ([7; 32], [8; 32]);
-    let binding = Binding::tls_exporter(&exported);
-    let text = [&b"tls-exporter:"[..], &exported].concat();
-    let prologues = [
-        ("empty", Prologue::EMPTY),
-        ("service", prologue("x")),
-        ("other case", prologue("X")),
-        ("zero byte appended", prologue("x\0")),
-        ("composed", prologue("\u{e9}")),
-        ("decomposed", prologue("e\u{301}")),
-        ("longest", prologue([b'x'; 255])),
-        ("binding", Prologue::EMPTY.bound(Some(&binding))),
-        (
-            "other binding",
-            Prologue::EMPTY.bound(Some(&Binding::tls_exporter(&other))),
-        ),
-        ("service and binding", prologue("x").bound(Some(&binding))),
-        ("binding as service", prologue(&text)),
-        (
-            "binding joined to service",
-            prologue([&b"x"[..], &text].concat()),
-        ),
-        // With the length of the binding, which is a byte between the two.
-        (
-            "border as service",
-            prologue([&b"x\x2d"[..], &text].concat()),
-        ),
-        (
-            "longest and binding",
-            prologue([b'x'; 255]).bound(Some(&binding)),
-        ),
-    ];
-    for (client, client_prologue) in &prologues {
-        for (server, server_prologue) in &prologues {
-            let run = Pair::of(&key("a"))
-                .with_prologues(client_prologue.clone(), server_prologue.clone())
-                .run();
-            let accepted = run.client.is_accepted() && run.server.is_accepted();
-            assert_eq!(accepted, client == server, "{client}, {server}");
-            if !accepted {
-                run.assert_denied(b"");
+    fn in_mode(mode: impl AnyMode) {
+        let (exported, other) = ([7; 32], [8; 32]);
+        let binding = Binding::tls_exporter(&exported);
+        let text = [&b"tls-exporter:"[..], &exported].concat();
+        let prologues = [
+            ("empty", Prologue::EMPTY),
+            ("service", prologue("x")),
+            ("other case", prologue("X")),
+            ("zero byte appended", prologue("x\0")),
+            ("composed", prologue("\u{e9}")),
+            ("decomposed", prologue("e\u{301}")),
+            ("longest", prologue([b'x'; 255])),
+            ("binding", Prologue::EMPTY.bound(Some(&binding))),
+            (
+                "other binding",
+                Prologue::EMPTY.bound(Some(&Binding::tls_exporter(&other))),
+            ),
+            ("service and binding", prologue("x").bound(Some(&binding))),
+            ("binding as service", prologue(&text)),
+            (
+                "binding joined to service",
+                prologue([&b"x"[..], &text].concat()),
+            ),
+            // With the length of the binding, which is a byte between the two.
+            (
+                "border as service",
+                prologue([&b"x\x2d"[..], &text].concat()),
+            ),
+            (
+                "longest and binding",
+                prologue([b'x'; 255]).bound(Some(&binding)),
+            ),
+        ];
+        for (client, client_prologue) in &prologues {
+            for (server, server_prologue) in &prologues {
+                let run = Pair::of(&key("a"))
+                    .with_prologues(client_prologue.clone(), server_prologue.clone())
+                    .run_in(mode, mode);
+                let accepted = run.client.is_accepted() && run.server.is_accepted();
+                assert_eq!(accepted, client == server, "{client}, {server}");
+                if !accepted {
+                    run.assert_denied(b"");
+                }
             }
         }
     }
+
+    in_every_mode!(in_mode);
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! Messages that arrive in parts: what a state refuses early, and how much it asks for.
 
-use countersign::handshake::{
-    Authenticate, Error, Incompatible, Message, Progress, Protect, Receive, StreamError,
-};
+use countersign::handshake::{Error, Incompatible, Message, Progress, Receive, StreamError};
 
 use super::key_with_id_of;
-use crate::support::{AnyMode, NoEntropy, Pair, deliver, deliver_part, exported, feed, key};
+use crate::support::{AnyMode, Pair, deliver, deliver_part, exported, feed, in_every_mode, key};
 
 /// Feeds bytes until the state refuses them. Returns how many it was given by then, and the error.
 fn refused_after<R>(mut state: R, bytes: &[u8], piece: usize) -> (usize, Error)
@@ -68,48 +66,57 @@ fn the_first_byte_that_cannot_belong_ends_the_handshake_however_a_message_is_spl
         assert_checks_header(|| pair.server_in(mode).1, f2, M::NUMBER);
     }
 
-    in_mode(Authenticate);
-    in_mode(Protect);
+    in_every_mode!(in_mode);
 }
 
 #[test]
 fn a_key_id_of_more_than_64_bytes_is_refused_at_its_length() {
-    for len in 65..=u8::MAX {
-        let message = [&b"CSIGN1C\0"[..], &[len], &[0xff; 64]].concat();
-        let expected = Error::from(Incompatible::KeyIdLength(len));
-        for (piece, expected_read) in [(1, 9), (message.len(), message.len())] {
-            let (_, state) = Pair::of(&key("a")).server();
-            let (read, error) = refused_after(state, &message, piece);
-            assert_eq!((read, error), (expected_read, expected));
+    fn in_mode<M: AnyMode>(mode: M) {
+        for len in 65..=u8::MAX {
+            let message = [b"CSIGN1C", &[M::NUMBER, len][..], &[0xff; 64]].concat();
+            let expected = Error::from(Incompatible::KeyIdLength(len));
+            for (piece, expected_read) in [(1, 9), (message.len(), message.len())] {
+                let (_, state) = Pair::of(&key("a")).server_in(mode);
+                let (read, error) = refused_after(state, &message, piece);
+                assert_eq!((read, error), (expected_read, expected));
+            }
         }
     }
+
+    in_every_mode!(in_mode);
 }
 
 #[test]
 fn a_message_has_the_same_outcome_however_it_is_split() {
-    for id_len in [0, 5, 64] {
-        let key = key_with_id_of(id_len);
-        let pair = Pair::of(&key);
-        let honest = pair.run();
-        let session = honest.assert_accepted();
-        let [f1, f2, f3] = honest.messages();
+    fn in_mode<M: AnyMode>(mode: M) {
+        for id_len in [0, 5, 64] {
+            let key = key_with_id_of(id_len);
+            let pair = Pair::of(&key);
+            let honest = pair.run_in(mode, mode);
+            let session = honest.assert_accepted();
+            let [f1, f2, f3] = honest.messages();
 
-        for cut in Cut::all(f1.len()) {
-            let next = cut.deliver(pair.client(), f1);
-            assert_eq!(next.response(), f2, "{cut:?}");
-        }
-        for cut in Cut::all(f2.len()) {
-            let identified = cut.deliver(pair.server().1, f2);
-            assert_eq!(identified.key_id(), key.id(), "{cut:?}");
-            let (verdict, outcome) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
-            assert_eq!(verdict.as_ref(), f3, "{cut:?}");
-            assert_eq!(exported(&outcome.unwrap()), session, "{cut:?}");
-        }
-        for cut in Cut::all(f3.len()) {
-            let outcome = cut.deliver(pair.client_after(f1), f3);
-            assert_eq!(exported(&outcome), session, "{cut:?}");
+            for cut in Cut::all(f1.len()) {
+                let next = cut.deliver(pair.client_in(mode), f1);
+                assert_eq!(next.response(), f2, "{cut:?}");
+            }
+            for cut in Cut::all(f2.len()) {
+                let identified = cut.deliver(pair.server_in(mode).1, f2);
+                assert_eq!(identified.key_id(), key.id(), "{cut:?}");
+                let (verdict, outcome) = identified
+                    .verify(Some(&key), &mut pair.server_private.clone())
+                    .unwrap();
+                assert_eq!(verdict.as_ref(), f3, "{cut:?}");
+                assert_eq!(exported(M::session(&outcome.unwrap())), session, "{cut:?}");
+            }
+            for cut in Cut::all(f3.len()) {
+                let outcome = cut.deliver(pair.client_after_in(mode, f1), f3);
+                assert_eq!(exported(M::session(&outcome)), session, "{cut:?}");
+            }
         }
     }
+
+    in_every_mode!(in_mode);
 }
 
 /// How a message is cut into reads.
@@ -156,20 +163,27 @@ fn rooms<R: Receive<Error = Error>>(mut state: R, message: &[u8]) -> Vec<usize> 
 
 #[test]
 fn no_byte_is_asked_for_that_may_not_belong_to_the_message() {
-    for id_len in [0, 5, 64] {
-        let pair = Pair::of(&key_with_id_of(id_len));
-        let honest = pair.run();
-        let [f1, f2, f3] = honest.messages();
+    fn in_mode<M: AnyMode>(mode: M) {
+        for id_len in [0, 5, 64] {
+            let pair = Pair::of(&key_with_id_of(id_len));
+            let honest = pair.run_in(mode, mode);
+            let [f1, f2, f3] = honest.messages();
 
-        let down_from = |len| (1..=len).rev().collect::<Vec<usize>>();
-        assert_eq!(rooms(pair.client(), f1), down_from(40));
-        // The length of the key id is the ninth byte.
-        let before = (0..9).map(|read| 73 - read);
-        let after = (9..73 + id_len).map(|read| 73 + id_len - read);
-        let expected: Vec<usize> = before.chain(after).collect();
-        assert_eq!(rooms(pair.server().1, f2), expected);
-        assert_eq!(rooms(pair.client_after(f1), f3), down_from(33));
+            let down_from = |len| (1..=len).rev().collect::<Vec<usize>>();
+            assert_eq!(rooms(pair.client_in(mode), f1), down_from(40));
+            // The length of the key id is the ninth byte.
+            let before = (0..9).map(|read| 73 - read);
+            let after = (9..73 + id_len).map(|read| 73 + id_len - read);
+            let expected: Vec<usize> = before.chain(after).collect();
+            assert_eq!(rooms(pair.server_in(mode).1, f2), expected);
+            assert_eq!(
+                rooms(pair.client_after_in(mode, f1), f3),
+                down_from(f3.len())
+            );
+        }
     }
+
+    in_every_mode!(in_mode);
 }
 
 /// Asserts, before each byte of a message, that a step beyond the room is refused and that a step
@@ -195,26 +209,36 @@ where
 
 #[test]
 fn a_step_beyond_the_room_is_refused_and_a_step_of_no_bytes_changes_nothing() {
-    let key = key_with_id_of(5);
-    let pair = Pair::of(&key);
-    let honest = pair.run();
-    let session = honest.assert_accepted();
-    let [f1, f2, f3] = honest.messages();
+    fn in_mode<M: AnyMode>(mode: M) {
+        let key = key_with_id_of(5);
+        let pair = Pair::of(&key);
+        let honest = pair.run_in(mode, mode);
+        let session = honest.assert_accepted();
+        let [f1, f2, f3] = honest.messages();
 
-    probe_steps(|| pair.client(), f1, |next| assert_eq!(next.response(), f2));
-    probe_steps(
-        || pair.server().1,
-        f2,
-        |identified| {
-            let (verdict, _) = identified.verify(Some(&key), &mut NoEntropy).unwrap();
-            assert_eq!(verdict.as_ref(), f3);
-        },
-    );
-    probe_steps(
-        || pair.client_after(f1),
-        f3,
-        |outcome| {
-            assert_eq!(exported(&outcome), session);
-        },
-    );
+        probe_steps(
+            || pair.client_in(mode),
+            f1,
+            |next| assert_eq!(next.response(), f2),
+        );
+        probe_steps(
+            || pair.server_in(mode).1,
+            f2,
+            |identified| {
+                let (verdict, _) = identified
+                    .verify(Some(&key), &mut pair.server_private.clone())
+                    .unwrap();
+                assert_eq!(verdict.as_ref(), f3);
+            },
+        );
+        probe_steps(
+            || pair.client_after_in(mode, f1),
+            f3,
+            |outcome| {
+                assert_eq!(exported(M::session(&outcome)), session);
+            },
+        );
+    }
+
+    in_every_mode!(in_mode);
 }

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::{
     self, Authenticate, Incompatible, Message, Mode, Progress, Prologue, Protect, Transcript,
     client,
@@ -9,7 +11,7 @@ use countersign::handshake::{
 use countersign::{Client, Error, Key, Phase};
 
 use super::harness::{
-    Draws, Options, Wire, assert_is_about, counting_allocations, fault, feed, key,
+    Draws, Options, Wire, assert_is_about, counting_allocations, fault, feed, key, verdict_len,
     without_allocating,
 };
 
@@ -29,16 +31,18 @@ enum Fate {
     NotAuthentic,
 }
 
-/// Options: bit 3 is the mode, bit 4 says whether the key has an id.
+/// Options: bits 3 and 7 are the mode, bit 4 says whether the key has an id.
 pub fn body(input: &[u8]) {
     let Some((options, says)) = Options::split(input) else {
         return;
     };
     let key = &KEYS[usize::from(options.bit(4))];
-    if options.protects() {
-        core(input, options, says, key, Protect);
-    } else {
-        core(input, options, says, key, Authenticate);
+    match options.mode() {
+        0 => core(input, options, says, key, Authenticate),
+        1 => core(input, options, says, key, Protect),
+        #[cfg(feature = "encrypt")]
+        2 => core(input, options, says, key, Encrypt),
+        mode => unreachable!("mode {mode}"),
     }
     driver(options, says, key);
 }
@@ -79,12 +83,12 @@ fn driver(options: Options, says: &[u8], key: &Key) {
     let mode = options.mode();
     let client = Client::new(key.clone());
     let mut wire = Wire::new(says, options);
-    let (outcome, allocations) = counting_allocations(|| {
-        if options.protects() {
-            client.protect(&mut wire).map(drop)
-        } else {
-            client.authenticate(&mut wire).map(drop)
-        }
+    let (outcome, allocations) = counting_allocations(|| match mode {
+        0 => client.authenticate(&mut wire).map(drop),
+        1 => client.protect(&mut wire).map(drop),
+        #[cfg(feature = "encrypt")]
+        2 => client.encrypt(&mut wire).map(drop),
+        mode => unreachable!("mode {mode}"),
     });
     let error = outcome.expect_err("no session without the secret");
 
@@ -97,7 +101,8 @@ fn driver(options: Options, says: &[u8], key: &Key) {
         Fate::Incomplete(Message::CHALLENGE) | Fate::Fault(_) => assert_eq!(wire.written(), b""),
         _ => assert_is_response(wire.written(), mode, key),
     }
-    assert!(wire.read().len() <= 73, "nothing after F3 is read");
+    let most = 40 + verdict_len(mode);
+    assert!(wire.read().len() <= most, "nothing after F3 is read");
 }
 
 fn fate(received: &[u8], mode: u8) -> Fate {
@@ -107,11 +112,12 @@ fn fate(received: &[u8], mode: u8) -> Fate {
     let Some((_, verdict)) = received.split_at_checked(40) else {
         return Fate::Incomplete(Message::CHALLENGE);
     };
-    match verdict {
-        [b'A', proof @ ..] if proof.len() >= 32 => Fate::NotAuthentic,
-        [b'D', zeros @ ..] if zeros.len() >= 32 => Fate::Denied,
-        [] | [b'A' | b'D', ..] => Fate::Incomplete(Message::VERDICT),
-        _ => Fate::NoVerdict,
+    let is_whole = verdict.len() >= verdict_len(mode);
+    match verdict.first() {
+        Some(b'A') if is_whole => Fate::NotAuthentic,
+        Some(b'D') if is_whole => Fate::Denied,
+        None | Some(b'A' | b'D') => Fate::Incomplete(Message::VERDICT),
+        Some(_) => Fate::NoVerdict,
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 
 use allocation_counter::measure;
 #[cfg(feature = "encrypt")]
+use countersign::Encrypted;
+#[cfg(feature = "encrypt")]
 use countersign::handshake::Encrypt;
 use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
@@ -14,12 +16,13 @@ use countersign::handshake::{
 #[cfg(feature = "encrypt")]
 use countersign::record::Encryption;
 use countersign::record::{Integrity, Protection, Records};
-use countersign::{Key, Session};
+use countersign::{Error, Key, Protected, Secured, Server, Session};
 
 /// Runs a body and asserts that it frees what it allocates.
 pub fn run(body: fn(&[u8]), bytes: &[u8]) {
-    let info = measure(|| body(bytes));
-    assert_eq!(info.bytes_current, 0, "leaked bytes");
+    let leaked = || measure(|| body(bytes)).bytes_current;
+    // The first secured streams of a thread leave it their buffers, for the next ones.
+    assert!(leaked() == 0 || leaked() == 0, "leaked bytes");
 }
 
 /// Returns what `routine` returns, and asserts that it allocates nothing.
@@ -55,6 +58,12 @@ impl Draws {
         let fold =
             |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         Self(input.iter().fold(0xcbf2_9ce4_8422_2325, fold))
+    }
+
+    /// Returns another generator, which depends on the same input.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
     }
 
     /// Returns a number below `end`, which is small.
@@ -93,6 +102,27 @@ impl TryRng for Draws {
 
 impl TryCryptoRng for Draws {}
 
+/// A generator of a server whose client has not proved anything.
+pub struct Unused;
+
+impl TryRng for Unused {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        unreachable!("random bytes for a stranger")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        unreachable!("random bytes for a stranger")
+    }
+
+    fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Infallible> {
+        unreachable!("random bytes for a stranger")
+    }
+}
+
+impl TryCryptoRng for Unused {}
+
 /// The options of an input, which are its first byte.
 #[derive(Clone, Copy)]
 pub struct Options(u8);
@@ -114,19 +144,19 @@ impl Options {
         self.bit(2)
     }
 
-    /// Returns one of the bits 3 to 7, which each body defines.
+    /// Returns one of the bits 3 to 6, which each body defines.
     pub fn bit(self, n: u8) -> bool {
         self.0 >> n & 1 != 0
     }
 
-    /// Returns whether the mode is `Protect`, which is bit 3.
-    pub fn protects(self) -> bool {
-        self.bit(3)
-    }
-
-    /// Returns the number of the mode.
+    /// Returns the number of the mode: 2 if bit 7 is set, and bit 3 otherwise. Without feature
+    /// `encrypt` it is always bit 3.
     pub fn mode(self) -> u8 {
-        self.protects().into()
+        if cfg!(feature = "encrypt") && self.bit(7) {
+            2
+        } else {
+            self.bit(3).into()
+        }
     }
 }
 
@@ -164,15 +194,29 @@ pub fn deliver<R: Receive>(state: R, mut message: &[u8]) -> R::Next {
 /// A mode with records after the handshake.
 pub trait Recorded: Mode<Established = (Session, Records<Self::Protection>)> {
     type Protection: Protection;
+
+    /// Runs the server's verb of this mode.
+    fn secure<S: Read + Write>(
+        server: &Server<Key>,
+        stream: S,
+    ) -> Result<Secured<S, Self::Protection>, Error>;
 }
 
 impl Recorded for Protect {
     type Protection = Integrity;
+
+    fn secure<S: Read + Write>(server: &Server<Key>, stream: S) -> Result<Protected<S>, Error> {
+        server.protect(stream)
+    }
 }
 
 #[cfg(feature = "encrypt")]
 impl Recorded for Encrypt {
     type Protection = Encryption;
+
+    fn secure<S: Read + Write>(server: &Server<Key>, stream: S) -> Result<Encrypted<S>, Error> {
+        server.encrypt(stream)
+    }
 }
 
 /// Returns the records of client and server after an honest handshake.
@@ -188,6 +232,11 @@ pub fn records<M: Recorded>(mode: M, key: &Key, draws: &mut Draws) -> [Records<M
     let (_, client) = deliver(at_client, f3.as_ref());
     let (_, server) = server.unwrap();
     [client, server]
+}
+
+/// Returns the length of F3 in this mode.
+pub fn verdict_len(mode: u8) -> usize {
+    if mode == 2 { 65 } else { 33 }
 }
 
 /// Returns the offset of the first wrong byte of the header, by section 6.1 of the protocol.

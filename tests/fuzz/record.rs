@@ -1,5 +1,5 @@
 //! Records that are altered, moved, repeated, cut off and forged on their way. The core opens them,
-//! and a protected stream reads them.
+//! and a secured stream reads them.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -23,9 +23,12 @@ pub fn body(input: &[u8]) {
     // An input that ends early is no plan.
     if let Ok(plan) = Plan::from(&mut Unstructured::new(input)) {
         core(Protect, &plan, &mut Draws::of(input));
-        stream(&plan, &mut Draws::of(input));
+        stream(Protect, &plan, &mut Draws::of(input));
         #[cfg(feature = "encrypt")]
-        core(Encrypt, &plan, &mut Draws::of(input));
+        {
+            core(Encrypt, &plan, &mut Draws::of(input));
+            stream(Encrypt, &plan, &mut Draws::of(input));
+        }
     }
 }
 
@@ -51,9 +54,9 @@ fn core<M: Recorded>(mode: M, plan: &Plan, draws: &mut Draws) {
         };
         match outcome {
             Ok(Opened::Data(payload)) => {
-                let (expected, more) = delivered.split_at(payload.len());
+                let (expected, later) = delivered.split_at(payload.len());
                 assert!(payload == expected, "another payload");
-                delivered = more;
+                delivered = later;
             }
             Ok(Opened::Close) => break End::Closed,
             Err(_) => {
@@ -69,10 +72,11 @@ fn core<M: Recorded>(mode: M, plan: &Plan, draws: &mut Draws) {
     assert_eq!(delivered, b"", "every authentic record is delivered");
 }
 
-fn stream(plan: &Plan, draws: &mut Draws) {
+fn stream<M: Recorded>(mode: M, plan: &Plan, draws: &mut Draws) {
     let (transcript, prologue) = (Box::new(Transcript::new()), &Prologue::EMPTY);
-    let await_challenge = client::start(transcript, &*KEY, prologue, Protect, draws).unwrap();
+    let await_challenge = client::start(transcript, &*KEY, prologue, mode, draws).unwrap();
     let peer = RefCell::new(Peer {
+        mode,
         state: State::AwaitsChallenge(await_challenge),
         plan,
         draws: Draws::of(&[]),
@@ -81,10 +85,10 @@ fn stream(plan: &Plan, draws: &mut Draws) {
         written: 0,
     });
     let server = Server::new(KEY.clone());
-    let mut protected = server.protect(AtPeer(&peer)).unwrap();
+    let mut secured = M::secure(&server, AtPeer(&peer)).unwrap();
 
     let mut delivered = Vec::new();
-    let read = protected.read_to_end(&mut delivered).map(drop);
+    let read = secured.read_to_end(&mut delivered).map(drop);
     let end = match read.as_ref().map_err(below) {
         Ok(()) => End::Closed,
         Err(record::Error::Truncated) => End::Cut,
@@ -98,20 +102,19 @@ fn stream(plan: &Plan, draws: &mut Draws) {
     }
 
     // Reading again ends in the same way. An error that is final ends the other direction too.
-    let again = protected.read(&mut [0]);
+    let again = secured.read(&mut [0]);
     assert_eq!(
         again.as_ref().map_err(below),
         read.as_ref().map(|()| &0).map_err(below)
     );
-    let written = protected.write_all(b"x").and_then(|()| protected.flush());
+    let written = secured.write_all(b"x").and_then(|()| secured.flush());
     assert_eq!(written.is_ok(), end != End::NotAuthentic);
     let sent = if written.is_ok() { 1 + OVERHEAD } else { 0 };
     assert_eq!(peer.borrow().written, sent);
 }
 
 fn below(error: &io::Error) -> record::Error {
-    let below = error.get_ref().and_then(|below| below.downcast_ref());
-    *below.unwrap_or_else(|| panic!("{error}"))
+    record::Error::of(error).unwrap_or_else(|| panic!("{error}"))
 }
 
 /// What the sender sends, and what happens to it on the way.
@@ -269,8 +272,9 @@ fn authentic(line: &[u8], sent: &[Vec<u8>], lens: &[usize]) -> (Vec<u8>, End) {
 }
 
 /// A client that is honest in the handshake, and whose records then arrive as planned.
-struct Peer<'a> {
-    state: State,
+struct Peer<'a, M: Recorded> {
+    mode: M,
+    state: State<M>,
     plan: &'a Plan,
     draws: Draws,
     says: io::Cursor<Vec<u8>>,
@@ -279,16 +283,16 @@ struct Peer<'a> {
     written: usize,
 }
 
-enum State {
-    AwaitsChallenge(AwaitChallenge<Box<Transcript>, &'static Key, Protect>),
-    AwaitsVerdict(AwaitVerdict<Box<Transcript>, &'static Key, Protect>),
+enum State<M: Recorded> {
+    AwaitsChallenge(AwaitChallenge<Box<Transcript>, &'static Key, M>),
+    AwaitsVerdict(AwaitVerdict<Box<Transcript>, &'static Key, M>),
     Done,
 }
 
 /// The stream to the peer.
-struct AtPeer<'c, 'a>(&'c RefCell<Peer<'a>>);
+struct AtPeer<'c, 'a, M: Recorded>(&'c RefCell<Peer<'a, M>>);
 
-impl Read for AtPeer<'_, '_> {
+impl<M: Recorded> Read for AtPeer<'_, '_, M> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut peer = self.0.borrow_mut();
         let room = buf.len().min(peer.plan.piece);
@@ -296,7 +300,7 @@ impl Read for AtPeer<'_, '_> {
     }
 }
 
-impl Write for AtPeer<'_, '_> {
+impl<M: Recorded> Write for AtPeer<'_, '_, M> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let peer = &mut *self.0.borrow_mut();
         peer.state = match std::mem::replace(&mut peer.state, State::Done) {
@@ -307,9 +311,10 @@ impl Write for AtPeer<'_, '_> {
             }
             State::AwaitsVerdict(state) => {
                 let (_, ours) = deliver(state, buf);
-                let [_, another] = records(Protect, &KEY, &mut peer.draws);
+                let mode = peer.mode;
+                let [_, another] = records(mode, &KEY, &mut peer.draws);
                 let line =
-                    (peer.plan).carry_out(Protect, ours.sealer, another.sealer, &mut peer.draws);
+                    (peer.plan).carry_out(mode, ours.sealer, another.sealer, &mut peer.draws);
                 peer.says.get_mut().extend(&line.bytes);
                 peer.line = Some(line);
                 State::Done

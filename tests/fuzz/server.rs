@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::Error::{ClientNotAuthentic, Incompatible};
 use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
@@ -9,7 +11,10 @@ use countersign::handshake::{
 };
 use countersign::{Error, Key, Phase, Server};
 
-use super::harness::{Draws, Options, Wire, assert_is_about, fault, feed, key, without_allocating};
+use super::harness::{
+    Draws, Options, Unused, Wire, assert_is_about, fault, feed, key, verdict_len,
+    without_allocating,
+};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| key("ours", "worker-7"));
 
@@ -24,16 +29,18 @@ enum Fate {
     Denied(usize),
 }
 
-/// Options: bit 3 is the mode, bit 4 says whether the server has a key for every id.
+/// Options: bits 3 and 7 are the mode, bit 4 says whether the server has a key for every id.
 pub fn body(input: &[u8]) {
     let Some((options, says)) = Options::split(input) else {
         return;
     };
     let known = options.bit(4).then_some(&*KEY);
-    if options.protects() {
-        core(input, options, says, known, Protect);
-    } else {
-        core(input, options, says, known, Authenticate);
+    match options.mode() {
+        0 => core(input, options, says, known, Authenticate),
+        1 => core(input, options, says, known, Protect),
+        #[cfg(feature = "encrypt")]
+        2 => core(input, options, says, known, Encrypt),
+        mode => unreachable!("mode {mode}"),
     }
     driver(options, says, known);
 }
@@ -59,8 +66,8 @@ fn core<M: Mode>(input: &[u8], options: Options, says: &[u8], known: Option<&Key
                 assert_eq!(fate, Fate::Denied(says.len() - rest.len()));
                 let claimed = usize::from(says[8]);
                 assert_eq!(identified.key_id().as_bytes(), &says[9..9 + claimed]);
-                let (verdict, outcome) = identified.verify(known, &mut rand::rngs::SysRng).unwrap();
-                assert_is_denial(verdict.as_ref());
+                let (verdict, outcome) = identified.verify(known, &mut Unused).unwrap();
+                assert_is_denial(verdict.as_ref(), M::NUMBER);
                 outcome.expect_err("no session without the secret");
             }
         }
@@ -70,12 +77,12 @@ fn core<M: Mode>(input: &[u8], options: Options, says: &[u8], known: Option<&Key
 fn driver(options: Options, says: &[u8], known: Option<&Key>) {
     let server = Server::new(|_: &[u8]| known.cloned());
     let mut wire = Wire::new(says, options);
-    let error = without_allocating(|| {
-        if options.protects() {
-            server.protect(&mut wire).map(drop)
-        } else {
-            server.authenticate(&mut wire).map(drop)
-        }
+    let error = without_allocating(|| match options.mode() {
+        0 => server.authenticate(&mut wire).map(drop),
+        1 => server.protect(&mut wire).map(drop),
+        #[cfg(feature = "encrypt")]
+        2 => server.encrypt(&mut wire).map(drop),
+        mode => unreachable!("mode {mode}"),
     })
     .expect_err("no session without the secret");
 
@@ -91,7 +98,7 @@ fn driver(options: Options, says: &[u8], known: Option<&Key>) {
         }
         (Error::Handshake(ClientNotAuthentic { .. }), Fate::Denied(len)) => {
             assert_eq!(wire.read().len(), len, "nothing after F2 is read");
-            assert_is_denial(f3);
+            assert_is_denial(f3, options.mode());
         }
         (error, fate) => panic!("{error} instead of {fate:?}"),
     }
@@ -116,6 +123,7 @@ fn assert_is_challenge(f1: &[u8], mode: u8) {
     assert_eq!(fault(f1, b'S', mode), None);
 }
 
-fn assert_is_denial(f3: &[u8]) {
-    assert_eq!(f3.split_first(), Some((&b'D', &[0; 32][..])));
+fn assert_is_denial(f3: &[u8], mode: u8) {
+    let zeros = &[0; 64][..verdict_len(mode) - 1];
+    assert_eq!(f3.split_first(), Some((&b'D', zeros)));
 }

@@ -51,10 +51,13 @@ fn run(choices: &mut Unstructured<'_>, draws: &mut Draws) -> Result<()> {
     ];
     let mut messages = Messages::new();
     let mut start = |settings: &Settings, is_server| {
-        if settings.protects {
-            End::start(Protect, is_server, settings, draws, &mut messages)
-        } else {
-            End::start(Authenticate, is_server, settings, draws, &mut messages)
+        let messages = &mut messages;
+        match settings.mode {
+            0 => End::start(Authenticate, is_server, settings, draws, messages),
+            1 => End::start(Protect, is_server, settings, draws, messages),
+            #[cfg(feature = "encrypt")]
+            2 => End::start(Encrypt, is_server, settings, draws, messages),
+            mode => unreachable!("mode {mode}"),
         }
     };
     let [a, b, c, d] = &settings;
@@ -133,8 +136,10 @@ struct Settings {
     id: usize,
     service: usize,
     bound: bool,
-    protects: bool,
+    mode: usize,
 }
+
+const MODES: usize = if cfg!(feature = "encrypt") { 3 } else { 2 };
 
 impl Settings {
     /// Reads the settings from one byte. A server has a key for this id, and for no other.
@@ -145,7 +150,7 @@ impl Settings {
             id: byte / 3 % IDS.len(),
             service: byte / 9 % 3,
             bound: byte / 27 % 2 == 1,
-            protects: byte / 54 % 2 == 1,
+            mode: byte / 54 % MODES,
         })
     }
 
@@ -160,7 +165,7 @@ impl Settings {
     }
 
     fn agree(&self, other: &Self) -> bool {
-        let parts = |s: &Self| (s.secret, s.id, s.service, s.bound, s.protects);
+        let parts = |s: &Self| (s.secret, s.id, s.service, s.bound, s.mode);
         parts(self) == parts(other)
     }
 }
@@ -169,6 +174,8 @@ impl Settings {
 struct End {
     state: State,
     key: &'static Key,
+    /// The generator of a server's private key.
+    draws: Draws,
     /// The messages that it received. The last may be incomplete.
     received: Vec<Vec<u8>>,
     sent: Vec<Vec<u8>>,
@@ -192,6 +199,7 @@ impl End {
         let mut end = Self {
             state: State::Failed,
             key,
+            draws: draws.fork(),
             received: vec![Vec::new()],
             sent: Vec::new(),
         };
@@ -251,7 +259,7 @@ impl End {
     }
 }
 
-/// A state that waits for a message, in either mode.
+/// A state that waits for a message, in any mode.
 trait Waits {
     /// Receives what it can of these bytes, and returns the state after them.
     fn receive(self: Box<Self>, end: &mut End, bytes: &mut &[u8], messages: &mut Messages)
@@ -290,7 +298,7 @@ impl<M: Yields> Waits for AwaitResponse<Transcript, Dummy, M> {
     ) -> State {
         end.feed(*self, bytes, |end, identified| {
             let found = (identified.key_id() == end.key.id()).then_some(end.key);
-            let (f3, outcome) = identified.verify(found, &mut rand::rngs::SysRng).unwrap();
+            let (f3, outcome) = identified.verify(found, &mut end.draws).unwrap();
             end.send(f3.as_ref(), messages);
             outcome.map_or(State::Failed, |established| {
                 State::Succeeded(M::into_session(established))

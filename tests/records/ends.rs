@@ -245,8 +245,8 @@ impl Ends {
 #[track_caller]
 pub fn failed<T>(outcome: io::Result<T>) -> record::Error {
     let error = outcome.err().expect("this fails");
-    let below = error.get_ref().and_then(|error| error.downcast_ref());
-    let below = *below.unwrap_or_else(|| panic!("not the record's error: {error:?}"));
+    let below = record::Error::of(&error);
+    let below = below.unwrap_or_else(|| panic!("not the record's error: {error:?}"));
     let kind = match below {
         record::Error::Truncated => ErrorKind::UnexpectedEof,
         record::Error::Closed => ErrorKind::BrokenPipe,

@@ -99,7 +99,7 @@ fn refuses_wrong_lengths(kind: Kind) {
     altered[2] ^= 1;
     for record in [&altered, &bad, &good, &bad] {
         assert_eq!(
-            clients_opener.open(&mut record.to_vec()),
+            clients_opener.open(&mut record.clone()),
             Err(record::Error::BadTag)
         );
     }

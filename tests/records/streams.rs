@@ -306,6 +306,7 @@ fn a_reset_is_a_truncation_with_the_reset_as_its_source() {
             let error = ended.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{via:?}, {kind:?}");
             assert_eq!(error.to_string(), record::Error::Truncated.to_string());
+            assert_eq!(record::Error::of(&error), Some(record::Error::Truncated));
             let source = error.get_ref().unwrap().source().unwrap();
             let source: &io::Error = source.downcast_ref().unwrap();
             assert_eq!(source.kind(), kind, "{via:?}");

@@ -7,7 +7,7 @@ use countersign::handshake::Mode;
 use countersign::handshake::Protect;
 use countersign::record::{Error, OVERHEAD, Opened, Opener, Protection, Records, Sealer};
 
-use crate::support::{Draws, Pair, deliver, key};
+use crate::support::{Draws, Pair, key};
 
 /// The core, or a stream on top of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,11 +157,5 @@ where
         client_draws,
         ..Pair::of(&key("ours"))
     };
-    let (f1, server) = pair.server_in(mode);
-    let client = deliver(pair.client_in(mode), f1).unwrap();
-    let identified = deliver(server, client.response()).unwrap();
-    let rng = &mut Draws::from(0x5e);
-    let (f3, server) = identified.verify(Some(&key("ours")), rng).unwrap();
-    let (_, client) = deliver(client, f3).unwrap();
-    [client.into(), server.unwrap().1.into()]
+    pair.establish(mode).map(|(_, records)| records.into())
 }

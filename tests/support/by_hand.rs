@@ -1,9 +1,16 @@
-//! The native wire of PROTOCOL.md, computed from HMAC alone and without the crate.
+//! The native wire of PROTOCOL.md, computed without the crate: from HMAC alone, and in mode 2 from
+//! X25519 and the AES-GCM of another library too.
+
+mod mode_2;
+mod x25519;
 
 use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+
+pub use self::mode_2::*;
+pub use self::x25519::*;
 
 /// The prologue without a service and without a channel binding.
 pub const NO_PROLOGUE: &[u8] = b"\0\0";
@@ -76,13 +83,23 @@ impl Schedule {
 
     /// F3 of a server that accepts. Its last 32 bytes are Ts, the proof of the server.
     pub fn acceptance(&self, prologue: &[u8], f1: &[u8], f2: &[u8]) -> Vec<u8> {
-        let ts = hmac(&self.ks, &[prologue, f1, f2, b"A"].concat());
-        [b"A", &ts[..]].concat()
+        self.acceptance_with(b"", prologue, f1, f2)
+    }
+
+    /// Like [`acceptance`](Self::acceptance), with the server's share of mode 2.
+    pub fn acceptance_with(&self, share: &[u8], prologue: &[u8], f1: &[u8], f2: &[u8]) -> Vec<u8> {
+        let ts = hmac(&self.ks, &[prologue, f1, f2, b"A", share].concat());
+        [b"A", share, &ts].concat()
     }
 
     /// X, the secret of the session.
     pub fn session(&self, prologue: &[u8], f1: &[u8], f2: &[u8]) -> [u8; 32] {
-        hmac(&self.kx, &[prologue, f1, f2, b"A"].concat())
+        self.session_with(b"", prologue, f1, f2)
+    }
+
+    /// Like [`session`](Self::session), with the server's share of mode 2.
+    pub fn session_with(&self, share: &[u8], prologue: &[u8], f1: &[u8], f2: &[u8]) -> [u8; 32] {
+        hmac(&self.kx, &[prologue, f1, f2, b"A", share].concat())
     }
 }
 

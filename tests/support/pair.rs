@@ -1,21 +1,62 @@
 //! Whole handshakes between two cores in memory, with a hook for each message.
 
+use std::fmt;
+
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
-use countersign::handshake::server::{self, AwaitResponse, Dummy};
+use countersign::handshake::server::{self, AwaitResponse, Dummy, Identified};
 use countersign::handshake::{
     Authenticate, Challenge, Error, Message, Mode, Progress, Prologue, Protect, Receive, Refusal,
-    Transcript,
+    Transcript, Verdict,
 };
-use countersign::record::{Integrity, Records};
+use countersign::record::{self, OVERHEAD, Opened, Protection, Records};
 use countersign::{Key, KeyId, Session};
 
-use super::{Draws, NoEntropy, deliver, feed};
+use super::{Draws, deliver, feed};
 
 /// The three messages of a handshake, in their order.
 pub const MESSAGES: [Message; 3] = [Message::CHALLENGE, Message::RESPONSE, Message::VERDICT];
 
-/// F3 of a server that denies.
+/// F3 of a server that denies, in modes 0 and 1.
 pub const DENIAL: [u8; 33] = *b"D\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// F3 of a server that denies in the mode of this number.
+pub fn denial(mode: u8) -> Vec<u8> {
+    let no_share = if mode == 2 { 32 } else { 0 };
+    [&DENIAL[..], &vec![0; no_share]].concat()
+}
+
+/// Calls a generic function with every mode.
+macro_rules! in_every_mode {
+    ($function:ident) => {{
+        $function(countersign::handshake::Authenticate);
+        $function(countersign::handshake::Protect);
+        #[cfg(feature = "encrypt")]
+        $function(countersign::handshake::Encrypt);
+    }};
+}
+pub(crate) use in_every_mode;
+
+/// Calls a generic function with every two modes that differ.
+macro_rules! in_every_two_modes {
+    ($function:ident) => {{
+        use countersign::handshake::{Authenticate, Protect};
+
+        $function(Authenticate, Protect);
+        $function(Protect, Authenticate);
+        #[cfg(feature = "encrypt")]
+        {
+            use countersign::handshake::Encrypt;
+
+            $function(Authenticate, Encrypt);
+            $function(Protect, Encrypt);
+            $function(Encrypt, Authenticate);
+            $function(Encrypt, Protect);
+        }
+    }};
+}
+pub(crate) use in_every_two_modes;
 
 /// What the two ends of a handshake in memory are given.
 #[derive(Clone)]
@@ -25,8 +66,12 @@ pub struct Pair {
     pub server_key: Option<Key>,
     pub client_prologue: Prologue,
     pub server_prologue: Prologue,
+    /// The client's nonce or, in mode 2, its private key.
     pub client_draws: Draws,
+    /// The server's nonce.
     pub server_draws: Draws,
+    /// The server's private key in mode 2.
+    pub server_private: Draws,
 }
 
 impl Pair {
@@ -44,6 +89,7 @@ impl Pair {
             server_prologue: Prologue::EMPTY,
             client_draws: Draws::from(0xc0),
             server_draws: Draws::from(0x50),
+            server_private: Draws::from(0xe5),
         }
     }
 
@@ -69,7 +115,45 @@ impl Pair {
 
     /// The state of the client between this F1 and F3.
     pub fn client_after(&self, f1: &[u8]) -> AwaitVerdict<Box<Transcript>, Key, Authenticate> {
-        deliver(self.client(), f1).unwrap()
+        self.client_after_in(Authenticate, f1)
+    }
+
+    /// Like [`client_after`](Self::client_after), in this mode.
+    pub fn client_after_in<M: Mode>(
+        &self,
+        mode: M,
+        f1: &[u8],
+    ) -> AwaitVerdict<Box<Transcript>, Key, M> {
+        deliver(self.client_in(mode), f1).unwrap()
+    }
+
+    /// The outcome of the server of this state for this F2, and its F3.
+    pub fn verdict<M: AnyMode>(&self, server: OwnedServer<M>, f2: &[u8]) -> (Verdict, End) {
+        self.decide(deliver(server, f2).unwrap())
+    }
+
+    fn decide<M: AnyMode>(
+        &self,
+        identified: Identified<Box<Transcript>, Dummy, M>,
+    ) -> (Verdict, End) {
+        let mut draws = self.server_private.clone();
+        let decision = identified.verify(self.server_key.as_ref(), &mut draws);
+        let (verdict, outcome) = decision.unwrap();
+        let end = outcome.map_or_else(End::Refused, M::accepted);
+        // A private key is drawn in mode 2 only, and only once the client's proof has verified.
+        let exchanges = M::NUMBER == 2 && !end.is_of_a_stranger();
+        assert_eq!(draws.count, usize::from(exchanges), "{end:?}");
+        (verdict, end)
+    }
+
+    /// Runs the handshake undisturbed, and returns what it yields to the client and the server.
+    pub fn establish<M: Mode>(&self, mode: M) -> [M::Established; 2] {
+        let (challenge, server) = self.server_in(mode);
+        let client = self.client_after_in(mode, challenge.as_ref());
+        let identified = deliver(server, client.response()).unwrap();
+        let rng = &mut self.server_private.clone();
+        let (verdict, outcome) = identified.verify(self.server_key.as_ref(), rng).unwrap();
+        [deliver(client, verdict).unwrap(), outcome.unwrap()]
     }
 
     /// F1, and the state of the server behind it.
@@ -99,13 +183,20 @@ impl Pair {
         match number {
             Authenticate::NUMBER => self.run(),
             Protect::NUMBER => self.run_in(Protect, Protect),
+            #[cfg(feature = "encrypt")]
+            Encrypt::NUMBER => self.run_in(Encrypt, Encrypt),
             _ => panic!("there is no mode {number}"),
         }
     }
 
     /// Runs the handshake in mode 0, with other bytes in place of one message.
     pub fn run_with(&self, message: Message, instead: &[u8]) -> Run {
-        self.run_through(|passing, bytes| {
+        self.run_with_in(Authenticate, message, instead)
+    }
+
+    /// Like [`run_with`](Self::run_with), in this mode.
+    pub fn run_with_in(&self, mode: impl AnyMode, message: Message, instead: &[u8]) -> Run {
+        self.run_through_in(mode, mode, |passing, bytes| {
             if passing == message {
                 *bytes = instead.to_vec();
             }
@@ -157,10 +248,8 @@ impl Pair {
         let f2 = pass(&mut run.sent, Message::RESPONSE, await_verdict.response());
 
         let identified = run.server.hear(await_response, &f2)?;
-        let (verdict, outcome) = identified
-            .verify(self.server_key.as_ref(), &mut NoEntropy)
-            .unwrap();
-        run.server = outcome.map_or_else(End::Refused, S::accepted);
+        let (verdict, end) = self.decide(identified);
+        run.server = end;
         let f3 = pass(&mut run.sent, Message::VERDICT, verdict.as_ref());
 
         run.client = C::accepted(run.client.hear(await_verdict, &f3)?);
@@ -174,7 +263,7 @@ pub type OwnedClient<M> = AwaitChallenge<Box<Transcript>, Key, M>;
 /// The state of a server behind F1.
 pub type OwnedServer<M> = AwaitResponse<Box<Transcript>, Dummy, M>;
 
-/// Either mode, with one type for what both yield.
+/// Any mode, with one type for what all yield.
 pub trait AnyMode: Mode {
     fn accepted(established: Self::Established) -> End;
 }
@@ -186,16 +275,56 @@ impl AnyMode for Authenticate {
 }
 
 impl AnyMode for Protect {
-    fn accepted((session, records): (Session, Records<Integrity>)) -> End {
+    fn accepted((session, records): Self::Established) -> End {
         End::Accepted(session, Some(Box::new(records)))
+    }
+}
+
+#[cfg(feature = "encrypt")]
+impl AnyMode for Encrypt {
+    fn accepted((session, records): Self::Established) -> End {
+        End::Accepted(session, Some(Box::new(records)))
+    }
+}
+
+/// The records of an end, whatever protects them.
+pub trait AnyRecords: fmt::Debug + Send {
+    fn seal(&mut self, payload: &[u8]) -> Vec<u8>;
+
+    fn close(&mut self) -> Vec<u8>;
+
+    /// Returns the payload, which is empty for the record that ends a direction.
+    fn open(&mut self, record: &[u8]) -> Result<Vec<u8>, record::Error>;
+}
+
+impl<P: Protection> AnyRecords for Records<P>
+where
+    Self: fmt::Debug,
+{
+    fn seal(&mut self, payload: &[u8]) -> Vec<u8> {
+        let mut record = vec![0; payload.len() + OVERHEAD];
+        record[2..][..payload.len()].copy_from_slice(payload);
+        self.sealer.seal(&mut record).unwrap();
+        record
+    }
+
+    fn close(&mut self) -> Vec<u8> {
+        self.sealer.close().unwrap().to_vec()
+    }
+
+    fn open(&mut self, record: &[u8]) -> Result<Vec<u8>, record::Error> {
+        Ok(match self.opener.open(&mut record.to_vec())? {
+            Opened::Data(payload) => payload.to_vec(),
+            Opened::Close => Vec::new(),
+        })
     }
 }
 
 /// How one end of a handshake in memory ended.
 #[derive(Debug)]
 pub enum End {
-    /// There are records in mode 1 only.
-    Accepted(Session, Option<Box<Records<Integrity>>>),
+    /// There are no records in mode 0.
+    Accepted(Session, Option<Box<dyn AnyRecords>>),
     Refused(Error),
     /// It still waits for this message.
     Waiting(Message),
@@ -221,6 +350,17 @@ impl End {
             Self::Refused(error) => Some(*error),
             _ => None,
         }
+    }
+
+    /// Returns whether this is a server whose client did not prove a secret.
+    fn is_of_a_stranger(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(Error::ClientNotAuthentic {
+                refusal: Refusal::WrongProof | Refusal::UnknownKeyId,
+                ..
+            })
+        )
     }
 
     /// Feeds what arrived to the state of this end. Returns the next state if there is one.
@@ -253,11 +393,11 @@ impl Run {
         [f1, f2, f3]
     }
 
-    /// What the handshake yields to the client and the server. There are records in mode 1 only.
+    /// What the handshake yields to the client and the server. There are no records in mode 0.
     #[track_caller]
-    pub fn established(self) -> [(Session, Option<Records<Integrity>>); 2] {
+    pub fn established(self) -> [(Session, Option<Box<dyn AnyRecords>>); 2] {
         [self.client, self.server].map(|end| match end {
-            End::Accepted(session, records) => (session, records.map(|it| *it)),
+            End::Accepted(session, records) => (session, records),
             other => panic!("{other:?}"),
         })
     }
@@ -268,9 +408,9 @@ impl Run {
         self.established().map(|(session, _)| session)
     }
 
-    /// The records of the client and the server in mode 1.
+    /// The records of the client and the server.
     #[track_caller]
-    pub fn records(self) -> [Records<Integrity>; 2] {
+    pub fn records(self) -> [Box<dyn AnyRecords>; 2] {
         self.established().map(|(_, records)| records.unwrap())
     }
 
@@ -286,7 +426,7 @@ impl Run {
     #[track_caller]
     pub fn assert_denied(&self, key_id: &[u8]) {
         assert_eq!(self.server.refusal(), Some(wrong_proof(key_id)));
-        assert_eq!(self.sent[2], DENIAL);
+        assert_eq!(self.sent[2], denial(self.sent[0][7]));
         assert_eq!(self.client.refusal(), Some(Error::Denied));
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use countersign::Matched;
 use countersign::handshake::Refusal;
 
-use super::{Derived, End, Exchange};
-use crate::support::{DENIAL, hex};
+use super::{Derived, End, Exchange, pattern, sha256};
+use crate::support::{denial, hex};
 
 /// A vector that agrees with itself.
 pub struct Vector {
@@ -24,6 +24,9 @@ pub struct Vector {
     pub children: Vec<(Vec<u8>, String)>,
     /// What the client and the server send in records, before each closes.
     pub payloads: [Vec<Vec<u8>>; 2],
+    /// The numbers and payloads of records that the client and the server send if they do not
+    /// close.
+    pub later: [Vec<(u64, Vec<u8>)>; 2],
 }
 
 /// Computes a vector from its inputs. The error names a field that differs.
@@ -47,15 +50,27 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
         service: fields.bytes_unless("client-service", &server.service)?,
         binding: fields.bytes_unless("client-binding", &server.binding)?,
     };
+    let mode = match fields.text("mode")? {
+        "00" => 0,
+        "01" => 1,
+        "02" => 2,
+        other => return Err(format!("mode: {other}")),
+    };
+    let encrypts = mode == 2;
     let exchange = Exchange {
-        mode: match fields.text("mode")? {
-            "00" => 0,
-            "01" => 1,
-            other => return Err(format!("mode: {other}")),
-        },
+        mode,
         key_id: fields.bytes("key-id")?,
-        server_nonce: fields.nonce("server-nonce")?,
-        client_nonce: fields.nonce("client-nonce")?,
+        server_nonce: fields.array("server-nonce")?,
+        client_random: fields.array(if encrypts {
+            "client-private"
+        } else {
+            "client-nonce"
+        })?,
+        server_private: if encrypts && expected == "accepted" {
+            Some(fields.array("server-private")?)
+        } else {
+            None
+        },
     };
 
     let derived = Derived::new(&client, &exchange);
@@ -63,7 +78,7 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
     let fingerprint = derived.keys.fingerprint();
     let f3 = match outcome {
         Ok(_) => derived.f3.clone(),
-        Err(_) => DENIAL.to_vec(),
+        Err(_) => denial(mode),
     };
     fields.same("prk", &derived.keys.prk)?;
     fields.same("kc", &derived.keys.kc)?;
@@ -71,6 +86,9 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
     fields.same("kx", &derived.keys.kx)?;
     fields.same_text("fingerprint", &fingerprint)?;
     fields.same("prologue", &derived.prologue)?;
+    if encrypts {
+        fields.same("client-share", &exchange.client_nonce())?;
+    }
     fields.same("f1", &derived.f1)?;
     fields.same("f2-untagged", &derived.untagged)?;
     fields.same("tc", &derived.tc)?;
@@ -79,6 +97,7 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
 
     let mut exports = Vec::new();
     let mut payloads = [Vec::new(), Vec::new()];
+    let mut later = [Vec::new(), Vec::new()];
     if let Ok(matched) = outcome {
         if server.accepted.is_some() {
             let place = match matched {
@@ -89,6 +108,12 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
         }
         fields.same("ts", derived.ts())?;
         fields.same("x", &derived.x)?;
+        if let Some(agreed) = &derived.exchanged {
+            fields.same("server-share", &exchange.server_share())?;
+            fields.same("z", &agreed.z)?;
+            fields.same("xe", &agreed.keys.xe)?;
+            fields.same("ke", &agreed.keys.ke)?;
+        }
         while fields.has("export-label") {
             let label = fields.bytes("export-label")?;
             let context = fields.bytes("export-context")?;
@@ -98,8 +123,11 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
             fields.same("export-output", &output)?;
             exports.push((label, context, output));
         }
-        if exchange.mode == 1 {
+        if mode != 0 {
             payloads = recompute_records(&mut fields, &derived)?;
+        }
+        if encrypts {
+            later = recompute_later_records(&mut fields, &derived)?;
         }
     }
     let mut children = Vec::new();
@@ -121,6 +149,7 @@ pub fn recompute(text: &str) -> Result<Vector, String> {
         exports,
         children,
         payloads,
+        later,
     })
 }
 
@@ -165,7 +194,9 @@ fn recompute_records(fields: &mut Fields, derived: &Derived) -> Result<[Vec<Vec<
         .into_iter()
         .zip(&mut payloads)
     {
-        fields.same(key, &derived.record_key(direction))?;
+        if derived.exchanged.is_none() {
+            fields.same(key, &derived.record_key(direction))?;
+        }
         let mut seq = 0;
         while fields.has(&format!("record-{direction}-{seq}")) {
             let payload = fields.bytes(&format!("record-{direction}-payload-{seq}"))?;
@@ -180,19 +211,79 @@ fn recompute_records(fields: &mut Fields, derived: &Derived) -> Result<[Vec<Vec<
     Ok(payloads)
 }
 
+/// Returns the numbers and payloads of the later records of the client and of the server.
+fn recompute_later_records(
+    fields: &mut Fields,
+    derived: &Derived,
+) -> Result<[Vec<(u64, Vec<u8>)>; 2], String> {
+    let keys = &derived
+        .exchanged
+        .as_ref()
+        .ok_or("nothing was exchanged")?
+        .keys;
+    let mut later = [Vec::new(), Vec::new()];
+    for (direction, later) in ["client", "server"].into_iter().zip(&mut later) {
+        let mut step = 0;
+        while step == 0 || fields.has(&format!("state-{direction}-{step}")) {
+            fields.same(
+                &format!("state-{direction}-{step}"),
+                &keys.state(direction, step),
+            )?;
+            fields.same(
+                &format!("key-{direction}-{step}"),
+                &keys.key(direction, step),
+            )?;
+            step += 1;
+        }
+        while let Some((field, seq)) = fields.number_behind(&format!("later-{direction}-payload-"))
+        {
+            let payload = fields.bytes(&field)?;
+            let record = derived.record(direction, seq, &payload);
+            fields.same(&format!("later-{direction}-{seq}"), &record)?;
+            later.push((seq, payload));
+        }
+        while let Some((field, seq)) = fields.number_behind(&format!("later-{direction}-pattern-"))
+        {
+            let len = fields.text(&field)?;
+            let payload = pattern(len.parse().map_err(|_| format!("{field}: {len}"))?);
+            let record = derived.record(direction, seq, &payload);
+            fields.same(&format!("later-{direction}-sha256-{seq}"), &sha256(&record))?;
+            later.push((seq, payload));
+        }
+        later.sort_unstable();
+        let last_step = later.last().map_or(0, |(seq, _)| seq >> 16);
+        if step <= last_step {
+            return Err(format!("state-{direction}-{step} is missing"));
+        }
+    }
+    Ok(later)
+}
+
+/// Returns the vectors of handshakes in every mode.
+pub fn handshakes() -> Vec<String> {
+    ["handshake.txt", "encrypt.txt"]
+        .into_iter()
+        .flat_map(vectors)
+        .collect()
+}
+
 /// Returns the vectors of a file, each without comments.
 pub fn vectors(name: &str) -> Vec<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-    let content = fs::read_to_string(directory.join(name)).unwrap();
+    let vectors = split(&fs::read_to_string(directory.join(name)).unwrap());
+    assert!(!vectors.is_empty());
+    vectors
+}
+
+/// Returns the vectors of a text, each without comments.
+pub fn split(content: &str) -> Vec<String> {
     let lines: Vec<&str> = (content.lines())
         .filter(|line| !line.starts_with('#'))
         .collect();
-    let vectors: Vec<_> = (lines.split(|line| line.is_empty()))
+    (lines.split(|line| line.is_empty()))
         .filter(|lines| !lines.is_empty())
         .map(|lines| lines.join("\n"))
-        .collect();
-    assert!(!vectors.is_empty());
-    vectors
+        .collect()
 }
 
 /// The fields of a vector that are not taken yet.
@@ -235,9 +326,18 @@ impl<'a> Fields<'a> {
             .ok_or(format!("{field} is not hexadecimal"))
     }
 
-    fn nonce(&mut self, field: &str) -> Result<[u8; 32], String> {
+    fn array(&mut self, field: &str) -> Result<[u8; 32], String> {
         let bytes = self.bytes(field)?;
-        (bytes.try_into()).map_err(|_| format!("{field} is no nonce"))
+        (bytes.try_into()).map_err(|_| format!("{field} has no 32 bytes"))
+    }
+
+    /// The field with this prefix that has the least number behind it, and the number.
+    fn number_behind(&self, prefix: &str) -> Option<(String, u64)> {
+        let numbers = self.0.iter().filter_map(|(name, _)| {
+            let number = name.strip_prefix(prefix)?.parse().ok()?;
+            Some(((*name).to_string(), number))
+        });
+        numbers.min_by_key(|(_, number)| *number)
     }
 
     /// Takes bytes that are given only if they differ from `other`.

@@ -1,25 +1,33 @@
 //! Vectors that the crate makes.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
-use countersign::record::Records;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::{Derived, End, Exchange, pair};
 use crate::support::hex;
 
-/// Returns vectors that the crate makes from random inputs, for other implementations to check.
-/// What cannot be seen from outside the crate is computed from HMAC alone.
-pub fn made_by_the_crate() -> String {
+/// Returns vectors that the crate makes from random inputs in these modes, for other implementations
+/// to check. What cannot be seen from outside the crate is computed without it.
+pub fn made_by_the_crate(modes: RangeInclusive<u8>) -> String {
     let mut text = String::new();
-    for (secret, key_id, service, mode, is_accepted) in [
+    let cases = [
         (16, 0, 0, 0, false),
         (32, 64, 255, 1, false),
         (65, 1, 9, 1, false),
         (1000, 33, 17, 0, false),
         (64, 8, 9, 0, true),
-    ] {
+        #[cfg(feature = "encrypt")]
+        (32, 64, 255, 2, false),
+        #[cfg(feature = "encrypt")]
+        (64, 0, 0, 2, true),
+    ];
+    let cases = cases
+        .into_iter()
+        .filter(|(_, _, _, mode, _)| modes.contains(mode));
+    for (secret, key_id, service, mode, is_accepted) in cases {
         let end = End {
             secret: random(secret),
             accepted: None,
@@ -34,7 +42,8 @@ pub fn made_by_the_crate() -> String {
             mode,
             key_id: random(key_id),
             server_nonce: random(32).try_into().unwrap(),
-            client_nonce: random(32).try_into().unwrap(),
+            client_random: random(32).try_into().unwrap(),
+            server_private: (mode == 2).then(|| random(32).try_into().unwrap()),
         };
         let derived = Derived::new(&end, &exchange);
         let pair = pair(&end, &server, &exchange).unwrap();
@@ -62,7 +71,15 @@ pub fn made_by_the_crate() -> String {
         field("binding", "");
         field("mode", &hex(&[mode]));
         field("server-nonce", &hex(&exchange.server_nonce));
-        field("client-nonce", &hex(&exchange.client_nonce));
+        match exchange.server_private {
+            None => field("client-nonce", &hex(&exchange.client_random)),
+            Some(private) => {
+                field("client-private", &hex(&exchange.client_random));
+                field("server-private", &hex(&private));
+                field("client-share", &hex(&exchange.client_nonce()));
+                field("server-share", &hex(&exchange.server_share()));
+            }
+        }
         field("prk", &hex(&derived.keys.prk));
         field("kc", &hex(&derived.keys.kc));
         field("ks", &hex(&derived.keys.ks));
@@ -83,23 +100,31 @@ pub fn made_by_the_crate() -> String {
         field("export-context", &hex(&context));
         field("export-length", "77");
         field("export-output", &hex(&output));
-        if mode == 1 {
+        if let Some(agreed) = &derived.exchanged {
+            field("z", &hex(&agreed.z));
+            field("xe", &hex(&agreed.keys.xe));
+            field("ke", &hex(&agreed.keys.ke));
+            for direction in ["client", "server"] {
+                let (state, key) = (
+                    agreed.keys.state(direction, 0),
+                    agreed.keys.key(direction, 0),
+                );
+                field(&format!("state-{direction}-0"), &hex(&state));
+                field(&format!("key-{direction}-0"), &hex(&key));
+            }
+        } else if mode == 1 {
             field("krc", &hex(&derived.record_key("client")));
             field("krs", &hex(&derived.record_key("server")));
         }
         for (direction, records) in [("client", clients), ("server", servers)] {
-            let Some(Records { mut sealer, .. }) = records else {
-                continue;
-            };
+            let Some(mut records) = records else { continue };
             for (seq, len) in [1, 16_384, 100].into_iter().enumerate() {
                 let payload = random(len);
-                let mut record = [&[0; 2][..], &payload, &[0; 16]].concat();
-                sealer.seal(&mut record).unwrap();
+                let record = records.seal(&payload);
                 field(&format!("record-{direction}-payload-{seq}"), &hex(&payload));
                 field(&format!("record-{direction}-{seq}"), &hex(&record));
             }
-            let close = sealer.close().unwrap();
-            field(&format!("record-{direction}-close"), &hex(&close));
+            field(&format!("record-{direction}-close"), &hex(&records.close()));
         }
         field("child-id", &hex(&child));
         let child = key.child_secret(&child).unwrap();

@@ -56,7 +56,7 @@ struct Process {
 impl Process {
     fn start(python: &Python, arguments: [&str; 2]) -> Result<Self> {
         const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/logins.py");
-        const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/interop");
+        const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../peers/python");
 
         let mut child = Command::new(&python.path)
             .args(["-B", SCRIPT])

@@ -8,13 +8,13 @@
 use core::convert::Infallible;
 use core::hint::black_box;
 
+use countersign::Key;
 use countersign::handshake::client::{self, AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{self, AwaitResponse, Dummy};
 use countersign::handshake::{
-    Authenticate, Challenge, Error, Mode, Prologue, Receive, StreamError, Transcript, TryCryptoRng,
-    TryRng, Verdict,
+    Challenge, Error, Mode, Prologue, Receive, StreamError, Transcript, TryCryptoRng, TryRng,
+    Verdict,
 };
-use countersign::{Key, Session};
 
 /// What both ends have before a handshake begins.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Ends {
     ///
     /// Returns [`Error::NoRandomness`] if the generator fails.
     #[inline]
-    pub fn client<'h, M: Mode, R: TryCryptoRng>(
+    pub fn client<'h, M: Mode, R: TryCryptoRng + ?Sized>(
         &'h self,
         transcript: &'h mut Transcript,
         mode: M,
@@ -59,7 +59,7 @@ impl Ends {
     ///
     /// Returns [`Error::NoRandomness`] if the generator fails.
     #[inline]
-    pub fn server<'h, M: Mode, R: TryCryptoRng>(
+    pub fn server<'h, M: Mode, R: TryCryptoRng + ?Sized>(
         &'h self,
         transcript: &'h mut Transcript,
         mode: M,
@@ -93,7 +93,7 @@ impl Ends {
 
 /// The first half of a handshake: F1 has arrived, and F2 has not.
 #[derive(Debug)]
-pub struct Half<'c, 's, M> {
+pub struct Half<'c, 's, M: Mode> {
     /// The server's challenge.
     pub f1: Challenge,
     /// The client, which has F2 and awaits F3.
@@ -106,29 +106,45 @@ pub struct Half<'c, 's, M> {
 ///
 /// The prologue is empty.
 #[derive(Debug)]
-pub struct Recorded {
+pub struct Recorded<M> {
     ends: Ends,
+    mode: M,
     f1: Challenge,
     f2: [u8; 73],
     f3: Verdict,
 }
 
-impl Recorded {
-    /// Runs the handshake with a key that has no key id.
+impl<M: Mode> Recorded<M> {
+    /// Runs the handshake in this mode, with a key that has no key id.
     ///
     /// # Errors
     ///
     /// Returns the error of the side that fails.
-    pub fn new(key: Key) -> Result<Self, Error> {
+    pub fn new(key: Key, mode: M) -> Result<Self, Error> {
         let ends = Ends::new(key, Prologue::EMPTY);
         let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
-        let nonces = [Known::NC, Known::NS];
-        let half = ends.half((&mut clients, &mut servers), Authenticate, nonces)?;
+        let half = ends.half((&mut clients, &mut servers), mode, [Known::EC, Known::NS])?;
         let f2 = *(half.at_client.response().first_chunk()).ok_or(StreamError::Ended)?;
-        let (f3, outcome) = deliver(half.at_server, &f2)?.verify(Some(&ends.key), &mut { Known::NS })?;
+        let identified = deliver(half.at_server, &f2)?;
+        let (f3, outcome) = identified.verify(Some(&ends.key), &mut { Known::ES })?;
         drop(outcome?);
         let f1 = half.f1;
-        Ok(Self { ends, f1, f2, f3 })
+        Ok(Self {
+            ends,
+            mode,
+            f1,
+            f2,
+            f3,
+        })
+    }
+
+    /// Makes the client's proof wrong. The server then denies.
+    #[must_use]
+    pub fn with_wrong_proof(mut self) -> Self {
+        if let Some(byte) = self.f2.last_mut() {
+            *byte ^= 1;
+        }
+        self
     }
 
     /// Runs the client.
@@ -138,11 +154,9 @@ impl Recorded {
     /// Returns the error of the client.
     // Never inlined: callgrind counts the instructions of the function with this name.
     #[inline(never)]
-    pub fn client_side(&self) -> Result<Session, Error> {
+    pub fn client_side(&self) -> Result<M::Established, Error> {
         let mut transcript = Transcript::new();
-        let state = self
-            .ends
-            .client(&mut transcript, Authenticate, &mut { Known::NC })?;
+        let state = (self.ends).client(&mut transcript, self.mode, &mut { Known::EC })?;
         let state = deliver(state, black_box(self.f1.as_ref()))?;
         black_box(state.response());
         deliver(state, black_box(self.f3.as_ref()))
@@ -155,13 +169,12 @@ impl Recorded {
     /// Returns the error of the server.
     // Never inlined, as above.
     #[inline(never)]
-    pub fn server_side(&self) -> Result<Session, Error> {
+    pub fn server_side(&self) -> Result<M::Established, Error> {
         let mut transcript = Transcript::new();
-        let (f1, state) = self
-            .ends
-            .server(&mut transcript, Authenticate, &mut { Known::NS })?;
+        let (f1, state) = (self.ends).server(&mut transcript, self.mode, &mut { Known::NS })?;
         black_box(f1.as_ref());
-        let (f3, outcome) = deliver(state, black_box(&self.f2))?.verify(Some(&self.ends.key), &mut { Known::NS })?;
+        let identified = deliver(state, black_box(&self.f2))?;
+        let (f3, outcome) = identified.verify(Some(&self.ends.key), &mut { Known::ES })?;
         black_box(f3.as_ref());
         outcome
     }
@@ -177,6 +190,7 @@ pub fn deliver<R: Receive>(state: R, mut message: &[u8]) -> Result<R::Next, R::E
 }
 
 /// Moves as many bytes from the start of `message` as there is space for, and returns how many.
+#[inline]
 pub fn take(message: &mut &[u8], space: &mut [u8]) -> usize {
     let (piece, rest) = message.split_at(space.len().min(message.len()));
     if let Some(space) = space.get_mut(..piece.len()) {
@@ -191,11 +205,17 @@ pub fn take(message: &mut &[u8], space: &mut [u8]) -> usize {
 pub struct Known(pub [u8; 32]);
 
 impl Known {
-    /// The nonce of the client. Like [`NS`](Self::NS) it is text, which no value holds by chance.
+    /// The nonce of the client. Like the others it is text, which no value holds by chance.
     pub const NC: Self = Self(*b"the client draws these 32 bytes.");
 
     /// The nonce of the server.
     pub const NS: Self = Self(*b"the server draws these 32 bytes.");
+
+    /// The private key of the client, in mode 2.
+    pub const EC: Self = Self(*b"only one end ever has this value");
+
+    /// The private key of the server, in mode 2.
+    pub const ES: Self = Self(*b"es exists while verify() runs..!");
 }
 
 impl TryRng for Known {

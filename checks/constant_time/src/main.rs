@@ -24,9 +24,11 @@ use std::thread;
 
 use common::{Known, deliver};
 use countersign::compat::{cookbook, multiprocessing};
-use countersign::handshake::{self, Authenticate, Mode, Prologue, Protect, Refusal, Transcript};
-use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX, Records};
-use countersign::{Client, Key, Protected, Secret, Server};
+use countersign::handshake::{
+    self, Authenticate, Encrypt, Mode, Prologue, Protect, Refusal, Transcript,
+};
+use countersign::record::{self, OVERHEAD, Opened, PAYLOAD_MAX, Protection, Records};
+use countersign::{Client, Key, Secret, Secured, Server, Session};
 use rand::rngs::SysRng;
 use rand::{TryCryptoRng, TryRng};
 
@@ -60,9 +62,20 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let ends = Ends::new(&mut check)?;
     handshakes(&mut check, &ends, Authenticate)?;
     handshakes(&mut check, &ends, Protect)?;
+    handshakes(&mut check, &ends, Encrypt)?;
     rotation(&mut check, &ends)?;
-    sessions(&mut check, &ends)?;
-    drivers(&mut check, &ends)?;
+    sessions(&mut check, &ends, Protect, &PROTECTED)?;
+    // Code that is optimised for size acts on the tag of the cipher a second time.
+    let encrypted = match argument {
+        None => ENCRYPTED,
+        Some(_) => Marks {
+            tag: &[EncryptedTag, RecordsTag],
+            ..ENCRYPTED
+        },
+    };
+    sessions(&mut check, &ends, Encrypt, &encrypted)?;
+    step(&mut check, &ends)?;
+    drivers(&mut check, &ends, &encrypted)?;
     if argument.is_none() {
         other_wires(&mut check)?;
     }
@@ -81,8 +94,14 @@ enum Bit {
     SecondProof,
     /// Whether a server's proof is right.
     ServersProof,
-    /// Whether the tag of a record is right.
+    /// Whether the tag of a record of mode 1 is right.
     RecordsTag,
+    /// Whether the tag of a record of mode 2 is right.
+    EncryptedTag,
+    /// Whether the result of a server's key exchange is all zeros.
+    ServersZeros,
+    /// Whether the result of a client's key exchange is all zeros.
+    ClientsZeros,
     /// Whether all bytes of a secret of the recipe are zero.
     ZeroSecret,
     /// Whether a digest of the recipe is right. A right one is acted on twice: it is no error, and
@@ -98,8 +117,8 @@ enum Bit {
 }
 
 use Bit::{
-    ClientsProof, ConstantSecret, PythonsAnswer, PythonsDigest, PythonsWelcome, RecipesDigest,
-    RecordsTag, SecondProof, ServersProof, ZeroSecret,
+    ClientsProof, ClientsZeros, ConstantSecret, EncryptedTag, PythonsAnswer, PythonsDigest,
+    PythonsWelcome, RecipesDigest, RecordsTag, SecondProof, ServersProof, ServersZeros, ZeroSecret,
 };
 
 /// Both ends of a handshake, and another key. All keys are marked.
@@ -192,12 +211,20 @@ fn handshake<M: Mode>(
 ) -> Result<Option<Both<M>>, Box<dyn Error>> {
     let (mut clients, mut servers) = (Transcript::new(), Transcript::new());
     let (f1, await_response) = ends.server(&mut servers, mode, &mut SysRng)?;
-    let await_challenge = ends.client(&mut clients, mode, &mut SysRng)?;
+    // A nonce is public, a private key is not.
+    let encrypts = M::NUMBER == Encrypt::NUMBER;
+    let rng: &mut dyn TryCryptoRng<Error = _> = if encrypts { &mut Marked } else { &mut SysRng };
+    let await_challenge = check.phase("the client starts", [], || {
+        ends.client(&mut clients, mode, rng)
+    })?;
 
     let await_verdict = check.phase("the client reads F1 and proves", [], || {
         deliver(await_challenge, f1.as_ref())
     })?;
-    check.marked("F2", await_verdict.response(), 32);
+    // The highest bit of a share is always zero, and so its last byte is not marked in all bits.
+    let share_len = if encrypts { 32 } else { 0 };
+    let marked = if encrypts { 31 + 32 } else { 32 };
+    check.marked("F2", await_verdict.response(), marked);
     let mut f2 = sent(await_verdict.response());
     if let Altered::ClientsProof(at) = altered {
         let tag = f2.len() - 32;
@@ -205,26 +232,34 @@ fn handshake<M: Mode>(
     }
     let identified = check.phase("the server reads F2", [], || deliver(await_response, &f2))?;
 
-    let (name, bit, key) = match (found, altered) {
-        (Found::Nothing, _) => ("the server knows no such key", None, None),
+    // In mode 2, what follows a right proof.
+    let and = |proof, zeros| {
+        if encrypts {
+            vec![proof, zeros]
+        } else {
+            vec![proof]
+        }
+    };
+    let (name, bits, key) = match (found, altered) {
+        (Found::Nothing, _) => ("the server knows no such key", vec![], None),
         (Found::Another, _) => (
             "the server verifies under another key",
-            Some(ClientsProof),
+            vec![ClientsProof],
             Some(another),
         ),
         (Found::Right, Altered::ClientsProof(_)) => (
             "the server verifies an altered proof",
-            Some(ClientsProof),
+            vec![ClientsProof],
             Some(&ends.key),
         ),
         (Found::Right, _) => (
             "the server verifies a right proof",
-            Some(ClientsProof),
+            and(ClientsProof, ServersZeros),
             Some(&ends.key),
         ),
     };
     let accepts = found == Found::Right && !matches!(altered, Altered::ClientsProof(_));
-    let (f3, server) = check.phase(name, bit.as_slice(), || identified.verify(key, &mut SysRng).unwrap());
+    let (f3, server) = check.phase(name, bits, || identified.verify(key, &mut Marked))?;
     check.require(
         name,
         match &server {
@@ -235,18 +270,21 @@ fn handshake<M: Mode>(
             Err(_) => false,
         },
     );
-    check.marked("F3", f3.as_ref(), if accepts { 32 } else { 0 });
+    check.marked("F3", f3.as_ref(), if accepts { marked } else { 0 });
     let mut f3 = sent(f3);
 
-    let (name, bit) = match altered {
-        _ if !accepts => ("the client is denied", None),
+    let (name, bits) = match altered {
+        _ if !accepts => ("the client is denied", vec![]),
         Altered::ServersProof(at) => {
-            flip(&mut f3, 1 + at);
-            ("the client verifies an altered proof", Some(ServersProof))
+            flip(&mut f3, 1 + share_len + at);
+            ("the client verifies an altered proof", vec![ServersProof])
         }
-        _ => ("the client verifies a right proof", Some(ServersProof)),
+        _ => (
+            "the client verifies a right proof",
+            and(ServersProof, ClientsZeros),
+        ),
     };
-    let client = check.phase(name, bit.as_slice(), || deliver(await_verdict, &f3));
+    let client = check.phase(name, bits, || deliver(await_verdict, &f3));
     check.require(
         name,
         match (&client, altered) {
@@ -297,16 +335,45 @@ fn rotation(check: &mut Check, Ends { ends, another }: &Ends) -> Result<(), Box<
         let await_verdict = deliver(await_challenge, f1.as_ref())?;
         let f2 = sent(await_verdict.response());
         let identified = deliver(await_response, &f2)?;
-        let (_, server) = check.phase(name, bits, || identified.verify(Some(&both), &mut SysRng).unwrap());
+        let (_, server) =
+            check.phase(name, bits, || identified.verify(Some(&both), &mut Marked))?;
         check.require(name, server.is_ok() == accepts);
     }
     Ok(())
 }
 
+/// What is marked in the records of a mode, and the bits that opening one needs.
+struct Marks {
+    /// How many bytes of a direction are marked.
+    direction: usize,
+    /// How many bytes of a sealed payload are marked.
+    payload: fn(usize) -> usize,
+    tag: &'static [Bit],
+}
+
+/// The states of an HMAC.
+const PROTECTED: Marks = Marks {
+    direction: 2 * 32,
+    payload: |_| 0,
+    tag: &[RecordsTag],
+};
+
+/// The states of an HMAC, the round keys of the portable AES in eight planes, and the key of GHASH.
+const ENCRYPTED: Marks = Marks {
+    direction: 2 * 32 + 15 * 8 * 8 + 16,
+    payload: |len| len,
+    tag: &[EncryptedTag],
+};
+
 /// Runs what an accepted handshake allows: the exporter, and records.
-fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
+fn sessions<P: Protection, M: Mode<Established = (Session, Records<P>)>>(
+    check: &mut Check,
+    ends: &Ends,
+    mode: M,
+    marks: &Marks,
+) -> Result<(), Box<dyn Error>> {
     let pair = |check: &mut Check| {
-        handshake(check, ends, Protect, Found::Right, Altered::Nothing)?
+        handshake(check, ends, mode, Found::Right, Altered::Nothing)?
             .ok_or_else(|| Box::<dyn Error>::from("no session"))
     };
 
@@ -323,21 +390,22 @@ fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     check.require("both ends export the same", ours == theirs);
 
     let ((_, Records { mut sealer, .. }), (_, Records { mut opener, .. })) = pair(check)?;
-    check.marked_but_for_padding("the key of a direction", &sealer, 2 * 32);
+    check.marked_but_for_padding("the key of a direction", &sealer, marks.direction);
     for len in [1, 100, PAYLOAD_MAX] {
         let mut record = vec![b'x'; OVERHEAD + len];
         check.phase("a record is sealed", [], || sealer.seal(&mut record))?;
-        check.marked("a record", record.as_slice(), 16);
+        let marked = (marks.payload)(len) + 16;
+        check.marked("a record", record.as_slice(), marked);
         memcheck::mark_defined(record.as_slice());
-        let outcome = check.phase("a right record is opened", [RecordsTag], || {
-            opener.open(&record)
+        let outcome = check.phase("a right record is opened", marks.tag, || {
+            opener.open(&mut record)
         });
         check.require("a right record", matches!(outcome, Ok(Opened::Data(_))));
     }
-    let end = check.phase("a close is sealed", [], || sealer.close())?;
+    let mut end = check.phase("a close is sealed", [], || sealer.close())?;
     check.marked("a record", &end, 16);
     memcheck::mark_defined(&end);
-    let outcome = check.phase("a close is opened", [RecordsTag], || opener.open(&end));
+    let outcome = check.phase("a close is opened", marks.tag, || opener.open(&mut end));
     check.require("a close", matches!(outcome, Ok(Opened::Close)));
 
     // The first byte of the payload, and each byte of the tag.
@@ -347,16 +415,29 @@ fn sessions(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
         check.phase("a record is sealed", [], || sealer.seal(&mut record))?;
         memcheck::mark_defined(&record);
         flip(&mut record, at);
-        let outcome = check.phase("an altered record is opened", [RecordsTag], || {
-            opener.open(&record)
+        let outcome = check.phase("an altered record is opened", marks.tag, || {
+            opener.open(&mut record)
         });
+        // The bit is in the error too.
+        memcheck::mark_defined(&outcome);
         check.require("an altered record", outcome == Err(record::Error::BadTag));
     }
     Ok(())
 }
 
+/// Makes the records of a step of mode 2, and the key of the next.
+fn step(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
+    let both = handshake(check, ends, Encrypt, Found::Right, Altered::Nothing)?;
+    let ((_, Records { mut sealer, .. }), _) = both.ok_or("no session")?;
+    check.phase("the records of a step are sealed", [], || {
+        (0..1 << 16).try_for_each(|_| sealer.seal(&mut [b'x'; OVERHEAD + 1]))
+    })?;
+    check.marked_but_for_padding("the next key of a direction", &sealer, ENCRYPTED.direction);
+    Ok(())
+}
+
 /// Runs handshakes and records over a stream, as programs use them.
-fn drivers(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
+fn drivers(check: &mut Check, ends: &Ends, encrypted: &Marks) -> Result<(), Box<dyn Error>> {
     let client = Client::new(ends.ends.key.clone());
     let server = Server::new(ends.ends.key.clone());
     let wrong = Server::new(ends.another.clone());
@@ -377,29 +458,34 @@ fn drivers(check: &mut Check, ends: &Ends) -> Result<(), Box<dyn Error>> {
     )?;
     check.require("authenticate, with another key", !ours && !theirs);
 
-    let talk = |stream: Result<Protected<Line>, countersign::Error>| {
-        let Ok(mut stream) = stream else { return false };
-        let mut heard = Vec::new();
-        stream.write_all(b"hello").is_ok()
-            && stream.close().is_ok()
-            && stream.read_to_end(&mut heard).is_ok()
-            && heard == b"hello"
-    };
     let [ours, theirs] = check.talk(
         "protect, and a record and a close from each end",
-        &[
-            ClientsProof,
-            ServersProof,
-            RecordsTag,
-            RecordsTag,
-            RecordsTag,
-            RecordsTag,
-        ],
-        |line| talk(client.protect(line)),
-        |line| talk(server.protect(line)),
+        &[&[ClientsProof, ServersProof][..], &[RecordsTag; 4]].concat(),
+        |line| client.protect(line).is_ok_and(talk),
+        |line| server.protect(line).is_ok_and(talk),
     )?;
     check.require("protect", ours && theirs);
+
+    // The private keys are the system's here, and not marked.
+    let [ours, theirs] = check.talk(
+        "encrypt, and a record and a close from each end",
+        &[&[ClientsProof, ServersProof][..], &encrypted.tag.repeat(4)].concat(),
+        |line| client.encrypt(line).is_ok_and(talk),
+        |line| server.encrypt(line).is_ok_and(talk),
+    )?;
+    check.require("encrypt", ours && theirs);
     Ok(())
+}
+
+/// Sends a record and a close, and receives as much.
+fn talk<P: Protection>(mut stream: Secured<Line, P>) -> bool {
+    let mut heard = Vec::new();
+    let passed = stream.write_all(b"hello").is_ok()
+        && stream.close().is_ok()
+        && stream.read_to_end(&mut heard).is_ok();
+    // What was encrypted is marked.
+    memcheck::mark_defined(heard.as_slice());
+    passed && heard == b"hello"
 }
 
 /// Runs the protocols of [`countersign::compat`].

@@ -11,6 +11,10 @@
 //! remove a path because it knows that *these* bytes do not take it. Feature `planted` adds a panic
 //! that one byte of a message leads to, and has to break the link.
 //!
+//! Feature `encrypt` adds mode 2. The crates that it uses have lines that the compiler does not see to
+//! be safe, so this program links with panics, and `run` requires that the file `declared` has each
+//! line that leads to one.
+//!
 //! The C library provides only the start of the program and the functions on memory that the
 //! compiler calls. The exit status is 0, or the number of the first step that failed.
 
@@ -23,10 +27,12 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 
 use common::{Ends, Known, take};
+#[cfg(feature = "encrypt")]
+use countersign::handshake::Encrypt;
 use countersign::handshake::{
     Authenticate, Binding, Error, Mode, Prologue, Protect, Receive, Refusal, Transcript, Verdict,
 };
-use countersign::record::{self, OVERHEAD, Opened, Opener, Records, Sealer};
+use countersign::record::{self, OVERHEAD, Opened, Opener, Protection, Records, Sealer};
 use countersign::{Key, KeyId, Secret, Session};
 
 // Has `__libc_start_main` and the functions on memory that the compiler calls.
@@ -34,9 +40,12 @@ use countersign::{Key, KeyId, Secret, Session};
 unsafe extern "C" {}
 
 unsafe extern "C" {
+    #[cfg_attr(feature = "encrypt", link_name = "abort")]
     safe fn a_panic_is_reachable() -> !;
 }
 
+// Never inlined: `run` looks for the calls of it.
+#[inline(never)]
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     a_panic_is_reachable()
@@ -94,7 +103,14 @@ fn check() -> Result<(), Step> {
     sessions(&server, &client)?;
     let ((server, at_server), (client, at_client)) = in_mode(&ours, &another, Protect)?;
     sessions(&server, &client)?;
-    both_directions(at_server, at_client)
+    both_directions(at_server, at_client)?;
+    #[cfg(feature = "encrypt")]
+    {
+        let ((server, at_server), (client, at_client)) = in_mode(&ours, &another, Encrypt)?;
+        sessions(&server, &client)?;
+        both_directions(at_server, at_client)?;
+    }
+    Ok(())
 }
 
 /// Runs every handshake in this mode. Returns what server and client have after the accepted one.
@@ -175,13 +191,16 @@ fn sessions(server: &Session, client: &Session) -> Result<(), Step> {
 }
 
 /// The server opens what the client sends, and neither opens anything else.
-fn both_directions(mut server: Records, mut client: Records) -> Result<(), Step> {
+fn both_directions<P: Protection>(
+    mut server: Records<P>,
+    mut client: Records<P>,
+) -> Result<(), Step> {
     records(client.sealer, &mut server.opener).map_err(|_| Step::Records)?;
     // The server's own record is not a record of the client.
     let mut record = [0; OVERHEAD + 5];
     let sealed = server.sealer.seal(opaque(&mut record));
     sealed.map_err(|_| Step::Records)?;
-    match server.opener.open(opaque(&record)) {
+    match server.opener.open(opaque(&mut record)) {
         Err(error) => shown(&error)?,
         Ok(_) => return Err(Step::Records),
     }
@@ -190,17 +209,20 @@ fn both_directions(mut server: Records, mut client: Records) -> Result<(), Step>
 }
 
 /// Sends a record and the end of a direction.
-fn records(mut sealer: Sealer, opener: &mut Opener) -> Result<(), record::Error> {
+fn records<P: Protection>(
+    mut sealer: Sealer<P>,
+    opener: &mut Opener<P>,
+) -> Result<(), record::Error> {
     let mut buffer = [b'x'; OVERHEAD + 100];
     let record = opaque(&mut buffer[..]);
     sealer.seal(record)?;
     let header = record.first_chunk().ok_or(record::Error::BadTag)?;
-    let len = len_of(opaque(*header))?;
-    if opener.open(opaque(record))? != Opened::Data(&[b'x'; 100]) || len != record.len() {
+    let (len, whole) = (record::len_of(opaque(*header))?, record.len());
+    if opener.open(opaque(record))? != Opened::Data(&[b'x'; 100]) || len != whole {
         return Err(record::Error::BadTag);
     }
-    let end = sealer.close()?;
-    if opener.open(opaque(&end))? != Opened::Close {
+    let mut end = sealer.close()?;
+    if opener.open(opaque(&mut end))? != Opened::Close {
         return Err(record::Error::BadTag);
     }
     Ok(())
@@ -260,14 +282,17 @@ fn handshake<M: Mode>(
     let at_client = ends.client(&mut clients, mode, &mut opaque(Known::NC))?;
     let (challenge, at_server) = ends.server(&mut servers, mode, &mut opaque(Known::NS))?;
     let at_client = deliver(at_client, challenge.as_ref())?;
-    let (verdict, servers) = deliver(at_server, at_client.response())?.verify(found, &mut { Known::NS }).unwrap();
+    let identified = deliver(at_server, at_client.response())?;
+    let (verdict, servers) = identified.verify(found, &mut opaque(Known::ES))?;
 
-    let mut altered = [0; 33];
+    let mut altered = [0; 65];
+    let altered = altered.get_mut(..verdict.as_ref().len());
+    let altered = altered.ok_or(Step::Handshake)?;
     for (to, from) in altered.iter_mut().zip(verdict.as_ref()) {
         *to = *from;
     }
-    alter(&mut altered);
-    let clients = deliver(at_client, &altered);
+    alter(altered);
+    let clients = deliver(at_client, altered);
     Ok((verdict, servers, clients))
 }
 

@@ -5,7 +5,7 @@
 //! subtracts what a thread takes that does nothing. What counts is the deepest byte that was
 //! *written*.
 //!
-//! It fails if a side takes more than [`MOST`]. It also prints the sizes of the states, for programs
+//! It fails if a side takes more than [`MOST`] or [`MOST_ENCRYPTED`]. It also prints the sizes of the states, for programs
 //! that keep them elsewhere.
 
 use std::error::Error;
@@ -15,20 +15,32 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::{ptr, thread};
 
 use common::Recorded;
 use countersign::handshake::client::{AwaitChallenge, AwaitVerdict};
 use countersign::handshake::server::{AwaitResponse, Dummy, Identified};
-use countersign::handshake::{Authenticate, Transcript};
+use countersign::handshake::{Authenticate, Encrypt, Mode, Protect, Transcript};
+use countersign::record::{
+    Encryption, Integrity, OVERHEAD, Opened, PAYLOAD_MAX, Protection, Records,
+};
 use countersign::{Key, Session, client_authenticate, server_authenticate};
 
-/// The most that a side may take, in bytes. Without optimisation every move of a state is another
-/// copy.
+/// The most that a side may take in modes 0 and 1, in bytes. Without optimisation every move of a
+/// state is another copy.
 const MOST: usize = if cfg!(debug_assertions) {
     16_384
 } else {
     4_096
+};
+
+/// The most that a side may take in mode 2, in bytes. The round keys of two directions are 2,400, and
+/// each move of them is another copy.
+const MOST_ENCRYPTED: usize = if cfg!(debug_assertions) {
+    49_152
+} else {
+    24_576
 };
 
 const SECRET: &str = "what both ends of this one share";
@@ -37,32 +49,17 @@ const SECRET: &str = "what both ends of this one share";
 type T = &'static mut Transcript;
 type K = &'static Key;
 type D = &'static Dummy;
-type M = Authenticate;
 
 #[allow(
     clippy::unwrap_used,
     reason = "a side that fails early does not reach its depth"
 )]
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    println!("size of each value, in bytes");
-    for (name, size) in [
-        ("Key", size_of::<Key>()),
-        ("Transcript", size_of::<Transcript>()),
-        (
-            "client::AwaitChallenge",
-            size_of::<AwaitChallenge<T, K, M>>(),
-        ),
-        ("client::AwaitVerdict", size_of::<AwaitVerdict<T, K, M>>()),
-        ("server::Dummy", size_of::<Dummy>()),
-        ("server::AwaitResponse", size_of::<AwaitResponse<T, D, M>>()),
-        ("server::Identified", size_of::<Identified<T, D, M>>()),
-        ("Session", size_of::<Session>()),
-    ] {
-        println!("{size:>8}  {name}");
-    }
-
+    print_sizes();
     let key = &Key::new(SECRET)?;
-    let recorded = Recorded::new(key.clone())?;
+    let bare = Recorded::new(key.clone(), Authenticate)?;
+    let protected = Recorded::new(key.clone(), Protect)?;
+    let encrypted = Recorded::new(key.clone(), Encrypt)?;
     let (client, server) = UnixStream::pair()?;
     let over_a_stream = |side: &(dyn Fn() + Sync), other: &(dyn Fn() + Sync)| {
         thread::scope(|scope| {
@@ -83,31 +80,59 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     })? - nothing;
     assert!(array > 9_000, "{array}");
 
-    let mut passed = true;
-    for (name, deepest) in [
+    let rows = [
         (
             "Key::new",
+            MOST,
             depth(&|| drop(Key::new(black_box(SECRET)).unwrap()))?,
         ),
         (
-            "a client in memory",
-            depth(&|| drop(recorded.client_side().unwrap()))?,
+            "a client in memory, mode 0",
+            MOST,
+            depth(&|| drop(bare.client_side().unwrap()))?,
         ),
         (
-            "a server in memory",
-            depth(&|| drop(recorded.server_side().unwrap()))?,
+            "a server in memory, mode 0",
+            MOST,
+            depth(&|| drop(bare.server_side().unwrap()))?,
         ),
+        (
+            "a client in memory, mode 1",
+            MOST,
+            depth(&|| drop(protected.client_side().unwrap()))?,
+        ),
+        (
+            "a server in memory, mode 1",
+            MOST,
+            depth(&|| drop(protected.server_side().unwrap()))?,
+        ),
+        (
+            "a client in memory, mode 2",
+            MOST_ENCRYPTED,
+            depth(&|| drop(encrypted.client_side().unwrap()))?,
+        ),
+        (
+            "a server in memory, mode 2",
+            MOST_ENCRYPTED,
+            depth(&|| drop(encrypted.server_side().unwrap()))?,
+        ),
+        ("records, mode 1", MOST, records(&protected)?),
+        ("records, mode 2", MOST_ENCRYPTED, records(&encrypted)?),
         (
             "client_authenticate",
+            MOST,
             over_a_stream(&authenticate_client, &authenticate_server)?,
         ),
         (
             "server_authenticate",
+            MOST,
             over_a_stream(&authenticate_server, &authenticate_client)?,
         ),
-    ] {
+    ];
+    let mut passed = true;
+    for (name, most, deepest) in rows {
         let taken = deepest - nothing;
-        let complaint = if taken > MOST {
+        let complaint = if taken > most {
             ": FAILED, too deep"
         } else {
             ""
@@ -121,6 +146,73 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ExitCode::FAILURE
     })
 }
+
+/// Prints how much a program keeps that stores the states.
+fn print_sizes() {
+    println!("size of each value, in bytes");
+    for (name, size) in [
+        ("Key", size_of::<Key>()),
+        ("Transcript", size_of::<Transcript>()),
+        (
+            "client::AwaitChallenge",
+            size_of::<AwaitChallenge<T, K, Authenticate>>(),
+        ),
+        (
+            "client::AwaitVerdict",
+            size_of::<AwaitVerdict<T, K, Authenticate>>(),
+        ),
+        ("server::Dummy", size_of::<Dummy>()),
+        (
+            "server::AwaitResponse",
+            size_of::<AwaitResponse<T, D, Authenticate>>(),
+        ),
+        (
+            "server::Identified",
+            size_of::<Identified<T, D, Authenticate>>(),
+        ),
+        ("Session", size_of::<Session>()),
+        ("Records, protected", size_of::<Records<Integrity>>()),
+        (
+            "client::AwaitChallenge, mode 2",
+            size_of::<AwaitChallenge<T, K, Encrypt>>(),
+        ),
+        (
+            "client::AwaitVerdict, mode 2",
+            size_of::<AwaitVerdict<T, K, Encrypt>>(),
+        ),
+        ("Records, encrypted", size_of::<Records<Encryption>>()),
+    ] {
+        println!("{size:>8}  {name}");
+    }
+}
+
+/// Returns how deep records go: as many as need the keys of the next step, and the last two long ones.
+#[allow(
+    clippy::unwrap_used,
+    reason = "a record that fails does not reach its depth"
+)]
+fn records<P, M>(recorded: &Recorded<M>) -> Result<usize, Box<dyn Error>>
+where
+    P: Protection,
+    M: Mode<Established = (Session, Records<P>)>,
+{
+    // The states are moved in here, so that their size does not count.
+    let (client, server) = (recorded.client_side()?.1, recorded.server_side()?.1);
+    let buffer = vec![0; PAYLOAD_MAX + OVERHEAD];
+    let ends = Mutex::new((client.sealer, server.opener, buffer));
+    Ok(depth(&|| {
+        let (sealer, opener, buffer) = &mut *ends.lock().unwrap();
+        for n in 0..=STEP {
+            let len = if n < STEP - 1 { 1 } else { PAYLOAD_MAX };
+            let record = buffer.get_mut(..len + OVERHEAD).unwrap();
+            sealer.seal(record).unwrap();
+            assert!(matches!(opener.open(record), Ok(Opened::Data(_))));
+        }
+    })?)
+}
+
+/// How many records have one key in mode 2.
+const STEP: usize = 1 << 16;
 
 /// Runs `routine` on a stack of its own and returns how deep it went, in bytes.
 fn depth(routine: &(dyn Fn() + Sync)) -> io::Result<usize> {

@@ -14,7 +14,6 @@ use crate::secured::Outgoing;
 /// The calls of a stream that is known to be a socket.
 ///
 /// They are kept as pointers, so that a stream that is no socket can be read and written too.
-#[cfg_attr(not(feature = "net"), expect(dead_code, reason = "sockets need `net`"))]
 struct Socket<S> {
     read: fn(&S, &mut [u8], Option<Instant>) -> io::Result<usize>,
     write: fn(&S, &[u8], Option<Instant>) -> io::Result<usize>,
@@ -50,6 +49,14 @@ impl<S> Clone for Socket<S> {
 
 impl<S> Copy for Socket<S> {}
 
+impl<S> Clone for Limits<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Limits<S> {}
+
 impl<S> Limits<S> {
     /// A stream that may be no socket.
     pub(super) const NONE: Self = Self {
@@ -65,11 +72,6 @@ impl<S> Limits<S> {
         for<'s> &'s S: Timed,
     {
         self.socket = Some(Socket::new());
-    }
-
-    /// The limits of another half of the same stream.
-    pub(super) fn of_the_other_half(&self) -> Self {
-        Self { ..*self }
     }
 
     /// The limits of both halves.
@@ -172,8 +174,10 @@ pub(super) struct SendFirst<'a, S, P> {
 
 impl<S: Read + Write, P: Protection> Read for SendFirst<'_, S, P> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // The next write returns an error that lasts, and repeats a wait that was too long.
-        let _ = self.outgoing.send(self.stream);
+        if self.outgoing.has_unsent() {
+            // The next write returns an error that lasts, and repeats a wait that was too long.
+            let _ = self.outgoing.send(self.stream);
+        }
         self.stream.read(buf)
     }
 }

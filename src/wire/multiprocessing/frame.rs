@@ -14,7 +14,7 @@ const AT_ONCE: usize = 16_384;
 const FIRST: usize = 8192;
 
 /// Returns a message as it is sent: in one part, or in two if it is long.
-pub(crate) fn parts(message: &[u8]) -> Result<(Vec<u8>, &[u8]), StreamError> {
+pub(super) fn parts(message: &[u8]) -> Result<(Vec<u8>, &[u8]), StreamError> {
     let header = header(message.len())?;
     Ok(if message.len() <= AT_ONCE {
         ([header.as_slice(), message].concat(), &[])
@@ -40,7 +40,7 @@ pub(super) fn header(len: usize) -> Result<Buffer<12>, StreamError> {
 const LONG: i32 = -1;
 
 /// A message that is being received.
-pub(crate) struct Incoming {
+pub(super) struct Incoming {
     max: usize,
     header: Buffer<12>,
     /// None until the header is complete.
@@ -58,21 +58,26 @@ pub(crate) enum Received {
 }
 
 impl Incoming {
-    /// Awaits a message of at most `max` bytes.
-    pub(crate) fn new(max: usize) -> Result<Self, StreamError> {
-        let mut header = Buffer::EMPTY;
-        header.expect(4)?;
-        Ok(Self {
-            max,
-            header,
-            len: None,
-            message: Vec::new(),
-            filled: 0,
-        })
+    pub(super) const NONE: Self = Self {
+        max: 0,
+        header: Buffer::EMPTY,
+        len: None,
+        message: Vec::new(),
+        filled: 0,
+    };
+
+    /// Awaits a message of at most `max` bytes, or the rest of one that has begun to arrive.
+    pub(super) fn expect(&mut self, max: usize) -> io::Result<()> {
+        self.max = max;
+        match self.len {
+            Some(len) => self.allow(len as u64).map(drop),
+            None if self.header.received().is_empty() => self.header.expect(4).map_err(broken),
+            None => Ok(()),
+        }
     }
 
     /// Where to read more; never empty, and never past the end of the message.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
+    pub(super) fn space(&mut self) -> &mut [u8] {
         let Some(len) = self.len else {
             return self.header.space();
         };
@@ -84,7 +89,7 @@ impl Incoming {
     }
 
     /// Records that `n` bytes were read into [`space`](Self::space). None is the end of the stream.
-    pub(crate) fn advance(&mut self, n: usize) -> io::Result<Received> {
+    pub(super) fn advance(&mut self, n: usize) -> io::Result<Received> {
         if n == 0 {
             return if self.header.received().is_empty() {
                 Ok(Received::End)
@@ -107,7 +112,7 @@ impl Incoming {
             *self.len.insert(len)
         };
         Ok(if self.filled == len {
-            Received::Message(core::mem::take(&mut self.message))
+            Received::Message(core::mem::replace(self, Self::NONE).message)
         } else {
             Received::More
         })
@@ -134,8 +139,12 @@ impl Incoming {
             },
             (None, None) => return Ok(None),
         };
+        self.allow(len).map(Some)
+    }
+
+    fn allow(&self, len: u64) -> io::Result<usize> {
         match usize::try_from(len) {
-            Ok(len) if len <= self.max => Ok(Some(len)),
+            Ok(len) if len <= self.max => Ok(len),
             _ => Err(invalid(std::format!(
                 "a message of {len} bytes came, and at most {} are allowed",
                 self.max
@@ -144,7 +153,7 @@ impl Incoming {
     }
 }
 
-fn broken(error: StreamError) -> io::Error {
+pub(super) fn broken(error: StreamError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 

@@ -50,9 +50,10 @@ fn a_shutdown_ends_a_writer_that_waits_in_another_thread() {
     let (near, _far) = protected(sockets(), LONG);
     let (reader, mut writer) = near.into_split();
     let writing = thread::spawn(move || {
+        let bytes = vec![7; 100_000];
         // Nobody reads, so this waits until the shutdown, however much the sockets can hold.
         loop {
-            if let Err(error) = writer.write_all(&[7; 100_000]) {
+            if let Err(error) = writer.write_all(&bytes) {
                 return error;
             }
         }

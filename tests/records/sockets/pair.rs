@@ -40,11 +40,12 @@ blocking_pair!(protected, protect_timeout, Protected);
 #[cfg(feature = "encrypt")]
 blocking_pair!(encrypted, encrypt_timeout, Encrypted);
 
-/// Two sockets. A read that would hang fails.
+/// Two sockets. A read or write that would hang fails.
 pub fn sockets() -> (TcpStream, TcpStream) {
     let (near, far) = tcp_pair();
     for socket in [&near, &far] {
         socket.set_read_timeout(Some(LONG)).unwrap();
+        socket.set_write_timeout(Some(LONG)).unwrap();
     }
     (near, far)
 }

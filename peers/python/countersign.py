@@ -4,16 +4,20 @@
 Written from PROTOCOL.md alone, with nothing but the standard library, so that
 it can judge the crate rather than echo it.  It is a module (``Key``,
 ``Keyring``, ``server_authenticate``, ``client_authenticate``, ``Sealer``,
-``Opener``) and a command:
+``Opener``, ``Stream``) and a command.  It speaks modes 0 and 1: the standard
+library has neither X25519 nor AES.
 
     countersign.py vectors [handshake | key-files | passphrases]
     countersign.py check FILE
     countersign.py fingerprint KEY-FILE
     countersign.py serve (--key-file PATH [--key-id ID] | --key-dir PATH)
-                         [--service NAME] [--listen HOST:PORT]
-                         [--connections N]
+                         [--service NAME] [--verb authenticate | protect]
+                         [--listen HOST:PORT] [--connections N]
     countersign.py connect --connect HOST:PORT --key-file PATH [--key-id ID]
-                           [--service NAME] [MESSAGE]
+                           [--service NAME] [--verb authenticate | protect]
+                           [MESSAGE]
+
+A MESSAGE of "-" is read from standard input.
 
 Python cannot wipe memory or compute without leaving copies behind: this is a
 reference to test against, not a hardened implementation.
@@ -27,6 +31,7 @@ import secrets
 import socket
 import struct
 import sys
+import threading
 import time
 
 import key_files
@@ -41,6 +46,7 @@ DENIED = b"D"
 
 HANDSHAKE_ONLY = 0
 RECORDS = 1
+VERBS = ("authenticate", "protect", "encrypt")  # by their modes
 
 NONCE_LEN = 32
 TAG_LEN = 32
@@ -48,6 +54,7 @@ F1_LEN = 40
 F2_LEN = 73  # with an empty key id
 F3_LEN = 33
 F2_ID_LEN_AT = 8
+MODE_AT = 7
 MAX_KEY_ID = 64
 MIN_SECRET = 16
 MIN_PASSPHRASE = 8
@@ -84,8 +91,12 @@ class Incompatible(AuthenticationError):
     ``what`` is the one of these four words that applies.
     """
 
-    def __init__(self, what):
-        super().__init__("the peer has another %s" % what)
+    def __init__(self, what, theirs, own):
+        reason = "the peer has another %s" % what
+        if what == "mode":
+            reason = "wrong mode: the peer wants %s, this end %s" % (
+                verb(theirs), verb(own))
+        super().__init__(reason)
         self.what = what
 
 
@@ -103,6 +114,15 @@ class TimedOut(AuthenticationError):
 
 class BadRecord(AuthenticationError):
     """A record is not what the peer sent; the connection is finished."""
+
+
+class Truncated(AuthenticationError):
+    """The stream ended, or was lost, before the peer's close."""
+
+
+def verb(mode):
+    """The name of a mode, for people."""
+    return VERBS[mode] if mode < len(VERBS) else "mode %d" % mode
 
 
 # Primitives
@@ -330,6 +350,12 @@ class Session:
 
 # The handshake on a socket
 
+# Dropping a socket with bytes unread makes a reset, which can destroy what was
+# sent before.
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 65536
+
+
 class _Wire:
     """Reads and writes messages under one deadline for all of them."""
 
@@ -380,12 +406,31 @@ class _Wire:
     def write(self, message):
         self._attempt(self._sock.sendall, message)
 
+    def answer(self, message):
+        """Write what the peer should know of a failure, and linger.
+
+        The failure is decided: nothing that happens here changes it.
+        """
+        try:
+            self.write(message)
+            self._sock.shutdown(socket.SHUT_WR)
+            end = time.monotonic() + LINGER_SECONDS
+            self._end = end if self._end is None else min(end, self._end)
+            left = LINGER_BYTES
+            while left > 0:
+                data = self._attempt(self._sock.recv, left)
+                if not data:
+                    break
+                left -= len(data)
+        except (AuthenticationError, OSError):
+            pass
+
 
 def _check_header(data, expected):
     for position, (got, wanted) in enumerate(zip(data, expected)):
         if got != wanted:
-            raise Incompatible({5: "version", 6: "role", 7: "mode"}
-                               .get(position, "protocol"))
+            raise Incompatible({5: "version", 6: "role", MODE_AT: "mode"}
+                               .get(position, "protocol"), got, wanted)
 
 
 def _check_f2(data, expected):
@@ -440,11 +485,7 @@ def server_authenticate(sock, keys, service=b"", binding=b"", mode=0,
         key = keys(key_id)
         used = verify_client(key, agreed, f1, f2)
         if used is None:
-            # The client is refused even if it cannot be told.
-            try:
-                wire.write(F3_DENIED)
-            except (AuthenticationError, OSError):
-                pass
+            wire.answer(F3_DENIED)
             raise ClientNotAuthentic("the client is not authentic")
 
         # Nothing that depends on the secret exists before this point.
@@ -460,7 +501,12 @@ def client_authenticate(sock, key, service=b"", binding=b"", mode=0,
     expected = header(SERVER, mode)
 
     with _Wire(sock, deadline) as wire:
-        f1 = wire.read(F1_LEN, lambda data: _check_header(data, expected))
+        try:
+            f1 = wire.read(F1_LEN, lambda data: _check_header(data, expected))
+        except Incompatible as fault:
+            if fault.what in ("version", "mode"):
+                wire.answer(header(CLIENT, mode))
+            raise
 
         f2 = make_f2_untagged(mode, key.key_id, secrets.token_bytes(NONCE_LEN))
         f2 += client_proof(key, agreed, f1, f2)
@@ -526,7 +572,7 @@ class Opener:
         """How many bytes follow the first two of a record."""
         length = struct.unpack(">H", length_bytes)[0]
         if length > MAX_PAYLOAD:
-            self._fail("the record is too long")
+            self._fail("bad length: a record has at most %d bytes" % MAX_PAYLOAD)
         return length + RECORD_TAG_LEN
 
     def open(self, record):
@@ -541,11 +587,11 @@ class Opener:
         if self.seq >= LAST_SEQ:
             self._fail("the sequence numbers are used up")
         if len(record) < 2 or len(record) - 2 != self.remaining(record[:2]):
-            self._fail("the record has another length than it says")
+            self._fail("bad length: it is another than the record says")
         body, tag = record[:-RECORD_TAG_LEN], record[-RECORD_TAG_LEN:]
         wanted = _record_tag(self._key, self.seq, body)
         if not hmac.compare_digest(wanted, tag):
-            self._fail("the record is not authentic")
+            self._fail("bad tag: the record is not authentic")
         self.seq += 1
         self.closed = len(body) == 2
         return body[2:]
@@ -553,6 +599,59 @@ class Opener:
     def _fail(self, reason):
         self.failed = True
         raise BadRecord(reason)
+
+
+class Stream:
+    """What follows a handshake on a blocking socket: bytes, or records."""
+
+    def __init__(self, sock, session, role):
+        self._sock = sock
+        self._sealer = self._opener = None
+        if session.mode == RECORDS:
+            to_server, to_client = session.record_keys()
+            out, into = ((to_server, to_client) if role == CLIENT
+                         else (to_client, to_server))
+            self._sealer, self._opener = Sealer(out), Opener(into)
+
+    def read(self):
+        """The next bytes; b"" when the peer has no more."""
+        if self._opener is None:
+            return self._sock.recv(65536)
+        if self._opener.closed:
+            return b""
+        length = self._exactly(2)
+        try:
+            return self._opener.open(
+                length + self._exactly(self._opener.remaining(length)))
+        except BadRecord:
+            self._sealer.closed = True  # It ends both directions.
+            raise
+
+    def write(self, data):
+        if self._sealer is None:
+            self._sock.sendall(data)
+            return
+        for start in range(0, len(data), MAX_PAYLOAD):
+            self._sock.sendall(
+                self._sealer.seal(data[start:start + MAX_PAYLOAD]))
+
+    def close(self):
+        """End this direction.  The other one goes on."""
+        if self._sealer is not None:
+            self._sock.sendall(self._sealer.close())
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def _exactly(self, length):
+        data = b""
+        while len(data) < length:
+            try:
+                more = self._sock.recv(length - len(data))
+            except ConnectionError:
+                more = b""
+            if not more:
+                raise Truncated("truncated: there was no close")
+            data += more
+        return data
 
 
 # The command
@@ -579,13 +678,13 @@ def listen(where):
     return listener
 
 
-def echo(connection):
+def echo(stream):
     """Send everything back until the peer has no more."""
     while True:
-        data = connection.recv(65536)
+        data = stream.read()
         if not data:
-            return
-        connection.sendall(data)
+            return stream.close()
+        stream.write(data)
 
 
 def say(text):
@@ -599,41 +698,62 @@ def command_serve(options):
     else:
         keys = Key.from_file(options.key_file, os.fsencode(options.key_id))
     service = os.fsencode(options.service)
-    refused = 0
+    mode = VERBS.index(options.verb)
+    failed = 0
     with listen(options.listen) as listener:
         for _ in range(options.connections):
             connection = listener.accept()[0]
             with connection:
                 try:
                     session = server_authenticate(
-                        connection, keys, service, deadline=DEADLINE)
+                        connection, keys, service, mode=mode,
+                        deadline=DEADLINE)
                 except (AuthenticationError, OSError) as error:
-                    refused += 1
+                    failed += 1
                     say("refused: %s" % error)
                     continue
                 place = " by its second secret" if session.second else ""
                 say(("accepted " + printable(session.key_id)).rstrip() + place)
+                connection.settimeout(DEADLINE)
                 try:
-                    echo(connection)
-                except OSError:
-                    pass  # it was accepted all the same
-    return 1 if refused else 0
+                    echo(Stream(connection, session, SERVER))
+                except (AuthenticationError, OSError) as error:
+                    failed += 1
+                    say("ended: %s" % error)
+    return 1 if failed else 0
+
+
+def exchange(stream, message):
+    """Send a message, and return what comes back."""
+    def send():
+        try:
+            stream.write(message)
+            stream.close()
+        except OSError:
+            pass  # What the reader meets tells more.
+
+    # Both at once, or two ends with full buffers would wait for each other.
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    answer = b""
+    while True:
+        data = stream.read()
+        if not data:
+            break
+        answer += data
+    sender.join()
+    return answer
 
 
 def command_connect(options):
     key = Key.from_file(options.key_file, os.fsencode(options.key_id))
-    message = os.fsencode(options.message)
+    message = (sys.stdin.buffer.read() if options.message == "-"
+               else os.fsencode(options.message))
     with socket.create_connection(options.connect, DEADLINE) as connection:
-        client_authenticate(connection, key, os.fsencode(options.service),
-                            deadline=DEADLINE)
-        connection.sendall(message)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while True:
-            data = connection.recv(65536)
-            if not data:
-                break
-            answer += data
+        session = client_authenticate(
+            connection, key, os.fsencode(options.service),
+            mode=VERBS.index(options.verb), deadline=DEADLINE)
+        answer = exchange(Stream(connection, session, CLIENT), message)
     sys.stdout.buffer.write(answer + b"\n")
     sys.stdout.buffer.flush()
     if answer != message:
@@ -694,6 +814,7 @@ def main():
     for command in (serve, connect):
         command.add_argument("--key-id", metavar="ID", default="")
         command.add_argument("--service", metavar="NAME", default="")
+        command.add_argument("--verb", choices=VERBS[:2], default=VERBS[0])
     serve.add_argument("--listen", metavar="HOST:PORT", type=address,
                        default="127.0.0.1:0")
     serve.add_argument("--connections", metavar="N", type=int, default=1)

@@ -1,0 +1,98 @@
+//! Vectors, in both directions.
+
+use std::fs;
+
+use super::process::text;
+use super::{PYTHON, Peer, is_installed};
+use crate::support::TempDir;
+use crate::vectors::{check, made_by_the_crate, split};
+
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
+
+#[test]
+fn each_peer_agrees_with_every_vector() {
+    for peer in Peer::all() {
+        for kind in peer.files {
+            let output = peer.run(&["check", &format!("{VECTORS}/{kind}.txt")]);
+            let found = text(&output.stdout);
+            assert!(output.status.success(), "{found}");
+            assert!(found.ends_with(" passed, 0 failed\n"), "{found}");
+            assert!(!found.starts_with("0 passed"), "{found}");
+        }
+    }
+}
+
+#[test]
+fn the_python_peer_makes_the_same_files_of_vectors() {
+    if !is_installed(PYTHON.command[0]) {
+        return;
+    }
+    for kind in PYTHON.files {
+        let made = PYTHON.run(&["vectors", kind]);
+        let file = fs::read_to_string(format!("{VECTORS}/{kind}.txt")).unwrap();
+        assert_eq!(text(&made.stdout), file);
+    }
+}
+
+#[test]
+fn each_peer_agrees_with_vectors_that_the_crate_makes() {
+    let temp = TempDir::new();
+    let path = temp.path().join("vectors.txt");
+    for peer in Peer::all() {
+        let vectors = made_by_the_crate(peer.modes.clone());
+        let checked = |vectors: &str| {
+            fs::write(&path, vectors).unwrap();
+            peer.run(&["check", path.to_str().unwrap()])
+        };
+        let output = checked(&vectors);
+        let count = vectors.matches("name: ").count();
+        let expected = format!("{count} passed, 0 failed");
+        assert_eq!(text(&output.stdout).trim(), expected);
+        assert!(output.status.success());
+
+        // The control: one digit of each output of the last vector, and of one alone.
+        for field in [
+            "ts",
+            "f3",
+            "record-client-0",
+            "export-output",
+            "child-secret",
+        ] {
+            let Some(at) = vectors.rfind(&format!("\n{field}: ")) else {
+                panic!("no vector has {field}");
+            };
+            let at = at + field.len() + 3;
+            let digit = if vectors[at..].starts_with('0') {
+                "1"
+            } else {
+                "0"
+            };
+            let output = checked(&[&vectors[..at], digit, &vectors[at + 1..]].concat());
+            let expected = format!("{} passed, 1 failed", count - 1);
+            assert!(
+                text(&output.stdout).ends_with(&format!("{expected}\n")),
+                "{field}"
+            );
+            assert_eq!(output.status.code(), Some(1));
+        }
+    }
+}
+
+#[test]
+fn the_crate_agrees_with_vectors_that_the_javascript_peer_makes() {
+    const COUNT: usize = 60;
+
+    if !is_installed(super::NODE.command[0]) {
+        return;
+    }
+    let run = super::NODE.run(&["vectors", &COUNT.to_string()]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let vectors = split(&text(&run.stdout));
+    assert_eq!(vectors.len(), COUNT);
+    let mut accepted = [0; 3];
+    for text in vectors {
+        let (mode, accepts) = check(&text).unwrap_or_else(|problem| panic!("{problem}: {text}"));
+        accepted[usize::from(mode)] += usize::from(accepts);
+    }
+    assert!(accepted.iter().all(|&count| count > 0), "{accepted:?}");
+}
