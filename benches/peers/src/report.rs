@@ -147,8 +147,8 @@ fn method(results: &Results) -> String {
 - In memory, both ends are futures that one thread polls in turn. The time and the allocations of a poll count for the
   end that is polled. Allocations are counted at the C library, so they include those of OpenSSL and AWS-LC, except
   `posix_memalign` and `aligned_alloc`, which are for a stricter alignment than usual.
-- Records by hand have the same bytes as countersign's: their number, length and payload are authenticated. The receiver
-  reads small records many at once, through a buffer of 16 KiB. System calls are counted by a stream between each peer
+- The bare records have the layout of countersign's: number, length and payload are authenticated. The receiver reads
+  small records many at once, through a buffer of 16 KiB. System calls are counted by a stream between each peer
   and its socket, and are the means of all runs.
 - The heap of idle streams is what 510 ends in one thread add to it. The buffers that a thread keeps for its streams
   exist before.
@@ -156,7 +156,7 @@ fn method(results: &Results) -> String {
   time of that thread, including the kernel's share. Peers without sockets of their own are driven by one future each,
   which does less than `tokio-rustls` or `tokio-openssl`.
 - Builds are of separate projects into empty directories, with the versions below, without compiler flags or wrappers
-  from the environment and without downloads. The first two are built three times in turn, and the median counts. The
+  from the environment and without downloads. The first three are built three times in turn, and the median counts. The
   others are built once.
 ";
     text

@@ -121,31 +121,34 @@ fn records(text: &mut String, results: &Results) {
 }
 
 fn builds(text: &mut String, results: &Results) {
-    // The first is not a peer, and SCRAM, the first after countersign's two, does not encrypt.
-    let [_, native, encrypt, peers @ ..] = &*results.builds else {
+    // The first is not a peer, and SCRAM, the first after countersign's, does not encrypt.
+    let [_, native, _, encrypt, peers @ ..] = &*results.builds else {
         return;
     };
     let encrypting = peers.get(1..).unwrap_or_default();
     for (ours, peers) in [(native, peers), (encrypt, encrypting)] {
-        let measurements: [(_, fn(&Build) -> f64, fn(f64) -> String); 2] = [
-            (
-                "building the smallest program",
-                |build| build.times.median(),
-                |time| format!("{time:.1} s"),
-            ),
-            (
-                "crates of the smallest program",
-                |build| number(build.crates),
-                grouped,
-            ),
-        ];
-        for (what, of, show) in measurements {
-            let value = |(name, build): &(&'static str, anyhow::Result<Build>)| {
-                Some((*name, of(build.as_ref().ok()?)))
-            };
-            let Some(ours) = value(ours) else { continue };
-            line(text, what, ours, peers.iter().filter_map(value), show);
-        }
+        let what = "building the smallest program";
+        let time = |build: &Build| build.times.median();
+        build(text, what, ours, peers, time, |time| format!("{time:.1} s"));
+        let what = "crates of the smallest program";
+        let crates = |build: &Build| number(build.crates);
+        build(text, what, ours, peers, crates, grouped);
+    }
+}
+
+type Built = (&'static str, anyhow::Result<Build>);
+
+fn build(
+    text: &mut String,
+    what: &str,
+    ours: &Built,
+    peers: &[Built],
+    of: impl Fn(&Build) -> f64,
+    show: impl Fn(f64) -> String,
+) {
+    let value = |(name, build): &Built| Some((*name, of(build.as_ref().ok()?)));
+    if let Some(ours) = value(ours) {
+        line(text, what, ours, peers.iter().filter_map(value), show);
     }
 }
 

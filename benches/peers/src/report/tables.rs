@@ -200,8 +200,8 @@ pub fn records(results: &Results) -> String {
     let mut text = "\
 ## Records
 
-Over loopback, both ends on one core. Each record is one write. *By hand* is a program that seals each payload into a
-buffer with the primitive alone, and writes that to the socket.
+Over loopback, both ends on one core. Each record is one write. The *bare* rows are a program that makes the same
+records with the primitive alone, in a buffer that it writes to the socket.
 "
     .to_owned();
     for (size, flows) in &results.records {
