@@ -5,9 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
 use std::sync::Arc;
 
-use zeroize::Zeroize;
-
-use super::buffer::Buffer;
+use super::buffer::{Buffer, wipe};
 use crate::record::{
     Error, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Protection, Records, Sealer, len_of,
 };
@@ -78,7 +76,7 @@ impl<P> Incoming<P> {
         let n = payload.len().min(out.len());
         let ((to, _), (from, _)) = (out.split_at_mut(n), payload.split_at_mut(n));
         to.copy_from_slice(from);
-        from.zeroize();
+        wipe(from);
         self.payload.start += n;
         Ok(n)
     }
@@ -180,7 +178,7 @@ impl<P: Protection> Incoming<P> {
 impl<P> Drop for Incoming<P> {
     fn drop(&mut self) {
         if let Ok(payload) = self.buffer.get_mut(&self.payload) {
-            payload.zeroize();
+            wipe(payload);
         }
     }
 }
@@ -278,7 +276,7 @@ impl<P: Protection> Outgoing<P> {
         }
         let record = self.buffer.get_mut(&(0..end + TAG_LEN))?;
         if let Err(error) = self.sealer.seal(record) {
-            record.zeroize();
+            wipe(record);
             self.discard();
             return Err(error);
         }

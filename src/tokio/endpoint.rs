@@ -13,7 +13,6 @@ use crate::error::Error;
 #[cfg(feature = "encrypt")]
 use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
-use crate::record::Records;
 
 /// [`countersign::Client`](crate::Client) with `await`.
 ///
@@ -90,11 +89,12 @@ impl<R: Role> Endpoint<R, Tokio> {
     ///
     /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
     /// client, [`Error::Denied`]. The stream is then dropped.
-    pub async fn protect<S>(&self, stream: S) -> Result<Protected<S>, Error>
+    pub async fn protect<S>(&self, mut stream: S) -> Result<Protected<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Protect, None).await
+        let (session, records) = self.run(&mut stream, Protect, Timeout::NEVER).await?;
+        Ok(Secured::new(stream, session, records))
     }
 
     /// Like [`protect`](Self::protect), but the handshake fails after `timeout`. What follows has no
@@ -106,13 +106,14 @@ impl<R: Role> Endpoint<R, Tokio> {
     /// The stream is then dropped.
     pub async fn protect_timeout<S>(
         &self,
-        stream: S,
+        mut stream: S,
         timeout: Duration,
     ) -> Result<Protected<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Protect, Some(timeout)).await
+        let (session, records) = self.run_timeout(&mut stream, Protect, timeout).await?;
+        Ok(Secured::new(stream, session, records))
     }
 
     /// Authenticates both ends in mode 2, and encrypts what follows, with forward secrecy.
@@ -124,11 +125,12 @@ impl<R: Role> Endpoint<R, Tokio> {
     /// Returns [`Error::Io`], [`Error::Closed`], [`Error::TimedOut`], [`Error::Handshake`] or, at a
     /// client, [`Error::Denied`]. The stream is then dropped.
     #[cfg(feature = "encrypt")]
-    pub async fn encrypt<S>(&self, stream: S) -> Result<Encrypted<S>, Error>
+    pub async fn encrypt<S>(&self, mut stream: S) -> Result<Encrypted<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Encrypt, None).await
+        let (session, records) = self.run(&mut stream, Encrypt, Timeout::NEVER).await?;
+        Ok(Secured::new(stream, session, records))
     }
 
     /// Like [`encrypt`](Self::encrypt), but the handshake fails after `timeout`. What follows has no
@@ -141,29 +143,13 @@ impl<R: Role> Endpoint<R, Tokio> {
     #[cfg(feature = "encrypt")]
     pub async fn encrypt_timeout<S>(
         &self,
-        stream: S,
+        mut stream: S,
         timeout: Duration,
     ) -> Result<Encrypted<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.secure(stream, Encrypt, Some(timeout)).await
-    }
-
-    async fn secure<S, M, P>(
-        &self,
-        mut stream: S,
-        mode: M,
-        timeout: Option<Duration>,
-    ) -> Result<Secured<S, P>, Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-        M: Mode<Established = (Session, Records<P>)>,
-    {
-        let (session, records) = match timeout {
-            Some(timeout) => self.run_timeout(&mut stream, mode, timeout).await?,
-            None => self.run(&mut stream, mode, Timeout::NEVER).await?,
-        };
+        let (session, records) = self.run_timeout(&mut stream, Encrypt, timeout).await?;
         Ok(Secured::new(stream, session, records))
     }
 
@@ -179,14 +165,16 @@ impl<R: Role> Endpoint<R, Tokio> {
         M: Mode,
     {
         let timeout = Timeout::after(timeout);
-        let outcome = self.run(stream, mode, timeout).await;
-        if outcome
-            .as_ref()
-            .is_err_and(|error| self.has_answered(error))
-        {
+        // Only the error is kept across the wait. An outcome would give every pending login room for
+        // the records of a session.
+        let error = match self.run(stream, mode, timeout).await {
+            Ok(established) => return Ok(established),
+            Err(error) => error,
+        };
+        if self.has_answered(&error) {
             timeout.linger(stream).await;
         }
-        outcome
+        Err(error)
     }
 
     pub(super) async fn run<S, M>(

@@ -28,8 +28,8 @@ pub struct Build {
     pub crates: usize,
 }
 
-/// The first is the base of the comparison, and the second is countersign.
-pub const PROGRAMS: [Program; 7] = [
+/// The first is the base of the comparison, and the next three are countersign.
+pub const PROGRAMS: [Program; 9] = [
     Program {
         name: "only hmac, sha2 and getrandom",
         dependencies: "hmac = '0.13'\nsha2 = '0.11'\ngetrandom = '0.4'",
@@ -43,6 +43,24 @@ pub const PROGRAMS: [Program; 7] = [
             "/../..' }"
         ),
         main: include_str!("programs/countersign.rs"),
+    },
+    Program {
+        name: "countersign without `net`",
+        dependencies: concat!(
+            "countersign = { path = '",
+            env!("CARGO_MANIFEST_DIR"),
+            "/../..', default-features = false, features = ['std'] }"
+        ),
+        main: include_str!("programs/countersign.rs"),
+    },
+    Program {
+        name: "countersign with `encrypt`",
+        dependencies: concat!(
+            "countersign = { path = '",
+            env!("CARGO_MANIFEST_DIR"),
+            "/../..', features = ['encrypt'] }"
+        ),
+        main: include_str!("programs/encrypt.rs"),
     },
     Program {
         name: "SCRAM (pbkdf2, hmac, sha2, base64, getrandom)",
@@ -72,8 +90,8 @@ pub const PROGRAMS: [Program; 7] = [
     },
 ];
 
-/// A goal compares the first two, so these are built several times, in turn and from scratch.
-const COMPARED: usize = 2;
+/// A goal compares the first three, so these are built several times, in turn and from scratch.
+const COMPARED: usize = 3;
 const TIMES: usize = 3;
 
 /// Returns the number of all builds.

@@ -1,5 +1,6 @@
-//! Measures the CPU time of either side of countersign's core, relative to the nine compressions of
-//! SHA-256 that its three tags need. The nonces are known, so no time goes into randomness.
+//! Measures the CPU time of either side of countersign's core: in mode 0 relative to the nine
+//! compressions of SHA-256 that its three tags need, and in mode 2 relative to mode 0 and two
+//! multiplications of X25519. What is random is known, so no time goes into randomness.
 
 #![allow(
     clippy::panic,
@@ -8,11 +9,12 @@
 )]
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use countersign::handshake::Authenticate;
+use countersign::handshake::{Authenticate, Encrypt};
 use indicatif::ProgressBar;
 use sha2::block_api::compress256;
+use x25519_dalek::{PublicKey, StaticSecret};
 
 #[path = "../../common/core.rs"]
 mod sides;
@@ -20,7 +22,7 @@ use sides::Core;
 
 use crate::sample::Sample;
 
-/// The times of [`BATCH`] runs of each, in seconds.
+/// Seconds.
 #[derive(Default)]
 pub struct Sides {
     /// Nine blocks in one call.
@@ -29,27 +31,40 @@ pub struct Sides {
     pub three_tags: Sample,
     pub client: Sample,
     pub server: Sample,
+    /// One multiplication of the base point and one of another point.
+    pub multiplications: Sample,
+    /// In mode 2, with the keys of its records.
+    pub encrypting_client: Sample,
+    pub encrypting_server: Sample,
 }
-
-/// Long enough for the clock, and short enough to be rarely interrupted.
-pub const BATCH: u32 = 500;
 
 pub fn measure(rounds: usize, bar: &ProgressBar) -> Sides {
     let core = Core::new(Authenticate);
+    let encrypting = Core::new(Encrypt);
+    let point = PublicKey::from(&StaticSecret::from([7; 32]));
     let mut sides = Sides::default();
-    let mut lanes: [(&mut Sample, &dyn Fn() -> Duration); 4] = [
-        (&mut sides.one_call, &|| batch(nine_in_one_call)),
-        (&mut sides.three_tags, &|| batch(nine_for_three_tags)),
-        (&mut sides.client, &|| batch(|| core.client())),
+    let mut lanes: [(&mut Sample, &dyn Fn() -> f64); 7] = [
+        (&mut sides.one_call, &|| mean(500, nine_in_one_call)),
+        (&mut sides.three_tags, &|| mean(500, nine_for_three_tags)),
+        (&mut sides.client, &|| mean(500, || core.client())),
         (&mut sides.server, &|| {
-            batch(|| core.server(Some(&core.key)).unwrap())
+            mean(500, || core.server(Some(&core.key)).unwrap())
+        }),
+        (&mut sides.multiplications, &|| {
+            mean(10, || two_multiplications(&point))
+        }),
+        (&mut sides.encrypting_client, &|| {
+            mean(10, || encrypting.client())
+        }),
+        (&mut sides.encrypting_server, &|| {
+            mean(10, || encrypting.server(Some(&encrypting.key)).unwrap())
         }),
     ];
     for _ in 0..rounds {
-        for (sample, batch) in &mut lanes {
+        for (sample, mean) in &mut lanes {
             // Not counted: it finds the caches as another routine left them.
-            batch();
-            sample.push_time(batch());
+            mean();
+            sample.push(mean());
         }
         lanes.reverse();
         bar.inc(1);
@@ -57,12 +72,14 @@ pub fn measure(rounds: usize, bar: &ProgressBar) -> Sides {
     sides
 }
 
-fn batch<T>(routine: impl Fn() -> T) -> Duration {
+/// Returns the seconds of one run. `runs` is enough for the clock, and so few that they are rarely
+/// interrupted.
+fn mean<T>(runs: u32, routine: impl Fn() -> T) -> f64 {
     let start = Instant::now();
-    for _ in 0..BATCH {
+    for _ in 0..runs {
         black_box(routine());
     }
-    start.elapsed()
+    start.elapsed().as_secs_f64() / f64::from(runs)
 }
 
 const NINE: [[u8; 64]; 9] = [[0x5c; 64]; 9];
@@ -81,4 +98,10 @@ fn nine_for_three_tags() -> [u32; 8] {
         compress256(&mut state, outer);
     }
     state
+}
+
+fn two_multiplications(point: &PublicKey) -> (PublicKey, [u8; 32]) {
+    let key = StaticSecret::from(black_box([0xc0; 32]));
+    let share = PublicKey::from(&key);
+    (share, key.diffie_hellman(black_box(point)).to_bytes())
 }

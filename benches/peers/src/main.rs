@@ -23,6 +23,7 @@ mod allocations;
 mod builds;
 mod core;
 mod crowd;
+mod idle;
 mod logins;
 mod machine;
 mod memory;

@@ -3,12 +3,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations::Allocations;
 use crate::peers::Peer;
@@ -21,6 +22,12 @@ pub struct Costs {
     pub messages: usize,
 }
 
+/// For logins with a timeout, which never ends here.
+static TIMER: LazyLock<Runtime> = LazyLock::new(|| {
+    let timer = Builder::new_current_thread().enable_time().build();
+    timer.unwrap_or_else(|error| unreachable!("{error}"))
+});
+
 /// The limit of turns for a login.
 const TURNS_MAX: usize = 64;
 
@@ -32,6 +39,7 @@ pub fn second_login(peer: &dyn Peer) -> Result<Costs> {
 }
 
 fn login(peer: &dyn Peer) -> Result<Costs> {
+    let _entered = TIMER.enter();
     let wire = Arc::new(Mutex::new(Wire::new()));
     let end = |side| End {
         wire: wire.clone(),

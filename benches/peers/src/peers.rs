@@ -29,6 +29,8 @@ pub mod psk;
 pub mod psk;
 mod scram;
 
+use native::{Native, Verb, Verbs};
+
 /// The secret that both ends share, if they share one.
 const SECRET: &[u8; 32] = b"what both ends of this one share";
 
@@ -55,6 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AsyncStream for S {}
 pub enum Id {
     Floor,
     Native,
+    NativeTimeout,
+    Encrypt,
     Cookbook,
     Multiprocessing,
     NoiseBare,
@@ -73,9 +77,11 @@ pub enum Id {
 }
 
 impl Id {
-    pub const RUST: [Self; 15] = [
+    pub const RUST: [Self; 17] = [
         Self::Floor,
         Self::Native,
+        Self::NativeTimeout,
+        Self::Encrypt,
         Self::Cookbook,
         Self::Multiprocessing,
         Self::NoiseBare,
@@ -95,6 +101,8 @@ impl Id {
         match self {
             Self::Floor => "three messages of constants (the floor)",
             Self::Native => "countersign",
+            Self::NativeTimeout => "countersign, with a timeout",
+            Self::Encrypt => "countersign, `encrypt` (mode 2)",
             Self::Cookbook => "countersign, wire of the recipe",
             Self::Multiprocessing => "countersign, wire of `multiprocessing`",
             Self::NoiseBare => "Noise NNpsk0, its two messages",
@@ -114,15 +122,26 @@ impl Id {
     }
 
     /// Returns the row that is judged: this peer, or the peer with the same configuration and
-    /// another number of messages.
+    /// another number of messages or a timeout.
     fn judged(self) -> Self {
         match self {
+            Self::NativeTimeout => Self::Native,
             Self::NoiseBare | Self::NoiseTold => Self::Noise,
             Self::PskBare => Self::Psk,
             Self::PskDheBare => Self::PskDhe,
             Self::MutualBare => Self::Mutual,
             id => id,
         }
+    }
+
+    /// Returns whether this is countersign's own protocol.
+    pub fn is_native(self) -> bool {
+        matches!(self, Self::Native | Self::NativeTimeout | Self::Encrypt)
+    }
+
+    /// Returns whether this encrypts what follows the login, with forward secrecy.
+    pub fn has_forward_secrecy(self) -> bool {
+        matches!(self.judged(), Self::Noise | Self::PskDhe | Self::Mutual)
     }
 
     pub fn is_beside(self) -> bool {
@@ -181,7 +200,9 @@ type Candidates = Vec<(String, Result<Arc<dyn Peer>>)>;
 fn candidates(id: Id) -> Candidates {
     match id {
         Id::Floor => only(Ok(floor::Constants)),
-        Id::Native => only(native::Native::new()),
+        Id::Native => only(Native::new()),
+        Id::NativeTimeout => only(Verbs::new(Verb::AuthenticateTimeout)),
+        Id::Encrypt => only(Verbs::new(Verb::Encrypt)),
         Id::Cookbook => only(Ok(cookbook::Cookbook)),
         Id::Multiprocessing => only(Ok(multiprocessing::Multiprocessing)),
         Id::NoiseBare => noise::candidates(noise::Messages::Two),

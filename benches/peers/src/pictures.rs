@@ -207,7 +207,7 @@ fn spread(places: &mut [i32], apart: i32) {
 }
 
 fn is_ours(id: Id) -> bool {
-    matches!(id, Id::Native | Id::Cookbook | Id::Multiprocessing)
+    id.is_native() || matches!(id, Id::Cookbook | Id::Multiprocessing)
 }
 
 fn label_colour(id: Id) -> RGBColor {
@@ -216,7 +216,7 @@ fn label_colour(id: Id) -> RGBColor {
 
 fn line_colour(id: Id) -> RGBColor {
     match id {
-        Id::Native => OURS,
+        Id::Native | Id::Encrypt => OURS,
         Id::Cookbook => RGBColor(84, 160, 200),
         Id::Multiprocessing => RGBColor(98, 114, 214),
         Id::Noise => RGBColor(45, 154, 80),

@@ -21,6 +21,7 @@ pub fn of(results: &Results) -> String {
         tables::crowd(results),
         tables::pending(results),
         tables::records(results),
+        tables::idle(results),
         tables::builds(results),
         what_peers_give(),
         faster::of(results),
@@ -61,9 +62,9 @@ Absolute times are of this machine. Ratios are of neighbours in the same round, 
 
 ![CPU time of one login as clients become more](benches/peers/pictures/concurrency.svg)
 
-countersign does not encrypt and has no forward secrecy. Noise and TLS do more and cost more. See [what each peer gives
-that countersign does not](#what-each-peer-gives-that-countersign-does-not) and [where a peer is
-faster](#where-a-peer-is-faster).
+Compare like with like: `authenticate` (mode 0, the row *countersign*) and `protect` (mode 1) do not encrypt. `encrypt`
+(mode 2) does, with forward secrecy, as Noise NNpsk0 and TLS with a key exchange do. See [what each peer
+gives](#what-each-peer-gives) and [where a peer is faster](#where-a-peer-is-faster).
 ",
         date = machine.date,
         cpu = machine.cpu,
@@ -75,20 +76,23 @@ faster](#where-a-peer-is-faster).
 
 fn what_peers_give() -> String {
     "\
-## What each peer gives that countersign does not
+## What each peer gives
 
-| | |
-|---|---|
-| the recipe | Two messages instead of three, and nothing else. The server is not authenticated. |
-| CPython's `multiprocessing` | It is in Python's standard library, with pickled objects on top. A listener without the key can be accepted. |
-| Noise NNpsk0 | Encryption and integrity of everything that follows, and forward secrecy, from one exchange of ephemeral keys. |
-| TLS 1.3 PSK, `psk_ke` | Encryption and integrity, in a standard with many implementations. No forward secrecy. |
-| TLS 1.3 PSK, `psk_dhe_ke` | The same with forward secrecy. |
-| mutual TLS | The same, and identities that a third party certifies: no secret is shared. |
-| SCRAM-SHA-256 | What a server stores does not let it pose as the client, and each guess at a password is slow. No encryption. Whoever obtains the keys that a client caches can log in as with the password. |
+For what follows a login: its integrity, its encryption, and the secrecy of what was sent from anyone who later obtains
+the secret or the private keys.
 
-The recipe, `multiprocessing` and SCRAM leave the connection bare after the login, as countersign's mode 0 does. Mode 1
-adds integrity, and under TLS a channel binding ties the login to the connection.
+| | integrity | encryption | forward secrecy | beyond that |
+|---|---|---|---|---|
+| countersign, `authenticate` (mode 0) | no | no | – | Under TLS, a channel binding ties the login to the connection. |
+| countersign, `protect` (mode 1) | yes | no | – | |
+| countersign, `encrypt` (mode 2) | yes | yes | yes | |
+| the recipe | no | no | – | Two messages instead of three. The server is not authenticated. |
+| CPython's `multiprocessing` | no | no | – | It is in Python's standard library, with pickled objects on top. A listener without the key can be accepted. |
+| Noise NNpsk0 | yes | yes | yes | Other patterns of the same framework use public keys. No key id is sent, so both ends must know which secret it is. |
+| TLS 1.3 PSK, `psk_ke` | yes | yes | no | A standard with many implementations. |
+| TLS 1.3 PSK, `psk_dhe_ke` | yes | yes | yes | The same. |
+| mutual TLS | yes | yes | yes | The same, and identities that a third party certifies: no secret is shared. |
+| SCRAM-SHA-256 | no | no | – | What a server stores does not let it pose as the client, and each guess at a password is slow. Whoever obtains the keys that a client caches can log in as with the password. |
 "
     .to_owned()
 }
@@ -103,13 +107,16 @@ fn method(results: &Results) -> String {
   caches as its neighbour left them. Ratios are between the medians of the turns of one round, so that a disturbance of
   the machine affects both. The tables have the median and the quartiles of the ratios.
 - The other measurements with rounds reverse their order in the same way, and discard the first of each turn: a batch of
-  the core, a login in memory, four mebibytes of records, and with many clients one login of each client. With many
-  clients, the numbers of clients reverse their order too, and all peers log in equally often: {crowd_logins} times in a
-  turn that counts, each client at least once.
+  the core, a login in memory, a run of records (256 of 16 KiB or 4096 of 64 bytes), and with many clients one login of
+  each client. With many clients, the numbers of clients reverse their order too, and all peers log in equally often:
+  {crowd_logins} times in a turn that counts, each client at least once.
 - The floor is the three messages of countersign's native wire, 40, 73 and 33 bytes, as constants.
 - A login begins before `connect` and ends when both ends have succeeded. It does not include closing, except in logins a
   second, where the next login begins when the server has closed. Both ends and the kernel share one core. In Rust the
   ends are two threads of one process. In Python they are two processes, and a switch between processes costs more.
+- A login *with a timeout* is `authenticate_timeout`. It is in mode 0, as the row *countersign* is.
+- The work of mode 2 has the same random numbers each time, and ends with the ciphers of both directions keyed. The two
+  multiplications are by the same crate with the same features.
 - In Rust every socket has `TCP_NODELAY` and a read timeout of five seconds. What outlives a login, such as keys,
   contexts and certificates, is made before. Peers in Rust without sockets of their own make one call to write and one
   to read for each message.
@@ -140,11 +147,16 @@ fn method(results: &Results) -> String {
 - In memory, both ends are futures that one thread polls in turn. The time and the allocations of a poll count for the
   end that is polled. Allocations are counted at the C library, so they include those of OpenSSL and AWS-LC, except
   `posix_memalign` and `aligned_alloc`, which are for a stricter alignment than usual.
+- The bare records have the layout of countersign's: number, length and payload are authenticated. The receiver reads
+  small records many at once, through a buffer of 16 KiB. System calls are counted by a stream between each peer
+  and its socket, and are the means of all runs.
+- The heap of idle streams is what 510 ends in one thread add to it. The buffers that a thread keeps for its streams
+  exist before.
 - Many logins at once are tasks of tokio on one thread, for all clients and the server's ends together. CPU is the CPU
   time of that thread, including the kernel's share. Peers without sockets of their own are driven by one future each,
   which does less than `tokio-rustls` or `tokio-openssl`.
 - Builds are of separate projects into empty directories, with the versions below, without compiler flags or wrappers
-  from the environment and without downloads. The first two are built three times in turn, and the median counts. The
+  from the environment and without downloads. The first three are built three times in turn, and the median counts. The
   others are built once.
 ";
     text
@@ -160,6 +172,8 @@ fn versions(results: &Results) -> String {
     );
     let crates = [
         "countersign",
+        "x25519-dalek",
+        "aes-gcm",
         "snow",
         "openssl",
         "rustls",
@@ -193,8 +207,13 @@ fn not_run(results: &Results) -> String {
     for (id, outcome) in &results.pending {
         failures.note("pending", id.name(), outcome);
     }
-    for (kind, outcome) in &results.records {
-        failures.note("records", kind.name(), outcome);
+    for (size, flows) in &results.records {
+        for (kind, outcome) in flows {
+            failures.note(size.records(), kind.name(), outcome);
+        }
+    }
+    for (name, outcome) in &results.idle {
+        failures.note("idle streams", name, outcome);
     }
     for (name, outcome) in &results.builds {
         failures.note("build", name, outcome);

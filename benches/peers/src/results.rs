@@ -9,12 +9,13 @@ use crate::allocations::Allocations;
 use crate::builds::{self, Build};
 use crate::core::{self, Sides};
 use crate::crowd::{self, Pending, Rates};
+use crate::idle::{self, Idle};
 use crate::logins::{self, Times};
 use crate::machine::Machine;
 use crate::memory;
 use crate::peers::{self, Entry, Id};
 use crate::python;
-use crate::records::{self, Kind};
+use crate::records::{self, Flow, Flows, Kind, Size};
 use crate::sample::Sample;
 
 /// The number of rounds of each measurement.
@@ -56,7 +57,8 @@ impl Extent {
 
     /// Returns the number of steps of the progress bar.
     pub fn steps(&self) -> u64 {
-        let rounds = self.logins + self.core + self.memory + self.crowd + self.records;
+        let records = self.records * Size::ALL.len();
+        let rounds = self.logins + self.core + self.memory + self.crowd + records;
         (rounds + if self.builds { builds::STEPS } else { 0 }) as u64
     }
 }
@@ -72,7 +74,8 @@ pub struct Results {
     pub memory: Vec<(Id, Result<InMemory>)>,
     pub crowd: Vec<(Id, Result<Rates>)>,
     pub pending: Vec<(Id, Result<Pending>)>,
-    pub records: Vec<(Kind, Result<Sample>)>,
+    pub records: Flows,
+    pub idle: Vec<Idle>,
     pub builds: Vec<(&'static str, Result<Build>)>,
     pub took: Duration,
 }
@@ -126,6 +129,8 @@ impl Results {
             .collect();
         stage(bar, "records");
         let records = records::measure(extent.records, bar);
+        stage(bar, "idle streams");
+        let idle = idle::measure();
 
         Ok(Self {
             machine,
@@ -141,6 +146,7 @@ impl Results {
             crowd,
             pending,
             records,
+            idle,
             builds,
             took: bar.elapsed(),
         })
@@ -159,8 +165,9 @@ impl Results {
         find(&self.crowd, id)
     }
 
-    pub fn records(&self, kind: Kind) -> Option<&Sample> {
-        find(&self.records, kind)
+    pub fn records(&self, size: Size, kind: Kind) -> Option<&Flow> {
+        let (_, flows) = self.records.iter().find(|(other, _)| *other == size)?;
+        find(flows, kind)
     }
 }
 

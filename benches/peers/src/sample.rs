@@ -24,6 +24,17 @@ impl Sample {
         quantile(self.0.clone(), part)
     }
 
+    /// Returns the sum with another sample, round by round.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self(
+            self.0
+                .iter()
+                .zip(&other.0)
+                .map(|(own, other)| own + other)
+                .collect(),
+        )
+    }
+
     /// Returns the ratio to `base`, computed round by round.
     pub fn against(&self, base: &Self) -> Quartiles {
         let ratios: Vec<_> = (self.0.iter().zip(&base.0))

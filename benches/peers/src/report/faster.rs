@@ -4,10 +4,11 @@
 use std::fmt::Write;
 
 use crate::allocations::COUNTED;
+use crate::builds::Build;
 use crate::crowd::{CROWDS, Pending, Rates};
 use crate::logins::Times;
 use crate::peers::Id;
-use crate::records::Kind;
+use crate::records::{Kind, Size};
 use crate::results::{InMemory, Results};
 
 use super::tables::grouped;
@@ -17,7 +18,7 @@ pub fn of(results: &Results) -> String {
 ## Where a peer is faster
 
 Every measurement, table by table, in which a peer is faster or smaller than countersign's native protocol. The recipe,
-which this crate speaks too, counts as a peer.
+which this crate speaks too, counts as a peer. `encrypt` is compared with the peers that encrypt with forward secrecy.
 
 "
     .to_owned();
@@ -37,36 +38,38 @@ which this crate speaks too, counts as a peer.
 fn logins(text: &mut String, results: &Results) {
     if let Some(floor) = results.login(Id::Floor) {
         let times = |times: &Times| times.turns.against(floor).median;
-        let all = peers(&results.logins, times);
-        less(text, "a login, times the floor", &all, |times| {
-            format!("{times:.2}")
-        });
+        less(
+            text,
+            "a login, times the floor",
+            &results.logins,
+            times,
+            |times| format!("{times:.2}"),
+        );
     }
+    let messages = |costs: &InMemory| number(costs.messages);
     less(
         text,
         "messages of a login",
-        &peers(&results.memory, |costs| number(costs.messages)),
+        &results.memory,
+        messages,
         grouped,
     );
-    less(
-        text,
-        "bytes of a login",
-        &peers(&results.memory, |costs| number(costs.bytes)),
-        grouped,
-    );
+    let bytes = |costs: &InMemory| number(costs.bytes);
+    less(text, "bytes of a login", &results.memory, bytes, grouped);
 }
 
 fn in_memory(text: &mut String, results: &Results) {
     for (side, end) in ["client", "server"].into_iter().enumerate() {
         let time = |costs: &InMemory| costs.times[side].median();
-        let all = peers(&results.memory, time);
         let what = format!("CPU of the {end} without a socket");
-        less(text, &what, &all, |time| format!("{:.1} µs", 1e6 * time));
+        less(text, &what, &results.memory, time, |time| {
+            format!("{:.1} µs", 1e6 * time)
+        });
         if COUNTED {
             #[expect(clippy::cast_precision_loss, reason = "some thousands")]
             let count = |costs: &InMemory| costs.allocations[side].count as f64;
             let what = format!("allocations of the {end}");
-            less(text, &what, &peers(&results.memory, count), grouped);
+            less(text, &what, &results.memory, count, grouped);
         }
     }
 }
@@ -75,94 +78,122 @@ fn crowd(text: &mut String, results: &Results) {
     for (crowd, clients) in CROWDS.into_iter().enumerate() {
         let wall = |rates: &Rates| rates.wall[crowd].median();
         let what = format!("logins a second with {clients} at once");
-        less(text, &what, &peers(&results.crowd, wall), |wall| {
+        less(text, &what, &results.crowd, wall, |wall| {
             grouped(1.0 / wall)
         });
         let cpu = |rates: &Rates| rates.cpu[crowd].median();
         let what = format!("CPU of a login with {clients} at once");
-        less(text, &what, &peers(&results.crowd, cpu), |cpu| {
+        less(text, &what, &results.crowd, cpu, |cpu| {
             format!("{:.0} µs", 1e6 * cpu)
         });
     }
 }
 
 fn pending(text: &mut String, results: &Results) {
+    let what = "bytes of heap of a pending login, silent";
     let silent = |pending: &Pending| pending.silent;
+    less(text, what, &results.pending, silent, grouped);
+    let what = "the same after the client's opening";
     let opened = |pending: &Pending| pending.opened;
-    less(
-        text,
-        "bytes of heap of a pending login, silent",
-        &peers(&results.pending, silent),
-        grouped,
-    );
-    less(
-        text,
-        "the same after the client's opening",
-        &peers(&results.pending, opened),
-        grouped,
-    );
+    less(text, what, &results.pending, opened, grouped);
 }
 
 fn records(text: &mut String, results: &Results) {
-    let Some(protected) = results.records(Kind::Protected) else {
-        return;
-    };
-    for kind in [Kind::TlsAwsLc, Kind::TlsRing] {
-        let Some(tls) = results.records(kind) else {
-            continue;
-        };
-        let speed = protected.against(tls).median;
-        if speed > 1.0 {
-            let _ = writeln!(
-                text,
-                "- {}: {speed:.2} times the speed of countersign's mode 1, and encrypted.",
-                kind.name()
-            );
+    for size in Size::ALL {
+        for (ours, mode) in [(Kind::Protect, "mode 1"), (Kind::Encrypt, "mode 2")] {
+            for kind in [Kind::TlsAwsLc, Kind::TlsRing] {
+                let flows = results.records(size, ours).zip(results.records(size, kind));
+                let Some((ours, theirs)) = flows else {
+                    continue;
+                };
+                let speed = ours.times.against(&theirs.times).median;
+                if speed > 1.0 {
+                    let _ = writeln!(
+                        text,
+                        "- {}: {} {speed:.2} times the speed of countersign's {mode}.",
+                        size.records(),
+                        kind.name()
+                    );
+                }
+            }
         }
     }
 }
 
 fn builds(text: &mut String, results: &Results) {
-    let built = || {
-        // The first is not a peer.
-        (results.builds.iter().skip(1))
-            .filter_map(|(name, build)| Some((*name, build.as_ref().ok()?)))
+    // The first is not a peer, and SCRAM, the first after countersign's, does not encrypt.
+    let [_, native, _, encrypt, peers @ ..] = &*results.builds else {
+        return;
     };
-    let all: Vec<_> = built()
-        .map(|(name, build)| (name, build.times.median()))
-        .collect();
-    less(text, "building the smallest program", &all, |time| {
-        format!("{time:.1} s")
-    });
-    let all: Vec<_> = built()
-        .map(|(name, build)| (name, number(build.crates)))
-        .collect();
-    less(text, "crates of the smallest program", &all, grouped);
+    let encrypting = peers.get(1..).unwrap_or_default();
+    for (ours, peers) in [(native, peers), (encrypt, encrypting)] {
+        let what = "building the smallest program";
+        let time = |build: &Build| build.times.median();
+        build(text, what, ours, peers, time, |time| format!("{time:.1} s"));
+        let what = "crates of the smallest program";
+        let crates = |build: &Build| number(build.crates);
+        build(text, what, ours, peers, crates, grouped);
+    }
 }
 
-/// Returns the values of all peers that ran, without the floor, which is no way to log in.
-fn peers<T>(all: &[(Id, anyhow::Result<T>)], of: impl Fn(&T) -> f64) -> Vec<(&'static str, f64)> {
-    (all.iter())
-        .filter(|(id, _)| *id != Id::Floor)
-        .filter_map(|(id, outcome)| Some((id.name(), of(outcome.as_ref().ok()?))))
-        .collect()
+type Built = (&'static str, anyhow::Result<Build>);
+
+fn build(
+    text: &mut String,
+    what: &str,
+    ours: &Built,
+    peers: &[Built],
+    of: impl Fn(&Build) -> f64,
+    show: impl Fn(f64) -> String,
+) {
+    let value = |(name, build): &Built| Some((*name, of(build.as_ref().ok()?)));
+    if let Some(ours) = value(ours) {
+        line(text, what, ours, peers.iter().filter_map(value), show);
+    }
+}
+
+/// Writes a line for countersign's native protocol, and one for `encrypt`, of which only what
+/// encrypts with forward secrecy is a peer.
+fn less<T>(
+    text: &mut String,
+    what: &str,
+    all: &[(Id, anyhow::Result<T>)],
+    of: impl Fn(&T) -> f64,
+    show: impl Fn(f64) -> String,
+) {
+    let value = |(id, outcome): &(Id, anyhow::Result<T>)| Some((*id, of(outcome.as_ref().ok()?)));
+    let is_peer_of_native: fn(Id) -> bool = |id| id != Id::Floor && !id.is_native();
+    for (ours, is_peer) in [
+        (Id::Native, is_peer_of_native),
+        (Id::Encrypt, Id::has_forward_secrecy),
+    ] {
+        let Some((_, own)) = all.iter().filter_map(value).find(|(id, _)| *id == ours) else {
+            continue;
+        };
+        let peers = (all.iter().filter_map(value)).filter(|(id, _)| is_peer(*id));
+        let peers = peers.map(|(id, value)| (id.name(), value));
+        line(text, what, (ours.name(), own), peers, &show);
+    }
 }
 
 /// Writes a line with the peers that have visibly less than countersign.
-fn less(text: &mut String, what: &str, all: &[(&str, f64)], show: impl Fn(f64) -> String) {
-    let Some((_, ours)) = all.iter().find(|(name, _)| *name == Id::Native.name()) else {
-        return;
-    };
-    let better: Vec<_> = (all.iter())
-        .filter(|(_, theirs)| theirs < ours && show(*theirs) != show(*ours))
-        .map(|(name, theirs)| format!("{name} {}", show(*theirs)))
+fn line<'p>(
+    text: &mut String,
+    what: &str,
+    (name, ours): (&str, f64),
+    peers: impl Iterator<Item = (&'p str, f64)>,
+    show: impl Fn(f64) -> String,
+) {
+    let better: Vec<_> = peers
+        .filter(|(_, theirs)| *theirs < ours && show(*theirs) != show(ours))
+        .map(|(name, theirs)| format!("{name} {}", show(theirs)))
         .collect();
     if !better.is_empty() {
         let _ = writeln!(
             text,
-            "- {what}: {} (countersign {}).",
+            "- {what}: {} ({name} {}).",
             better.join(" / "),
-            show(*ours)
+            show(ours)
         );
     }
 }

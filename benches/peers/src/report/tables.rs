@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use crate::allocations::COUNTED;
-use crate::core::BATCH;
 use crate::peers::Id;
-use crate::records::{Kind, MEBIBYTES};
+use crate::records::{Flow, Kind};
 use crate::results::Results;
 use crate::sample::{Quartiles, Sample};
 
@@ -107,9 +106,33 @@ The nine compressions that three tags need, and each side of the core, which rec
         let _ = writeln!(
             text,
             "| {name} | {:.0} ns | {} | {} |",
-            1e9 * times.median() / f64::from(BATCH),
+            1e9 * times.median(),
             ratio(times.against(&core.one_call)),
             ratio(times.against(&core.three_tags))
+        );
+    }
+    text += "
+In mode 2, with the keys of the records, relative to two multiplications of X25519, one of the base point and one of
+another, and the work of the same side in mode 0.
+
+| | | times both |
+|---|---:|---|
+";
+    let _ = writeln!(
+        text,
+        "| two multiplications | {:.1} µs | |",
+        1e6 * core.multiplications.median()
+    );
+    for (name, times, in_mode_0) in [
+        ("client", &core.encrypting_client, &core.client),
+        ("server", &core.encrypting_server, &core.server),
+    ] {
+        let base = core.multiplications.plus(in_mode_0);
+        let _ = writeln!(
+            text,
+            "| {name} | {:.1} µs | {} |",
+            1e6 * times.median(),
+            ratio(times.against(&base))
         );
     }
     text
@@ -177,26 +200,66 @@ pub fn records(results: &Results) -> String {
     let mut text = "\
 ## Records
 
-16 KiB each over loopback, both ends on one core.
-
-| | throughput | times the speed of mode 1 (quartiles) |
-|---|---:|---|
+Over loopback, both ends on one core. Each record is one write. The *bare* rows are a program that makes the same
+records with the primitive alone, in a buffer that it writes to the socket.
 "
     .to_owned();
-    let protected = results.records(Kind::Protected);
-    for (kind, times) in &results.records {
-        let Ok(times) = times else {
-            let _ = writeln!(text, "| {} | not run | |", kind.name());
-            continue;
-        };
-        let speed = protected.map(|protected| protected.against(times));
-        let _ = writeln!(
+    for (size, flows) in &results.records {
+        let _ = write!(
             text,
-            "| {} | {} MiB/s | {} |",
-            kind.name(),
-            grouped(MEBIBYTES / times.median()),
-            speed.map_or_else(String::new, ratio)
+            "
+| {} | throughput | times the speed of mode 1 (quartiles) | times the speed of mode 2 (quartiles) | system calls a record, sender and receiver | allocations a record |
+|---|---:|---|---|---|---:|
+",
+            size.records()
         );
+        for (kind, flow) in flows {
+            let Ok(flow) = flow else {
+                let _ = writeln!(text, "| {} | not run | | | | |", kind.name());
+                continue;
+            };
+            let speed = |of: Kind| {
+                let of = results.records(*size, of);
+                of.map_or_else(String::new, |of| ratio(of.times.against(&flow.times)))
+            };
+            let [sender, receiver] = flow.calls();
+            let _ = writeln!(
+                text,
+                "| {} | {:.0} MiB/s | {} | {} | {sender:.2}, {receiver:.2} | {} |",
+                kind.name(),
+                size.mebibytes() / flow.times.median(),
+                speed(Kind::Protect),
+                speed(Kind::Encrypt),
+                allocations(flow)
+            );
+        }
+    }
+    text
+}
+
+fn allocations(flow: &Flow) -> String {
+    if !COUNTED {
+        return "not counted".to_owned();
+    }
+    match flow.allocations() {
+        0.0 => "none".to_owned(),
+        some => format!("{some:.2}"),
+    }
+}
+
+pub fn idle(results: &Results) -> String {
+    let mut text = "\
+## An idle secured stream
+
+Bytes that a stream of countersign takes beyond its socket, with its heap, after a record has come each way.
+
+| | |
+|---|---:|
+"
+    .to_owned();
+    for (name, bytes) in &results.idle {
+        let bytes = (bytes.as_ref()).map_or_else(|_| "not run".to_owned(), |bytes| grouped(*bytes));
+        let _ = writeln!(text, "| {name} | {bytes} |");
     }
     text
 }
@@ -238,9 +301,10 @@ program.
 
 /// Highlights countersign's native protocol.
 fn emphasised(id: Id) -> String {
-    match id {
-        Id::Native => format!("**{}**", id.name()),
-        _ => id.name().to_owned(),
+    if id.is_native() {
+        format!("**{}**", id.name())
+    } else {
+        id.name().to_owned()
     }
 }
 
