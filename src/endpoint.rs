@@ -2,7 +2,7 @@
 //! both drivers.
 //!
 //! An [`Endpoint`] holds what a client or a server brings to each handshake. Its options are
-//! defined here, once. The verbs, `authenticate` and `protect`, are defined once for each driver.
+//! defined here, once. The verbs, `authenticate`, `protect` and `encrypt`, are defined once for each driver.
 
 #[cfg(any(feature = "net", feature = "tokio"))]
 pub(crate) mod connect;

@@ -28,7 +28,7 @@ pub use self::phase::Phase;
 
 /// An error from a handshake or from loading a key.
 ///
-/// The peer learns less than the caller: a refused client receives the same 33 bytes whatever the
+/// The peer learns less than the caller: a refused client receives the same bytes whatever the
 /// reason, and a peer that is refused earlier finds the stream closed. No variant holds or shows a
 /// secret.
 ///
@@ -257,7 +257,7 @@ impl fmt::Display for Error {
             Self::Connect { address, source } => write!(
                 f,
                 "could not connect to {address}: {source}{}",
-                when_not_connected(source.kind())
+                when_not_connected(source)
             ),
             Self::Closed(phase) => write!(
                 f,
@@ -300,19 +300,21 @@ impl fmt::Display for Error {
 }
 
 /// What to do about a connection that could not be made.
-fn when_not_connected(kind: io::ErrorKind) -> &'static str {
+fn when_not_connected(error: &io::Error) -> &'static str {
     use io::ErrorKind::{
         ConnectionRefused, HostUnreachable, NetworkUnreachable, NotFound, PermissionDenied,
         TimedOut,
     };
 
-    match kind {
+    match error.kind() {
         ConnectionRefused | NotFound => "; start the server, or correct the address",
         TimedOut | HostUnreachable | NetworkUnreachable => {
             "; check the address, and the network and firewalls on the way"
         }
         PermissionDenied => "; let this user write the socket, or correct the address",
-        _ => "; correct the address",
+        // Of the look-up of a name, which has errors of its own.
+        _ if error.raw_os_error().is_none() => "; correct the address",
+        _ => "",
     }
 }
 

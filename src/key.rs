@@ -17,7 +17,7 @@ pub use self::secret::Secret;
 /// them.
 ///
 /// The secret itself is not kept. A `Key` holds four keyed HMAC states of about 100 bytes, and has
-/// room for those of a second secret. It holds no heap memory, and is wiped when dropped. Wiping
+/// room for the keys of a second secret. It holds no heap memory, and is wiped when dropped. Wiping
 /// covers the place where a value is dropped: *moving* a value or computing with it may leave a
 /// copy behind, and so may swapping and core dumps. Where that matters, keep keys behind a
 /// reference.

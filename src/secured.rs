@@ -21,7 +21,8 @@ impl<P: Protection> Incoming<P> {
         read
     }
 
-    /// Reads until the peer has closed its direction and then the stream, and discards what comes.
+    /// Reads until the peer has closed its direction and then the stream, and discards what comes. After
+    /// the peer's close has verified, nothing that happens to the stream matters.
     #[cfg(any(feature = "net", feature = "tokio"))]
     pub(crate) fn read_out(&mut self, stream: &mut impl Read) -> io::Result<()> {
         let mut discarded = zeroize::Zeroizing::new([0; 4096]);
@@ -29,7 +30,7 @@ impl<P: Protection> Incoming<P> {
         loop {
             match stream.read(&mut *discarded) {
                 Ok(0) => return Ok(()),
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Ok(()),
                 _ => {}
             }
         }
@@ -119,12 +120,19 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// Returns whether the stream has ended, without the record that ends a direction.
 fn is_cut(error: &io::Error) -> bool {
+    // A timeout of the system's own connection, and not of a call.
+    if cfg!(unix) && error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_some() {
+        return true;
+    }
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
     )
 }
 

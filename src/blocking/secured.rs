@@ -9,7 +9,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use self::below::{Limits, SendFirst};
+use self::below::{Limits, Sending};
 #[cfg(feature = "net")]
 use super::timed::Timed;
 use crate::handshake::Session;
@@ -181,8 +181,8 @@ impl<S, P> Secured<S, P> {
 
 impl<S: Read + Write, P: Protection> Read for Secured<S, P> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut stream = SendFirst {
-            stream: &mut self.limits.reading(&mut self.shared.stream),
+        let mut stream = Sending {
+            stream: self.limits.reading(&mut self.shared.stream),
             outgoing: &mut self.outgoing,
         };
         self.incoming.read(&mut stream, buf)

@@ -39,9 +39,29 @@ pub trait Timed: Sealed {
     #[doc(hidden)]
     fn flush_until(&mut self, end: Option<Instant>) -> io::Result<()>;
 
+    /// Reads, or writes if only that is possible, until `end` at the latest.
+    #[doc(hidden)]
+    fn read_or_write_until(
+        &mut self,
+        buf: &mut [u8],
+        _unsent: &[u8],
+        end: Option<Instant>,
+    ) -> io::Result<Moved> {
+        self.read_until(buf, end).map(Moved::Read)
+    }
+
     /// Ends one direction of the connection, or both.
     #[doc(hidden)]
     fn shut_down(&self, how: Shutdown) -> io::Result<()>;
+}
+
+/// What a call that may read or write has done.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Moved {
+    Read(usize),
+    /// An error of writing. Reading can still succeed.
+    Written(io::Result<usize>),
 }
 
 #[doc(hidden)]
@@ -66,6 +86,34 @@ impl<S: AsFd> Timed for S {
     /// A socket has nothing to flush.
     fn flush_until(&mut self, _: Option<Instant>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn read_or_write_until(
+        &mut self,
+        buf: &mut [u8],
+        unsent: &[u8],
+        end: Option<Instant>,
+    ) -> io::Result<Moved> {
+        let (socket, piece) = (borrow(self), unsent.get(..system::PIECE).unwrap_or(unsent));
+        loop {
+            let left = left(end)?;
+            let mut polled = [PollFd::new(&socket, PollFlags::IN | PollFlags::OUT)];
+            match poll(&mut polled, left.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                waited => waited?,
+            };
+            let [polled] = &polled;
+            // Whatever else there is, reading finds: data, the end, or an error.
+            if polled.revents() == PollFlags::OUT {
+                if let Some(written) = finished(send(socket, piece, system::SEND)) {
+                    return Ok(Moved::Written(written));
+                }
+            } else if let Some(read) =
+                finished(recv(socket, &mut *buf, system::RECV).map(|(n, _)| n))
+            {
+                return read.map(Moved::Read);
+            }
+        }
     }
 
     fn shut_down(&self, how: Shutdown) -> io::Result<()> {

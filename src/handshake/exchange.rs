@@ -71,6 +71,7 @@ impl Exchange for NoExchange {
         Ok(([], Some(())))
     }
 
+    #[inline]
     fn verdict(first: u8, []: &[u8; 0], tag: &[u8; TAG_LEN]) -> Verdict {
         Verdict::short(first, tag)
     }
@@ -108,6 +109,7 @@ impl Exchange for KeyExchange {
         Ok((key.share(), key.agree(*nonce)))
     }
 
+    #[inline]
     fn verdict(first: u8, share: &[u8; SHARE_LEN], tag: &[u8; TAG_LEN]) -> Verdict {
         Verdict::long(first, share, tag)
     }

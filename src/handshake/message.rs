@@ -151,6 +151,7 @@ macro_rules! bytes_to_send {
     ($message:ident, $self:ident => $bytes:expr) => {
         /// The bytes to send, in one write.
         impl AsRef<[u8]> for $message {
+            #[inline]
             fn as_ref(&$self) -> &[u8] {
                 $bytes
             }

@@ -206,6 +206,7 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
     }
 
     /// `"D"` and zeros, whatever the reason.
+    #[inline]
     fn deny(&self, refusal: Refusal) -> Decision<M> {
         let verdict = M::Exchange::verdict(DENIED, &Default::default(), &[0; TAG_LEN]);
         let error = Error::ClientNotAuthentic {

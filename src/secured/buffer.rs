@@ -14,7 +14,7 @@ use crate::record::{Error, OVERHEAD, PAYLOAD_MAX};
 /// Room for two records, so that the rest of one and the next come in one read.
 const LEN: usize = 2 * (PAYLOAD_MAX + OVERHEAD);
 
-/// How many buffers a thread keeps: both directions of two streams, such as those of a proxy.
+/// How many buffers a thread keeps: both directions of two streams, as a proxy has.
 const SPARE_MAX: usize = 4;
 
 thread_local! {

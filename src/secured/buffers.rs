@@ -214,7 +214,7 @@ impl<P> Outgoing<P> {
     }
 
     /// What must be sent before anything else.
-    pub(super) fn unsent(&self) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn unsent(&self) -> io::Result<Option<&[u8]>> {
         self.dead.check()?;
         if let Some(kind) = self.broken {
             return Err(kind.into());
@@ -226,7 +226,7 @@ impl<P> Outgoing<P> {
     }
 
     /// Records that `n` bytes were sent.
-    pub(super) fn sent(&mut self, n: usize) -> Result<(), Error> {
+    pub(crate) fn sent(&mut self, n: usize) -> Result<(), Error> {
         // A stream that reports more than it was given is broken. What it took is unknown, and
         // sending the record again would make it another one.
         if n > self.unsent.len() {
@@ -243,7 +243,7 @@ impl<P> Outgoing<P> {
 
     /// Ends the direction for good after this error of the stream. A record of which only a part was
     /// sent can be followed by nothing else.
-    pub(super) fn fail(&mut self, error: io::Error) -> io::Error {
+    pub(crate) fn fail(&mut self, error: io::Error) -> io::Error {
         self.broken = Some(error.kind());
         self.discard();
         error

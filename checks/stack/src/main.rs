@@ -38,7 +38,7 @@ const MOST: usize = if cfg!(debug_assertions) {
 /// The most that a side may take in mode 2, in bytes. The round keys of two directions are 2,400, and
 /// each move of them is another copy.
 const MOST_ENCRYPTED: usize = if cfg!(debug_assertions) {
-    49_152
+    57_344
 } else {
     24_576
 };

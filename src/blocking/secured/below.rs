@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 #[cfg(feature = "net")]
-use crate::blocking::timed::Timed;
+use crate::blocking::timed::{Moved, Timed};
 use crate::record::Protection;
 use crate::secured::Outgoing;
 
@@ -17,8 +17,13 @@ use crate::secured::Outgoing;
 struct Socket<S> {
     read: fn(&S, &mut [u8], Option<Instant>) -> io::Result<usize>,
     write: fn(&S, &[u8], Option<Instant>) -> io::Result<usize>,
+    #[cfg(feature = "net")]
+    read_or_write: ReadOrWrite<S>,
     shut_down: fn(&S, Shutdown) -> io::Result<()>,
 }
+
+#[cfg(feature = "net")]
+type ReadOrWrite<S> = fn(&S, &mut [u8], &[u8], Option<Instant>) -> io::Result<Moved>;
 
 /// How long the calls on a stream below may take.
 pub(super) struct Limits<S> {
@@ -36,6 +41,9 @@ where
         Self {
             read: |mut socket, buf, end| socket.read_until(buf, end),
             write: |mut socket, buf, end| socket.write_until(buf, end),
+            read_or_write: |mut socket, buf, unsent, end| {
+                socket.read_or_write_until(buf, unsent, end)
+            },
             shut_down: |socket, how| socket.shut_down(how),
         }
     }
@@ -74,11 +82,12 @@ impl<S> Limits<S> {
         self.socket = Some(Socket::new());
     }
 
-    /// The limits of both halves.
+    /// The limits of both halves, each of which may have found out that the stream is a socket.
     pub(super) fn with_writer(self, writer: Self) -> Self {
         Self {
+            socket: self.socket.or(writer.socket),
             read: self.read,
-            ..writer
+            write: writer.write,
         }
     }
 
@@ -165,18 +174,36 @@ impl<T: Write + Deref<Target = S>, S> Write for Below<T, S> {
     }
 }
 
-/// A stream that first sends what is still to be sent, so that whoever writes a request and then only
+/// A stream that also sends what is still to be sent, so that whoever writes a request and then only
 /// reads does not wait for the answer to half of it.
-pub(super) struct SendFirst<'a, S, P> {
-    pub(super) stream: &'a mut S,
+pub(super) struct Sending<'a, T, S, P> {
+    pub(super) stream: Below<T, S>,
     pub(super) outgoing: &'a mut Outgoing<P>,
 }
 
-impl<S: Read + Write, P: Protection> Read for SendFirst<'_, S, P> {
+impl<T, S, P> Read for Sending<'_, T, S, P>
+where
+    T: Read + Write + Deref<Target = S>,
+    P: Protection,
+{
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "net")]
+        if let Some(socket) = self.stream.socket {
+            // Whichever is possible first: a peer that does not read may still write. The next write
+            // returns an error of the sending that lasts.
+            while let Ok(Some(unsent)) = self.outgoing.unsent() {
+                let end = self.stream.read_end;
+                match (socket.read_or_write)(&self.stream.stream, buf, unsent, end)? {
+                    Moved::Read(n) => return Ok(n),
+                    Moved::Written(Ok(n)) => self.outgoing.sent(n)?,
+                    Moved::Written(Err(error)) => drop(self.outgoing.fail(error)),
+                }
+            }
+            return self.stream.read(buf);
+        }
         if self.outgoing.has_unsent() {
             // The next write returns an error that lasts, and repeats a wait that was too long.
-            let _ = self.outgoing.send(self.stream);
+            let _ = self.outgoing.send(&mut self.stream);
         }
         self.stream.read(buf)
     }

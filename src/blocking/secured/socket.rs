@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::Instant;
 
-use super::below::{Limits, SendFirst};
+use super::below::{Limits, Sending};
 use super::{ReadHalf, Secured, WriteHalf};
 use crate::blocking::timed::{Sealed, Timed};
 use crate::record::Protection;
@@ -15,7 +15,8 @@ where
     S: Read + Write,
     for<'s> &'s S: Timed,
 {
-    /// Closes the stream, and then reads and discards what comes until the peer has closed it too.
+    /// Closes the stream, and then reads and discards what comes until the peer has closed it too, and
+    /// ended the connection or `timeout` is over.
     /// Then nothing is left unread that would make the system reset the connection and destroy this
     /// end's close on its way.
     ///
@@ -23,7 +24,7 @@ where
     ///
     /// # Errors
     ///
-    /// Returns [`io::ErrorKind::TimedOut`] if the peer has not ended the connection after `timeout`,
+    /// Returns [`io::ErrorKind::TimedOut`] if the peer has not closed the stream after `timeout`,
     /// [`record::Error::Truncated`](crate::record::Error::Truncated) if it ended the connection without
     /// its close, and the errors of reading and writing.
     pub fn finish(mut self, timeout: Duration) -> io::Result<()> {
@@ -45,8 +46,8 @@ where
     for<'s> &'s S: Timed,
 {
     fn read_until(&mut self, buf: &mut [u8], end: Option<Instant>) -> io::Result<usize> {
-        let mut stream = SendFirst {
-            stream: &mut Limits::until(&mut self.shared.stream, end),
+        let mut stream = Sending {
+            stream: Limits::until(&mut self.shared.stream, end),
             outgoing: &mut self.outgoing,
         };
         self.incoming.read(&mut stream, buf)

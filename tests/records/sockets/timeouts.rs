@@ -8,7 +8,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use countersign::record::Protection;
-use countersign::{Client, ReadHalf, Secured, Server};
+use countersign::{Client, Deadline, ReadHalf, Secured, Server};
 
 use super::pair::{protected, sockets};
 use crate::records::ends::pattern;
@@ -212,4 +212,88 @@ fn a_timeout_of_the_socket_below_loses_no_data() {
     let mut received = Vec::new();
     near.read_to_end(&mut received).unwrap();
     assert_eq!(received, b"late");
+}
+
+/// Writes until the socket has no room, so that a rest is still to be sent.
+fn fill<P: Protection>(stream: &mut Secured<TcpStream, P>) {
+    stream
+        .set_write_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    while stream.write(&[7; 16_384]).is_ok() {}
+    stream.set_write_timeout(None).unwrap();
+}
+
+#[test]
+fn what_has_come_is_read_though_a_rest_is_still_to_be_sent() {
+    let (mut near, mut far) = protected(sockets(), LONG);
+    far.write_all(b"has come").unwrap();
+    fill(&mut near);
+    let mut received = [0; 8];
+
+    // The peer reads nothing, so the rest stays.
+    near.set_read_timeout(Some(LONG)).unwrap();
+    near.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"has come");
+
+    far.write_all(b"has come").unwrap();
+    let mut deadline = Deadline::new(&mut near, LONG);
+    deadline.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"has come");
+
+    far.write_all(b"has come").unwrap();
+    near.set_read_timeout(None).unwrap();
+    near.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"has come");
+}
+
+#[test]
+fn two_ends_that_both_have_a_rest_to_send_and_then_only_read_go_on() {
+    let (mut near, mut far) = protected(sockets(), LONG);
+    let read_all = |mut stream: Secured<TcpStream, _>| {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let mut buf = vec![0; 1 << 16];
+        let mut sum = 0;
+        // As much as both buffers of the system hold at least.
+        while sum < 100_000 {
+            sum += stream.read(&mut buf).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        let filled = scope.spawn(|| fill(&mut far));
+        fill(&mut near);
+        filled.join().unwrap();
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| read_all(far));
+        read_all(near);
+    });
+}
+
+#[test]
+fn a_stream_that_was_put_together_again_has_the_timeouts_of_both_halves() {
+    // The verb without a timeout does not know that this is a socket.
+    let (near, far) = sockets();
+    let client = thread::spawn(|| Client::new(key("ours")).protect(near).unwrap());
+    let _server = Server::new(key("ours")).protect(far).unwrap();
+    let (mut reader, writer) = client.join().unwrap().into_split();
+    let timeout = Some(Duration::from_millis(20));
+    reader.set_read_timeout(timeout).unwrap();
+    let mut stream = reader.reunite(writer).unwrap();
+    assert_eq!(stream.read_timeout(), timeout);
+    let error = stream.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn finishing_succeeds_once_both_closes_have_verified_though_the_peer_keeps_its_socket() {
+    let (near, far) = sockets();
+    // The verb without a timeout does not know that this is a socket, so its close ends only the
+    // direction of the records.
+    let client = thread::spawn(|| Client::new(key("ours")).protect(near).unwrap());
+    let server = Server::new(key("ours"));
+    let far = server.protect_timeout(far, LONG).unwrap();
+    let mut near = client.join().unwrap();
+    near.close().unwrap();
+    far.finish(Duration::from_millis(50)).unwrap();
+    drop(near);
 }
