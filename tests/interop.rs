@@ -18,7 +18,9 @@ use std::time::Duration;
 use countersign::Key;
 
 use self::ours::{End, Failure, Got, Talk, Verb};
-pub use self::process::{Process, text};
+pub use self::process::Process;
+#[cfg(feature = "multiprocessing")]
+pub use self::process::text;
 use crate::support::{Driver, TempDir};
 
 pub const TIME: Duration = Duration::from_secs(20);
