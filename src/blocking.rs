@@ -12,9 +12,11 @@ mod listener;
 pub mod multiprocessing;
 mod secured;
 #[cfg(feature = "net")]
-mod socket;
+pub(crate) mod source;
 #[cfg(feature = "net")]
 mod timed;
+#[cfg(all(unix, feature = "net"))]
+pub(crate) mod unix_socket;
 
 use std::io::{Read, Write};
 
@@ -37,8 +39,8 @@ pub use self::secured::{Protected, ReadHalf, Secured, WriteHalf};
 #[cfg(feature = "net")]
 pub use self::{
     deadline::{Deadline, DeadlineHandle},
-    listener::Listener,
-    socket::Socket,
+    listener::{Authenticated, Listener},
+    source::{Connection, Pause, Pending, Source},
     timed::Timed,
 };
 

@@ -4,16 +4,16 @@
 //! An [`Endpoint`] holds what a client or a server brings to each handshake. Its options are
 //! defined here, once. The verbs, `authenticate`, `protect` and `encrypt`, are defined once for each driver.
 
-#[cfg(any(feature = "net", feature = "tokio"))]
+#[cfg(feature = "net")]
 pub(crate) mod connect;
-#[cfg(any(feature = "net", feature = "tokio"))]
+#[cfg(feature = "net")]
 pub(crate) mod linger;
 
 use core::fmt;
 use core::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
-#[cfg(any(feature = "net", feature = "tokio"))]
+#[cfg(feature = "net")]
 use crate::error::Error;
 use crate::handshake::server::Dummy;
 use crate::handshake::{Binding, Prologue};
@@ -35,7 +35,7 @@ pub struct Endpoint<R, D> {
 /// The role of a client: it authenticates with one key.
 pub struct ClientRole {
     key: Key,
-    #[cfg(any(feature = "net", feature = "tokio"))]
+    #[cfg(feature = "net")]
     connect_timeout: core::time::Duration,
 }
 
@@ -48,13 +48,13 @@ pub struct ServerRole<K> {
 /// [`ClientRole`] or [`ServerRole`].
 pub trait Role {
     #[doc(hidden)]
-    type Keys: KeyLookup;
+    type Keys;
 
     #[doc(hidden)]
     fn get(&self) -> Which<'_, Self::Keys>;
 }
 
-#[cfg(any(feature = "net", feature = "tokio"))]
+#[cfg(feature = "net")]
 impl<R: Role, D> Endpoint<R, D> {
     /// Returns whether this end has answered before it failed: a server that denies, and a client that
     /// names its mode or version. The peer must receive the answer.
@@ -82,7 +82,7 @@ impl Role for ClientRole {
     }
 }
 
-impl<K: KeyLookup> Role for ServerRole<K> {
+impl<K> Role for ServerRole<K> {
     type Keys = K;
 
     fn get(&self) -> Which<'_, K> {
@@ -96,7 +96,7 @@ impl<D> Endpoint<ClientRole, D> {
     pub fn new(key: Key) -> Self {
         Self::of(ClientRole {
             key,
-            #[cfg(any(feature = "net", feature = "tokio"))]
+            #[cfg(feature = "net")]
             connect_timeout: connect::TIMEOUT,
         })
     }
@@ -106,6 +106,12 @@ impl<K: KeyLookup, D> Endpoint<ServerRole<K>, D> {
     /// Makes a server that accepts the clients whose keys are found in `keys`.
     #[must_use]
     pub fn new(keys: K) -> Self {
+        Self::serving(keys)
+    }
+}
+
+impl<K, D> Endpoint<ServerRole<K>, D> {
+    pub(crate) fn serving(keys: K) -> Self {
         let dummy = Dummy::new();
         Self::of(ServerRole { keys, dummy })
     }

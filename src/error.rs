@@ -63,7 +63,7 @@ pub use self::phase::Phase;
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Error {
-    /// The stream failed.
+    /// The stream failed, the upgrade of a listener, or a look-up that was awaited.
     Io {
         /// What was being done.
         phase: Phase,
@@ -152,7 +152,7 @@ impl Error {
     }
 
     /// Returns whether a server has sent its denial.
-    #[cfg(any(feature = "net", feature = "tokio"))]
+    #[cfg(feature = "net")]
     pub(crate) fn denies(&self) -> bool {
         matches!(
             self,
@@ -253,6 +253,10 @@ impl core::error::Error for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Io {
+                phase: Phase::LookingUp,
+                source,
+            } => write!(f, "failed while {}: {source}", Phase::LookingUp),
             Self::Io { phase, source } => write!(f, "the stream failed while {phase}: {source}"),
             Self::Connect { address, source } => write!(
                 f,

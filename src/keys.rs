@@ -44,8 +44,8 @@ pub trait KeyLookup {
     /// look-up itself depends on the implementation.
     ///
     /// It must not block for long: the drivers call it where they are, an asynchronous one on its
-    /// runtime's thread. A look-up that has to *wait*, for a database say, belongs between two
-    /// states of the [`handshake`](crate::handshake) core.
+    /// runtime's thread. A look-up that has to *wait*, for a database say, is for `Server::awaiting` of
+    /// module `tokio`, or belongs between two states of the [`handshake`](crate::handshake) core.
     ///
     /// A store that keeps its keys in place may lend them, because every copy is one more place in
     /// memory. A [`Keyring`] returns copies because it may change meanwhile.

@@ -98,7 +98,7 @@ pub mod endpoint;
 mod error;
 #[cfg(feature = "std")]
 mod keys;
-#[cfg(any(feature = "net", feature = "tokio"))]
+#[cfg(feature = "net")]
 mod listener;
 #[cfg(feature = "std")]
 mod secured;
@@ -115,9 +115,13 @@ pub use random::NoRandomness;
 #[cfg(all(feature = "std", feature = "encrypt"))]
 pub use blocking::Encrypted;
 #[cfg(feature = "net")]
-pub use blocking::{Deadline, DeadlineHandle, Listener, Socket, Timed};
-#[cfg(any(feature = "net", feature = "tokio"))]
-pub use listener::{Event, Identity, ListenerOptions, Outcome};
+pub use {
+    blocking::{
+        Authenticated, Connection, Deadline, DeadlineHandle, Listener, Pause, Pending, Source,
+        Timed,
+    },
+    listener::{Event, Identity, ListenerOptions, Outcome},
+};
 #[cfg(feature = "std")]
 pub use {
     blocking::{

@@ -23,7 +23,7 @@ impl<P: Protection> Incoming<P> {
 
     /// Reads until the peer has closed its direction and then the stream, and discards what comes. After
     /// the peer's close has verified, nothing that happens to the stream matters.
-    #[cfg(any(feature = "net", feature = "tokio"))]
+    #[cfg(feature = "net")]
     pub(crate) fn read_out(&mut self, stream: &mut impl Read) -> io::Result<()> {
         let mut discarded = zeroize::Zeroizing::new([0; 4096]);
         while self.read(stream, &mut *discarded)? != 0 {}

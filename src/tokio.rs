@@ -11,10 +11,11 @@ mod connect;
 pub mod cookbook;
 mod endpoint;
 mod listener;
+mod look_up;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
 mod secured;
-mod socket;
+mod source;
 mod timeout;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -30,11 +31,13 @@ use crate::key::Key;
 use crate::keys::KeyLookup;
 
 pub use self::endpoint::{Client, Server};
-pub use self::listener::Listener;
+pub use self::listener::{Authenticated, Listener};
+use self::look_up::awaited;
+pub use self::look_up::{Awaiting, Lookup};
 #[cfg(feature = "encrypt")]
 pub use self::secured::Encrypted;
 pub use self::secured::{Protected, ReadHalf, Secured, WriteHalf};
-pub use self::socket::Socket;
+pub use self::source::Source;
 use self::timeout::Timeout;
 
 /// [`countersign::client_authenticate`](crate::client_authenticate) with `await`.
@@ -126,7 +129,7 @@ async fn run_server<S, K, M>(
 ) -> Result<M::Established, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
-    K: KeyLookup + ?Sized,
+    K: Lookup + ?Sized,
     M: Mode,
 {
     let mut transcript = Transcript::new();
@@ -134,8 +137,12 @@ where
         server::start(&mut transcript, dummy, prologue, mode, &mut SysRng)?;
     send(stream, Message::CHALLENGE, challenge.as_ref(), timeout).await?;
     let identified = receive(stream, await_response, timeout).await?;
-    let (verdict, outcome) = {
-        let key = keys.find(identified.key_id().as_bytes());
+    // A key is large, so none is kept while this waits.
+    let (verdict, outcome) = if let Some(key) = keys.find_later(identified.key_id()) {
+        let key = awaited(key, timeout).await?;
+        identified.verify(key.as_ref(), &mut SysRng)?
+    } else {
+        let key = keys.find_now(identified.key_id());
         identified.verify(key.as_deref(), &mut SysRng)?
     };
     let sent = send(stream, Message::VERDICT, verdict.as_ref(), timeout).await;

@@ -33,7 +33,8 @@ fn errors_say_what_was_wrong_in_these_words() {
 fn sentences() -> Vec<String> {
     let phases = MESSAGES.map(|message| [Phase::Awaiting(message), Phase::Sending(message)]);
     let mut errors = Vec::new();
-    for phase in phases.into_iter().flatten() {
+    let of_a_server = [Phase::Upgrading, Phase::LookingUp];
+    for phase in phases.into_iter().flatten().chain(of_a_server) {
         errors.push(Error::Closed(phase));
         errors.push(Error::TimedOut(phase));
         let source = io::Error::other("as it says itself");
@@ -235,6 +236,8 @@ fn an_error_hints_at_other_protocols_by_the_first_byte_that_cannot_belong() {
             .flat_map(|awaiting| (0..5).map(move |at| (awaiting, at)))
         {
             let expected = match (at, byte) {
+                (0, b'P') if awaiting == Message::RESPONSE => Some(Hint::HttpOrProxy),
+                (0, b'\r') if awaiting == Message::RESPONSE => Some(Hint::Proxy),
                 (0, b'D' | b'G' | b'H' | b'O' | b'P' | b'T') | (1, b'O') => Some(Hint::Http),
                 (0, b'S') => Some(Hint::Ssh),
                 (0, 21 | 22) => Some(Hint::Tls),

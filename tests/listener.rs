@@ -1,6 +1,8 @@
 //! Listeners of both drivers among honest clients, strangers and attackers.
 
 #[cfg(feature = "tokio")]
+mod awaited;
+#[cfg(feature = "tokio")]
 mod cancelled;
 pub mod clients;
 #[cfg(target_os = "linux")]
@@ -10,7 +12,9 @@ mod handover;
 mod lingering;
 mod pending;
 pub mod running;
+mod sharing;
 mod shutdown;
+mod sources;
 mod strangers;
 mod told;
 #[cfg(unix)]

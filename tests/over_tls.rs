@@ -3,13 +3,16 @@
 //! No end verifies a certificate here, so only the binding can stop a man in the middle.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign::handshake::{Message, Refusal};
-use countersign::{Binding, Client, Deadline, Error, Key, Phase, Server, Session};
+use countersign::{
+    Binding, Client, Deadline, Error, Key, Listener, ListenerOptions, Phase, Server, Session,
+};
 use rustls::pki_types::ServerName;
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned,
@@ -364,6 +367,118 @@ fn a_deadline_below_tls_ends_the_handshake_inside_it() {
     let mut connection = ServerConnection::new(configurations().0).unwrap();
     let error = connection.complete_io(&mut deadline).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+/// A listener of either driver that demands TLS, and serves one client.
+fn serve_over_tls(driver: Driver, options: ListenerOptions) -> (SocketAddr, Box<dyn FnOnce()>) {
+    let (config, _) = configurations();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = Server::new(ours());
+    match driver {
+        Driver::Blocking => {
+            let listener = Listener::upgraded(socket, server, options, move |stream| {
+                let mut connection =
+                    ServerConnection::new(config.clone()).map_err(std::io::Error::other)?;
+                let mut stream = stream;
+                connection.complete_io(&mut stream)?;
+                let binding = binding(&connection);
+                Ok((StreamOwned::new(connection, stream), Some(binding)))
+            });
+            let listener = listener.unwrap();
+            let serve = move || {
+                let (mut stream, _session) = listener.accept().unwrap();
+                let mut word = [0; 4];
+                stream.read_exact(&mut word).unwrap();
+                assert_eq!(word, PING);
+                stream.write_all(&PONG).unwrap();
+                stream.flush().unwrap();
+            };
+            (address, Box::new(serve))
+        }
+        #[cfg(feature = "tokio")]
+        Driver::Tokio => {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            use tokio_rustls::TlsAcceptor;
+
+            use crate::listener::running::runtime;
+
+            let _runtime = runtime().enter();
+            let acceptor = TlsAcceptor::from(config);
+            let upgrade = move |socket: tokio::net::TcpStream| {
+                let accepting = acceptor.accept(socket);
+                async {
+                    let stream = accepting.await?;
+                    let binding = binding(stream.get_ref().1);
+                    Ok((stream, Some(binding)))
+                }
+            };
+            let socket = crate::sockets::listener_over_tokio(socket);
+            let listener =
+                countersign::tokio::Listener::upgraded(socket, server.into(), options, upgrade);
+            let listener = listener.unwrap();
+            let serve = move || {
+                runtime().block_on(async {
+                    let (mut stream, _session) = listener.accept().await.unwrap();
+                    let mut word = [0; 4];
+                    stream.read_exact(&mut word).await.unwrap();
+                    assert_eq!(word, PING);
+                    stream.write_all(&PONG).await.unwrap();
+                    stream.flush().await.unwrap();
+                });
+            };
+            (address, Box::new(serve))
+        }
+    }
+}
+
+#[test]
+fn a_listener_upgrades_to_tls_within_its_deadline_and_lifts_it_after() {
+    let timeout = Duration::from_millis(1500);
+    for &driver in Driver::ALL {
+        let (events, told) = mpsc::channel();
+        let options = ListenerOptions::new()
+            .deadline(timeout)
+            .on_event(move |event| {
+                // This fails once the test is over.
+                let _ = events.send((event.to_string(), event.server.bound));
+            });
+        let (address, serve) = serve_over_tls(driver, options);
+
+        // It does not begin TLS.
+        let silent = TcpStream::connect(address).unwrap();
+        silent.set_read_timeout(Some(LONG)).unwrap();
+        let (event, _) = told.recv_timeout(LONG).unwrap();
+        let expected = format!("timed out while {}", Phase::Upgrading);
+        assert!(event.contains(&expected), "{driver:?}: {event}");
+        assert_eq!((&silent).read(&mut [0]).unwrap(), 0);
+
+        // It is bound to nothing.
+        let socket = TcpStream::connect(address).unwrap();
+        let mut stream = blocking::connect(Deadline::new(&socket, LONG), configurations().1);
+        let error = Client::new(ours()).authenticate(&mut stream).unwrap_err();
+        assert!(is_denied(&error), "{error:?}");
+        let (event, bound) = told.recv_timeout(LONG).unwrap();
+        assert!(bound, "{event}");
+
+        let socket = TcpStream::connect(address).unwrap();
+        let mut stream = blocking::connect(Deadline::new(socket, LONG), configurations().1);
+        let client = Client::new(ours()).bound(Some(&binding(&stream.conn)));
+        client.authenticate(&mut stream).unwrap();
+        let (event, bound) = told.recv_timeout(LONG).unwrap();
+        assert!(event.contains("accepted") && bound, "{event}");
+        // The deadline is for the handshake only.
+        let client = thread::spawn(move || {
+            thread::sleep(timeout);
+            stream.write_all(&PING).unwrap();
+            stream.flush().unwrap();
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).unwrap();
+            assert_eq!(word, PONG);
+        });
+        serve();
+        client.join().unwrap();
+    }
 }
 
 /// What is boxed cannot be reached to end the deadline below it.

@@ -5,11 +5,15 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use countersign::handshake::Error::ClientNotAuthentic;
-use countersign::{Binding, Client, Deadline, Error, Key, Server, Session, generate_secret};
+use countersign::{
+    Binding, Client, Deadline, Error, Key, KeyId, Listener, ListenerOptions, Outcome, Server,
+    generate_secret,
+};
 use rustls::pki_types::ServerName;
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned,
@@ -19,7 +23,7 @@ mod tls;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// For TLS, the handshake inside it and the echo together.
+/// For TLS and the handshake inside it and, at the client, the echo too.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Whether an end binds its handshake to its TLS connection.
@@ -39,11 +43,8 @@ fn main() -> Result<(), Failure> {
     println!("1. Both ends are bound to the TLS connection between them.");
     let (address, server) = serve(server_config.clone(), key.clone(), Bound::Yes)?;
     let echo = talk(address, client_config.clone(), &key, Bound::Yes)?;
-    let session = join(server)?;
-    println!(
-        "   The server accepted key id \"{}\"; the echo is \"{echo}\".",
-        session.key_id()
-    );
+    let key_id = accepted(&server)?;
+    println!("   The server accepted key id \"{key_id}\"; the echo is \"{echo}\".");
 
     println!("2. A man in the middle terminates TLS on both sides and forwards everything.");
     let (address, server) = serve(server_config.clone(), key.clone(), Bound::Yes)?;
@@ -54,16 +55,9 @@ fn main() -> Result<(), Failure> {
         }
         outcome => return Err(format!("the client ended with {outcome:?}").into()),
     }
-    match join(server) {
-        Err(error)
-            if matches!(
-                error.downcast_ref(),
-                Some(Error::Handshake(ClientNotAuthentic { .. }))
-            ) =>
-        {
-            println!("   The server's error: {error}.");
-        }
-        outcome => return Err(format!("the server ended with {outcome:?}").into()),
+    match server.recv_timeout(DEADLINE)? {
+        Err(error) => println!("   The server's error: {error}."),
+        Ok(key_id) => return Err(format!("the server accepted \"{key_id}\"").into()),
     }
     if contains_message(&join(middle)?) {
         return Err("the man in the middle read the message".into());
@@ -73,13 +67,12 @@ fn main() -> Result<(), Failure> {
     let (address, server) = serve(server_config, key.clone(), Bound::No)?;
     let (address, middle) = intercept(address, his)?;
     let echo = talk(address, client_config, &key, Bound::No)?;
-    let session = join(server)?;
+    let key_id = accepted(&server)?;
     if !contains_message(&join(middle)?) {
         return Err("the man in the middle was meant to read the message".into());
     }
     println!(
-        "   The server accepted key id \"{}\"; the man in the middle has read the echo \"{echo}\".",
-        session.key_id()
+        "   The server accepted key id \"{key_id}\"; the man in the middle has read the echo \"{echo}\"."
     );
     Ok(())
 }
@@ -105,8 +98,8 @@ fn binding<Side>(
 fn accept<S: Read + Write>(
     mut stream: S,
     config: Arc<ServerConfig>,
-) -> Result<StreamOwned<ServerConnection, S>, Failure> {
-    let mut connection = ServerConnection::new(config)?;
+) -> io::Result<StreamOwned<ServerConnection, S>> {
+    let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
     // TLS can export nothing before its handshake is complete.
     connection.complete_io(&mut stream)?;
     Ok(StreamOwned::new(connection, stream))
@@ -123,27 +116,49 @@ fn connect<S: Read + Write>(
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// The address where a thread waits for one connection, and the thread.
-type Awaited<T> = (SocketAddr, JoinHandle<Result<T, Failure>>);
+fn accepted(server: &Outcomes) -> Result<KeyId, Failure> {
+    Ok(server.recv_timeout(DEADLINE)??)
+}
 
-/// Serves one connection on its own thread: authenticates the client and echoes one line.
-fn serve(config: Arc<ServerConfig>, key: Key, bound: Bound) -> Result<Awaited<Session>, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let server = thread::spawn(move || {
-        let (socket, _) = listener.accept()?;
-        // The deadline is below TLS, so that it covers everything above.
-        let mut stream = accept(Deadline::new(&socket, DEADLINE), config)?;
-        let binding = binding(&stream.conn, bound)?;
-        let server = Server::new(key).bound(binding.as_ref());
-        let session = server.authenticate(&mut stream)?;
+/// The key id that a server accepted, or its error about a client that is not authentic.
+type Outcomes = Receiver<Result<KeyId, String>>;
+
+/// Starts a server that does TLS, authenticates the client and echoes one line.
+fn serve(
+    config: Arc<ServerConfig>,
+    key: Key,
+    bound: Bound,
+) -> Result<(SocketAddr, Outcomes), Failure> {
+    let (send, outcomes) = mpsc::channel();
+    // The deadline is for TLS and the handshake.
+    let options = ListenerOptions::new()
+        .deadline(DEADLINE)
+        .on_event(move |event| {
+            let outcome = match &event.outcome {
+                Outcome::Accepted { key_id, .. } => Ok(*key_id),
+                Outcome::Refused(error @ Error::Handshake(ClientNotAuthentic { .. })) => {
+                    Err(error.to_string())
+                }
+                _ => return eprintln!("{event}"),
+            };
+            // The receiver is gone if the program has failed.
+            let _ = send.send(outcome);
+        });
+    let socket = TcpListener::bind("127.0.0.1:0")?;
+    let address = socket.local_addr()?;
+    let listener = Listener::upgraded(socket, Server::new(key), options, move |stream| {
+        let stream = accept(stream, config.clone())?;
+        let binding = binding(&stream.conn, bound).map_err(io::Error::other)?;
+        Ok((stream, binding))
+    })?;
+    thread::spawn(move || -> io::Result<()> {
+        let (mut stream, _session) = listener.accept()?;
         let mut line = String::new();
         BufReader::new(&mut stream).read_line(&mut line)?;
         stream.write_all(line.as_bytes())?;
-        stream.flush()?;
-        Ok(session)
+        stream.flush()
     });
-    Ok((address, server))
+    Ok((address, outcomes))
 }
 
 const MESSAGE: &str = "Hello World\n";
@@ -169,11 +184,14 @@ fn talk(
     Ok(echo.trim_end().to_owned())
 }
 
+/// A man in the middle, and what he read.
+type Middle = JoinHandle<Result<Vec<u8>, Failure>>;
+
 /// Waits for one client in the place of the server, and returns everything that it read.
 fn intercept(
     server: SocketAddr,
     (server_config, client_config): (Arc<ServerConfig>, Arc<ClientConfig>),
-) -> Result<Awaited<Vec<u8>>, Failure> {
+) -> Result<(SocketAddr, Middle), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let middle = thread::spawn(move || {
@@ -206,6 +224,6 @@ fn contains_message(bytes: &[u8]) -> bool {
     (bytes.windows(MESSAGE.len())).any(|window| window == MESSAGE.as_bytes())
 }
 
-fn join<T>(thread: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
+fn join(thread: Middle) -> Result<Vec<u8>, Failure> {
     thread.join().map_err(|_| "a thread panicked")?
 }

@@ -16,6 +16,7 @@ use crate::error::Error;
 #[cfg(feature = "encrypt")]
 use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
+use crate::keys::KeyLookup;
 use crate::record::Records;
 
 /// A client over blocking streams. One serves many connections.
@@ -51,7 +52,7 @@ pub type Client = Endpoint<ClientRole, Blocking>;
 pub type Server<K> = Endpoint<ServerRole<K>, Blocking>;
 
 /// The verbs over blocking streams.
-impl<R: Role> Endpoint<R, Blocking> {
+impl<R: Role<Keys: KeyLookup>> Endpoint<R, Blocking> {
     /// Authenticates both ends in mode 0. What follows on the stream is not protected.
     ///
     /// After success the next byte read is application data. A client must send nothing before.

@@ -1,71 +1,139 @@
 //! The accept loop over blocking sockets.
 
+mod acceptor;
+mod handshake;
+mod shared;
+
 use core::fmt;
-use core::time::Duration;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
+#[cfg(unix)]
+use {
+    super::unix_socket::BoundUnix,
+    std::os::unix::net::{UnixListener, UnixStream},
+    std::path::Path,
+};
 
+use self::acceptor::Acceptor;
+use self::handshake::attempt;
+use self::shared::{STOP_LIMIT, Shared, wait, wait_for};
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
-use super::socket::{End, Socket, Wake};
-use super::{Protected, Server};
+use super::deadline::Deadline;
+use super::source::{Connection, Pause, Pending, Source, Waker};
+use super::{Protected, Secured, Server};
 #[cfg(feature = "encrypt")]
 use crate::handshake::Encrypt;
-use crate::handshake::{Authenticate, Mode, Protect, Session};
-use crate::keys::KeyLookup;
-use crate::listener::admission::{Admission, Taken, Ticket};
-use crate::listener::{
-    ListenerOptions, Outcome, PAUSE, Reporter, apart, constructors, is_final, stopped,
-};
+use crate::handshake::{Authenticate, Binding, Mode, Protect, Session};
+use crate::keys::KeyLookup as Lookup;
+use crate::listener::admission::Taken;
+use crate::listener::{Attempt, ListenerOptions, constructors, stopped};
+use crate::record::Records;
+
+/// A stream with the session of its client, which a [`Listener`] returns in mode 0.
+pub type Authenticated<S> = (S, Session);
 
 /// Accepts connections and returns those that have authenticated.
 ///
-/// `T` is what it returns: a stream with its [`Session`], or a [`Secured`](crate::Secured)
-/// stream.
+/// `T` is what it returns: a stream with its [`Session`], or a [`Secured`] stream. It accepts from an
+/// address ([`bind`](Self::bind)), or from a socket that you have or any other [`Source`]
+/// ([`new`](Self::new)).
 ///
 /// One thread accepts, and each handshake runs on its own thread with a total deadline, so a silent
-/// or slow peer does not delay other clients. At most `max_pending` handshakes run at once; a new connection evicts
-/// the oldest one. Under a flood of silent connections an honest login therefore succeeds if its
-/// round trip is shorter than `max_pending` / arrival rate: with 128 pending handshakes and 1,000
-/// connections a second, 128 ms. If that is too short, raise `max_pending`, or limit the rate of each
-/// source in front of the listener: with a firewall, or with a proxy that accepts known networks only.
+/// or slow peer does not delay other clients. At most `max_pending` handshakes run at once. One
+/// connection more evicts one of them, and so does a descriptor, a thread or memory that runs out.
+/// [`ListenerOptions::max_pending`] says which one is evicted. To a client that is evicted the
+/// connection is closed before the verdict: it should try again after a random pause.
 ///
 /// Streams that have authenticated and wait for [`accept`](Self::accept) are never evicted. If too
 /// many wait, no further connection is accepted until some are taken.
 ///
 /// A pending handshake costs a thread with a stack of 320 KiB of address space, of which it touches
-/// a few pages. The hook and the look-up of keys run on it and have at least 256 KiB.
+/// a few pages. The hook, the look-up of keys and the upgrade run on it and have at least 256 KiB.
 ///
-/// Dropping the listener stops it, frees the port, and ends pending handshakes.
+/// Dropping the listener stops it, frees the port, and ends pending handshakes. Others that hold the
+/// same listening socket, such as another process, are not disturbed. If one of them takes a
+/// connection from a socket in blocking mode just before this listener does, the accepting thread
+/// waits for the next connection, and stops only then.
 ///
 /// ```
 /// use countersign::{Client, Key, Listener, Server, generate_secret};
-/// use std::{net::{TcpListener, TcpStream}, thread, time::Duration};
 ///
 /// let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
-/// let socket = TcpListener::bind("127.0.0.1:0")?;
-/// let address = socket.local_addr()?;
-/// let listener = Listener::new(socket, Server::new(key.clone()))?;
-/// # let client = thread::spawn(move || {
-/// #     let stream = TcpStream::connect(address).unwrap();
-/// #     Client::new(key).authenticate_timeout(&stream, Duration::from_secs(5)).unwrap()
-/// # });
+/// let listener = Listener::bind("127.0.0.1:0", Server::new(key.clone()))?;
+/// # let address = listener.local_addr().unwrap();
+/// # let client = std::thread::spawn(move || Client::new(key).connect(address).unwrap());
 ///
 /// let (stream, session) = listener.accept()?;
 /// assert_eq!(session.key_id(), "worker-7");
 /// # client.join().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// An upgrade is given the socket under a [`Deadline`], and what it returns may contain it. The
+/// deadline ends with the handshake:
+///
+/// ```
+/// use countersign::{Key, Listener, ListenerOptions, Server, generate_secret};
+/// use std::{io::{Error, Read}, net::TcpListener};
+///
+/// let server = Server::new(Key::new(generate_secret()?)?);
+/// let socket = TcpListener::bind("127.0.0.1:0")?;
+/// // Clients of a former version of this program begin with another byte.
+/// let listener = Listener::upgraded(socket, server, ListenerOptions::new(), |mut stream| {
+///     let mut version = [0];
+///     stream.read_exact(&mut version)?;
+///     match version {
+///         [2] => Ok((stream, None)),
+///         _ => Err(Error::other("a client of a former version")),
+///     }
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Listener<T> {
     shared: Arc<Shared<T>>,
-    /// Kept to wake the acceptor; gone once it was told to stop.
-    socket: Mutex<Option<Arc<dyn Wake>>>,
+    /// Gone once the acceptor was told to stop.
+    waker: Mutex<Option<Waker>>,
+    local_addr: Option<SocketAddr>,
 }
 
-constructors!();
+constructors!(
+    sockets: TcpStream, UnixStream,
+    bind: [] [],
+    upgrade: [Fn(Deadline<Pending<L::Stream>>) -> io::Result<(U, Option<Binding>)>] [],
+    from: [Connection +],
+    over: [Read + Write]
+);
+
+/// Not in blocking mode, so that the acceptor never waits in `accept`, where nothing can wake it.
+fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let socket = TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(unix)]
+fn listen_unix(path: &Path) -> io::Result<BoundUnix<UnixListener>> {
+    BoundUnix::bind(path)
+}
+
+fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {
+    (stream, session)
+}
+
+fn secured<S, P>(stream: S, (session, records): (Session, Records<P>)) -> Secured<S, P> {
+    Secured::new(stream, session, records)
+}
+
+fn secured_socket<S, P>(stream: S, (session, records): (Session, Records<P>)) -> Secured<S, P>
+where
+    S: Connection,
+{
+    Secured::over_socket(stream, session, records)
+}
 
 impl<T> Listener<T> {
     /// Returns the next stream that has authenticated. The next byte read from it is application
@@ -76,7 +144,7 @@ impl<T> Listener<T> {
     /// # Errors
     ///
     /// Returns an error only if no further stream will come: after [`shutdown`](Self::shutdown), or
-    /// if the socket does not listen any more. Failures of single connections are reported to the
+    /// if the source has no more connections. Failures of single connections are reported to the
     /// hook of the [`ListenerOptions`].
     pub fn accept(&self) -> io::Result<T> {
         let mut state = self.shared.lock();
@@ -92,77 +160,107 @@ impl<T> Listener<T> {
         }
     }
 
+    /// Returns the address that clients connect to, if the source has one.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
     /// Stops accepting connections and frees the port. Pending handshakes may finish, and
     /// [`accept`](Self::accept) returns their streams.
     ///
-    /// The first call returns once the port is free, or after a second if the acceptor cannot be
-    /// woken.
+    /// The first call returns once the port is free, or after a second if the source does not return.
     pub fn shutdown(&self) {
-        let Some(socket) = (self.socket.lock().unwrap_or_else(PoisonError::into_inner)).take()
-        else {
+        let waker = (self.waker.lock().unwrap_or_else(PoisonError::into_inner)).take();
+        if waker.is_none() {
             return;
-        };
+        }
         let mut state = self.shared.lock();
         state.stopping = true;
+        drop(waker);
         self.shared.room.notify_all();
         let began = Instant::now();
-        // The acceptor checks `stopping` before and after each connection, so waking it once is
-        // enough. If a full queue keeps the wake-up out, it is awake anyway.
-        while !state.admission.is_closed() && began.elapsed() < WAKE_LIMIT {
-            drop(state);
-            socket.wake();
-            // Others may hold the same socket, and this ends it for all of them.
-            if began.elapsed() > WAKE_GENTLY {
-                socket.end_listening();
+        while !state.admission.is_closed() {
+            let left = STOP_LIMIT.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return;
             }
-            state = self.shared.lock();
-            if !state.admission.is_closed() {
-                state = wait_for(&self.shared.arrived, state, WAKE_INTERVAL);
-            }
+            state = wait_for(&self.shared.arrived, state, left);
         }
     }
 }
 
 impl<T: Send + 'static> Listener<T> {
-    fn start<L, K, M>(
-        socket: L,
+    fn start_bare<L, K, M>(
+        source: L,
         server: Server<K>,
         options: ListenerOptions,
         mode: M,
-        yields: fn(L::Stream, M::Established) -> T,
+        finish: fn(L::Stream, M::Established) -> T,
     ) -> io::Result<Self>
     where
-        L: Socket,
-        K: KeyLookup + Send + Sync + 'static,
+        L: Source,
+        K: Lookup + Send + Sync + 'static,
         M: Mode,
     {
-        socket.set_blocking()?;
-        let socket = Arc::new(socket);
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                admission: Admission::new(options.max_pending, options.max_ready),
-                stopping: false,
-                dropped: false,
-                failure: None,
-            }),
-            arrived: Condvar::new(),
-            room: Condvar::new(),
-            deadline: options.deadline,
-            reporter: Reporter::new::<M>(options, &server.prologue),
-        });
+        let shared = Shared::new::<M>(options, &server.prologue);
+        let bare = |stream| Ok((stream, None));
+        // Its only other holder is who evicts it. Then the handshake does not count.
+        let finish = move |stream: Deadline<Pending<L::Stream>>, established| {
+            let socket = stream.into_inner().into_inner()?;
+            Some(finish(socket, established))
+        };
+        Self::start(source, shared, move |stream| {
+            attempt(&server, mode, stream, bare, finish)
+        })
+    }
+
+    fn start_upgraded<L, K, M, G, U>(
+        source: L,
+        server: Server<K>,
+        options: ListenerOptions,
+        mode: M,
+        upgrade: G,
+        finish: fn(U, M::Established) -> T,
+    ) -> io::Result<Self>
+    where
+        L: Source,
+        K: Lookup + Send + Sync + 'static,
+        M: Mode,
+        G: Fn(Deadline<Pending<L::Stream>>) -> io::Result<(U, Option<Binding>)>
+            + Send
+            + Sync
+            + 'static,
+        U: Read + Write + 'static,
+    {
+        let shared = Shared::new::<M>(options, &server.prologue);
+        let finish = move |stream, established| Some(finish(stream, established));
+        Self::start(source, shared, move |stream| {
+            attempt(&server, mode, stream, &upgrade, finish)
+        })
+    }
+
+    fn start<L: Source, U: 'static>(
+        source: L,
+        shared: Shared<T>,
+        attempt: impl Fn(Deadline<Pending<L::Stream>>) -> Attempt<T, U> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let (pause, waker) = Pause::new()?;
+        let local_addr = source.local_addr();
+        let shared = Arc::new(shared);
         let acceptor = Acceptor {
             shared: Arc::clone(&shared),
-            socket: Arc::clone(&socket),
-            server: Arc::new(server),
-            mode,
-            yields,
+            source,
+            pause,
+            attempt: Arc::new(attempt),
         };
         thread::Builder::new()
             .name("countersign-accept".into())
             .spawn(move || acceptor.run())?;
         Ok(Self {
             shared,
-            socket: Mutex::new(Some(socket)),
+            waker: Mutex::new(Some(waker)),
+            local_addr,
         })
     }
 }
@@ -173,199 +271,15 @@ impl<T> Drop for Listener<T> {
         let mut state = self.shared.lock();
         state.dropped = true;
         state.admission.close();
-        for stream in state.admission.evict_all() {
-            stream.end();
+        for pending in state.admission.evict_all(Instant::now()) {
+            pending.end();
         }
     }
 }
 
-const STACK_SIZE: usize = 320 * 1024;
-const WAKE_INTERVAL: Duration = Duration::from_millis(20);
-const WAKE_GENTLY: Duration = Duration::from_millis(50);
-const WAKE_LIMIT: Duration = Duration::from_secs(1);
-
-/// What the listener, its acceptor and its handshakes share.
-struct Shared<T> {
-    state: Mutex<State<T>>,
-    /// A stream is ready, or the end has come.
-    arrived: Condvar,
-    /// There is room for another connection, or no more are wanted.
-    room: Condvar,
-    deadline: Duration,
-    reporter: Reporter,
-}
-
-struct State<T> {
-    admission: Admission<Arc<dyn End>, T>,
-    stopping: bool,
-    dropped: bool,
-    failure: Option<io::Error>,
-}
-
-impl<T> Shared<T> {
-    /// No thread can panic while it holds the lock, so it is never poisoned.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// The numbers of pending handshakes and of streams that wait.
+impl<T> fmt::Debug for Listener<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.lock().admission.fmt_counts(f)
     }
-}
-
-/// The thread that accepts.
-struct Acceptor<L: Socket, K, M: Mode, T> {
-    shared: Arc<Shared<T>>,
-    socket: Arc<L>,
-    server: Arc<Server<K>>,
-    mode: M,
-    yields: fn(L::Stream, M::Established) -> T,
-}
-
-impl<L, K, M, T> Acceptor<L, K, M, T>
-where
-    L: Socket,
-    K: KeyLookup + Send + Sync + 'static,
-    M: Mode,
-    T: Send + 'static,
-{
-    fn run(self) {
-        // However this ends, `accept` must return. Close the socket before announcing the end.
-        let _closing = Closing(Arc::clone(&self.shared));
-        let acceptor = self;
-        acceptor.accept();
-    }
-
-    fn accept(&self) {
-        let shared = &self.shared;
-        while self.has_room() {
-            let accepted = self.socket.accept();
-            let began = Instant::now();
-            if shared.lock().stopping {
-                break;
-            }
-            let started = match accepted {
-                Ok((stream, peer)) => self.start(stream, peer, began),
-                Err(error) if is_final(&error) => {
-                    shared.lock().failure = Some(error);
-                    break;
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = started {
-                let failed = Outcome::Failed(error);
-                apart(|| shared.reporter.report(None, began.elapsed(), failed));
-                let state = shared.lock();
-                if !state.stopping {
-                    drop(wait_for(&shared.room, state, PAUSE));
-                }
-            }
-        }
-    }
-
-    /// Waits until another stream may become ready. Returns `false` once no more are wanted.
-    fn has_room(&self) -> bool {
-        let mut state = self.shared.lock();
-        while !state.stopping && !state.admission.has_room() {
-            state = wait(&self.shared.room, state);
-        }
-        !state.stopping
-    }
-
-    /// Starts a thread for the connection, and evicts a handshake if too many are pending.
-    fn start(&self, stream: L::Stream, peer: Option<SocketAddr>, began: Instant) -> io::Result<()> {
-        let stream = Arc::new(stream);
-        let admitted = self.shared.lock().admission.admit(stream.clone());
-        let Some((ticket, evicted)) = admitted else {
-            return Ok(());
-        };
-        if let Some(evicted) = evicted {
-            evicted.end();
-        }
-        let handshake = Handshake {
-            ticket,
-            shared: Arc::clone(&self.shared),
-        };
-        let server = Arc::clone(&self.server);
-        let (mode, yields) = (self.mode, self.yields);
-        thread::Builder::new()
-            .name("countersign-handshake".into())
-            .stack_size(STACK_SIZE)
-            .spawn(move || handshake.run::<L, K, M>(stream, &server, mode, peer, began, yields))?;
-        Ok(())
-    }
-}
-
-/// The thread of one handshake. Dropping it records that the handshake has left.
-struct Handshake<T> {
-    ticket: Ticket,
-    shared: Arc<Shared<T>>,
-}
-
-impl<T> Handshake<T> {
-    fn run<L: Socket, K: KeyLookup, M: Mode>(
-        self,
-        stream: Arc<L::Stream>,
-        server: &Server<K>,
-        mode: M,
-        peer: Option<SocketAddr>,
-        began: Instant,
-        yields: fn(L::Stream, M::Established) -> T,
-    ) {
-        let left = || self.shared.deadline.saturating_sub(began.elapsed());
-        let reporter = &self.shared.reporter;
-        let result = match L::run(&stream, server, mode, left()) {
-            Err(error) if error.denies() => {
-                // Before it lingers, so that an eviction meanwhile is not reported instead.
-                reporter.report(peer, began.elapsed(), Outcome::Refused(error));
-                return L::linger(&stream, left());
-            }
-            result => result,
-        };
-        let (settled, dropped) = {
-            let mut state = self.shared.lock();
-            (state.admission.settle(self.ticket), state.dropped)
-        };
-        let failed = match result {
-            _ if !settled && dropped => Outcome::ShutDown,
-            _ if !settled => Outcome::Evicted,
-            Err(error) => Outcome::Refused(error),
-            Ok(established) => {
-                reporter.accepted(peer, began.elapsed(), M::session(&established));
-                // The stream of a settled handshake has no other holder.
-                if let Some(stream) = Arc::into_inner(stream) {
-                    let stream = yields(stream, established);
-                    self.shared.lock().admission.deliver(stream);
-                }
-                return;
-            }
-        };
-        reporter.report(peer, began.elapsed(), failed);
-    }
-}
-
-impl<T> Drop for Handshake<T> {
-    fn drop(&mut self) {
-        self.shared.lock().admission.leave(self.ticket);
-        self.shared.arrived.notify_all();
-    }
-}
-
-/// Dropping it records that no further connection will be admitted.
-struct Closing<T>(Arc<Shared<T>>);
-
-impl<T> Drop for Closing<T> {
-    fn drop(&mut self) {
-        self.0.lock().admission.close();
-        self.0.arrived.notify_all();
-    }
-}
-
-fn wait<'g, T>(condvar: &Condvar, guard: MutexGuard<'g, T>) -> MutexGuard<'g, T> {
-    condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait_for<'g, T>(
-    condvar: &Condvar,
-    guard: MutexGuard<'g, T>,
-    timeout: Duration,
-) -> MutexGuard<'g, T> {
-    let waited = condvar.wait_timeout(guard, timeout);
-    waited.unwrap_or_else(PoisonError::into_inner).0
 }

@@ -18,6 +18,10 @@ pub enum Hint {
     Ssh,
     /// Python's `multiprocessing.connection`.
     Multiprocessing,
+    /// The PROXY protocol, version 2 (its signature begins with CR).
+    Proxy,
+    /// HTTP, or the PROXY protocol, version 1: `POST`, `PUT`, `PATCH` or `PROXY`.
+    HttpOrProxy,
     /// This client's own response, sent back.
     Echo,
 }
@@ -30,6 +34,8 @@ impl Hint {
         match (awaiting, at, byte) {
             (Message::VERDICT, _, b'C') => Some(Self::Echo),
             (Message::VERDICT, ..) => None,
+            (Message::RESPONSE, 0, b'\r') => Some(Self::Proxy),
+            (Message::RESPONSE, 0, b'P') => Some(Self::HttpOrProxy),
             // The protocol's name begins with C too, so CONNECT differs at its second byte. The
             // other methods (RFC 9110, section 9) and PATCH (RFC 5789) differ at their first.
             (_, 1, b'O') | (_, 0, b'G' | b'H' | b'P' | b'D' | b'O' | b'T') => Some(Self::Http),
@@ -50,6 +56,14 @@ impl fmt::Display for Hint {
             Self::Tls => "they look like TLS",
             Self::Ssh => "they look like SSH",
             Self::Multiprocessing => "they look like Python's multiprocessing",
+            Self::Proxy => {
+                "they look like the PROXY protocol; read its header before the handshake, or turn it \
+                 off at the proxy"
+            }
+            Self::HttpOrProxy => {
+                "they look like HTTP or the PROXY protocol; read the header of a proxy before the \
+                 handshake, or turn it off at the proxy"
+            }
             Self::Echo => "they are this client's own bytes, sent back",
         })
     }

@@ -14,6 +14,10 @@ pub enum Phase {
     Sending(Message),
     /// Awaiting this message.
     Awaiting(Message),
+    /// Upgrading the connection of a [`Listener`](crate::Listener), to TLS for instance.
+    Upgrading,
+    /// Awaiting the key from a look-up of the application.
+    LookingUp,
 }
 
 impl Phase {
@@ -75,9 +79,9 @@ impl Phase {
                 "; port scans and health checks end here, and clients of other programs"
             }
             Self::Awaiting(Message::VERDICT) => {
-                "; the server ended the connection before its verdict, and its log says why"
+                "; cut before the server's verdict; it may be overloaded, retry later"
             }
-            Self::Awaiting(_) | Self::Sending(_) => "",
+            _ => "",
         }
     }
 
@@ -88,7 +92,7 @@ impl Phase {
                 "; a peer that is silent here may be another client, or a server of another \
                  protocol that waits for the client to begin"
             }
-            Self::Awaiting(_) | Self::Sending(_) => "",
+            _ => "",
         }
     }
 }
@@ -98,6 +102,8 @@ impl fmt::Display for Phase {
         match self {
             Self::Sending(message) => write!(f, "sending {message}"),
             Self::Awaiting(message) => write!(f, "awaiting {message}"),
+            Self::Upgrading => f.write_str("upgrading the connection"),
+            Self::LookingUp => f.write_str("looking up the client's key"),
         }
     }
 }

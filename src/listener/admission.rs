@@ -1,28 +1,38 @@
 //! Who is let in and who is evicted, without I/O, threads or tasks.
 
-use std::collections::VecDeque;
+mod pending;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use core::hash::BuildHasher;
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::RandomState;
+use std::time::Instant;
+use std::vec::Vec;
+
+use self::pending::Pending;
+pub(crate) use self::pending::Ticket;
+pub(crate) use self::source::Source;
 
 /// The connections of a listener: those whose handshake is pending (`P`), and the streams that wait
 /// to be taken (`T`).
 ///
-/// At most `max_pending` handshakes are pending. A new connection evicts the oldest one. While
-/// `max_ready` streams wait, no further connection should be accepted. Handshakes that are pending
-/// then still finish, and their streams are never evicted.
+/// At most `max_pending` handshakes are pending, and [`Pending`] chooses the one that a new
+/// connection evicts. While `max_ready` streams wait, no further connection should be accepted.
+/// Handshakes that are pending then still finish, and their streams are never evicted.
 pub(crate) struct Admission<P, T> {
-    max_pending: usize,
     max_ready: usize,
-    next: Ticket,
-    /// The oldest first.
-    pending: VecDeque<(Ticket, P)>,
+    pending: Pending<P>,
+    /// Evicted handshakes that have not left, and when they were evicted.
+    evicted: BTreeMap<Ticket, Instant>,
     /// Handshakes that were admitted and have not left, evicted ones included.
     running: usize,
     ready: VecDeque<T>,
     closed: bool,
 }
-
-/// Names one handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
 
 /// What there is to take.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,13 +44,30 @@ pub(crate) enum Taken<T> {
     Ended,
 }
 
+/// How a connection that could not be accepted or started may get what it lacks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Shrunk<P> {
+    /// This handshake was evicted. Try again once a handshake has left.
+    Evicted(P),
+    /// Handshakes that were evicted before have not left yet. Try again once one has.
+    Leaving,
+    /// No handshake is pending. Pause.
+    Nothing,
+}
+
+/// An evicted handshake that has not left after this time is in a hook or a look-up that blocks.
+const STUCK: Duration = Duration::from_secs(1);
+
 impl<P, T> Admission<P, T> {
     pub(crate) fn new(max_pending: usize, max_ready: usize) -> Self {
+        Self::seeded(max_pending, max_ready, RandomState::new().hash_one(()))
+    }
+
+    fn seeded(max_pending: usize, max_ready: usize, seed: u64) -> Self {
         Self {
-            max_pending,
             max_ready,
-            next: Ticket(0),
-            pending: VecDeque::new(),
+            pending: Pending::new(max_pending, seed),
+            evicted: BTreeMap::new(),
             running: 0,
             ready: VecDeque::new(),
             closed: false,
@@ -52,34 +79,53 @@ impl<P, T> Admission<P, T> {
         self.ready.len() < self.max_ready
     }
 
-    /// Admits a connection, and returns its ticket and the pending handshake that it evicts. Returns
-    /// `None` after [`close`](Self::close).
-    pub(crate) fn admit(&mut self, handshake: P) -> Option<(Ticket, Option<P>)> {
+    /// Admits a connection that was accepted at `now`, and returns its ticket and the pending
+    /// handshake that it evicts. Returns `None` after [`close`](Self::close).
+    pub(crate) fn admit(
+        &mut self,
+        source: Source,
+        handshake: P,
+        now: Instant,
+    ) -> Option<(Ticket, Option<P>)> {
         if self.closed {
             return None;
         }
-        let ticket = self.next;
-        self.next = Ticket(ticket.0 + 1);
         self.running += 1;
-        self.pending.push_back((ticket, handshake));
-        let evicted = (self.pending.len() > self.max_pending)
-            .then(|| self.pending.pop_front())
-            .flatten();
-        Some((ticket, evicted.map(|(_, handshake)| handshake)))
+        let (ticket, evicted) = self.pending.enter(source, handshake, now);
+        Some((ticket, evicted.map(|evicted| self.evict(evicted, now))))
+    }
+
+    /// Evicts a pending handshake because a descriptor, a thread or memory ran out, and admits fewer
+    /// for a while.
+    ///
+    /// While evicted handshakes have not left, there is nothing to gain from evicting more: if a hook
+    /// blocks them, all others would follow.
+    pub(crate) fn shrink(&mut self, now: Instant) -> Shrunk<P> {
+        (self.evicted).retain(|_, since| now.saturating_duration_since(*since) < STUCK);
+        if !self.evicted.is_empty() {
+            return Shrunk::Leaving;
+        }
+        match self.pending.shrink(now) {
+            Some(evicted) => Shrunk::Evicted(self.evict(evicted, now)),
+            None => Shrunk::Nothing,
+        }
+    }
+
+    fn evict(&mut self, (ticket, handshake): (Ticket, P), now: Instant) -> P {
+        self.evicted.insert(ticket, now);
+        handshake
     }
 
     /// Returns a handshake that is still pending.
     #[cfg(feature = "tokio")]
     pub(crate) fn pending_mut(&mut self, ticket: Ticket) -> Option<&mut P> {
-        let at = self.position(ticket)?;
-        self.pending.get_mut(at).map(|(_, handshake)| handshake)
+        self.pending.get_mut(ticket)
     }
 
     /// Ends the wait for a handshake, and returns whether it was still pending. Only then does its
     /// outcome count: otherwise it was evicted.
     pub(crate) fn settle(&mut self, ticket: Ticket) -> bool {
-        let at = self.position(ticket);
-        at.is_some_and(|at| self.pending.remove(at).is_some())
+        self.pending.remove(ticket).is_some()
     }
 
     /// Lets a stream wait to be taken. Its handshake has been settled.
@@ -87,9 +133,10 @@ impl<P, T> Admission<P, T> {
         self.ready.push_back(stream);
     }
 
-    /// Records that an admitted handshake has left, whatever became of it.
+    /// Records that an admitted handshake has left, whatever became of it: what it held is free.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
         self.settle(ticket);
+        self.evicted.remove(&ticket);
         self.running -= 1;
     }
 
@@ -108,16 +155,20 @@ impl<P, T> Admission<P, T> {
     }
 
     /// Returns whether no further connection will be admitted.
-    #[cfg(feature = "net")]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Evicts every pending handshake.
-    pub(crate) fn evict_all(&mut self) -> impl Iterator<Item = P> + use<P, T> {
-        core::mem::take(&mut self.pending)
-            .into_iter()
-            .map(|(_, handshake)| handshake)
+    /// Evicts every pending handshake, the oldest first.
+    pub(crate) fn evict_all(&mut self, now: Instant) -> Vec<P> {
+        let all = self.pending.remove_all();
+        all.map(|evicted| self.evict(evicted, now)).collect()
+    }
+
+    /// Returns whether a handshake was evicted and has not left.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_evicted(&self, ticket: Ticket) -> bool {
+        self.evicted.contains_key(&ticket)
     }
 
     /// Returns how many handshakes are pending and how many streams wait.
@@ -125,97 +176,12 @@ impl<P, T> Admission<P, T> {
         (self.pending.len(), self.ready.len())
     }
 
-    fn position(&self, ticket: Ticket) -> Option<usize> {
-        (self.pending)
-            .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
-            .ok()
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-mod tests {
-    use std::vec::Vec;
-
-    use super::*;
-
-    type Names = Admission<&'static str, &'static str>;
-
-    #[test]
-    fn one_more_than_the_cap_evicts_the_oldest() {
-        let mut admission = Names::new(2, 1);
-        let (first, evicted) = admission.admit("first").unwrap();
-        assert_eq!(evicted, None);
-        let (second, evicted) = admission.admit("second").unwrap();
-        assert_eq!(evicted, None);
-        let (_, evicted) = admission.admit("third").unwrap();
-        assert_eq!(evicted, Some("first"));
-        assert!(
-            !admission.settle(first),
-            "an evicted handshake has no outcome"
-        );
-        assert!(admission.settle(second));
-        assert!(!admission.settle(second), "an outcome counts once");
-        let (_, evicted) = admission.admit("fourth").unwrap();
-        assert_eq!(evicted, None, "a settled handshake leaves room");
-    }
-
-    #[test]
-    fn streams_are_taken_in_the_order_in_which_they_were_delivered() {
-        let mut admission = Names::new(2, 2);
-        assert_eq!(admission.take(), Taken::Nothing);
-        for name in ["a", "b"] {
-            assert!(admission.has_room());
-            let (ticket, _) = admission.admit(name).unwrap();
-            assert!(admission.settle(ticket));
-            admission.deliver(name);
-            admission.leave(ticket);
-        }
-        assert!(!admission.has_room());
-        assert_eq!(admission.take(), Taken::Stream("a"));
-        assert!(admission.has_room());
-        assert_eq!(admission.take(), Taken::Stream("b"));
-        assert_eq!(admission.take(), Taken::Nothing);
-    }
-
-    #[test]
-    fn the_end_comes_after_the_last_handshake_has_left_and_the_last_stream_is_taken() {
-        let mut admission = Names::new(1, 1);
-        let (evicted, _) = admission.admit("evicted").unwrap();
-        let (last, _) = admission.admit("last").unwrap();
-        admission.close();
-        assert_eq!(admission.admit("too late"), None);
-        assert_eq!(admission.take(), Taken::Nothing);
-        admission.leave(evicted);
-        assert!(admission.settle(last));
-        admission.deliver("last");
-        admission.leave(last);
-        assert_eq!(admission.take(), Taken::Stream("last"));
-        assert_eq!(admission.take(), Taken::Ended);
-    }
-
-    #[test]
-    fn all_pending_handshakes_are_evicted_and_waiting_streams_stay() {
-        let mut admission = Names::new(3, 3);
-        let (done, _) = admission.admit("done").unwrap();
-        assert!(admission.settle(done));
-        admission.deliver("done");
-        for name in ["a", "b"] {
-            assert!(admission.admit(name).is_some());
-        }
-        assert_eq!(admission.evict_all().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(admission.counts(), (0, 1));
-        assert_eq!(admission.take(), Taken::Stream("done"));
-    }
-
-    #[cfg(feature = "tokio")]
-    #[test]
-    fn a_pending_handshake_can_be_changed_until_it_is_evicted() {
-        let mut admission = Names::new(1, 1);
-        let (first, _) = admission.admit("first").unwrap();
-        *admission.pending_mut(first).expect("it is pending") = "changed";
-        let (_, evicted) = admission.admit("second").unwrap();
-        assert_eq!(evicted, Some("changed"));
-        assert_eq!(admission.pending_mut(first), None);
+    /// Shows how many handshakes are pending and how many streams wait.
+    pub(crate) fn fmt_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pending, ready) = self.counts();
+        f.debug_struct("Listener")
+            .field("pending", &pending)
+            .field("ready", &ready)
+            .finish_non_exhaustive()
     }
 }

@@ -32,7 +32,7 @@ use crate::key::KeyId;
 pub struct Event {
     /// The peer's address, if it has one. Behind a proxy it is the proxy's.
     pub peer: Option<SocketAddr>,
-    /// How the connection ended.
+    /// What became of the connection.
     pub outcome: Outcome,
     /// The time from the connection to this outcome.
     pub duration: Duration,
@@ -44,15 +44,15 @@ pub struct Event {
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The verb: `authenticate` or `protect`.
+    /// The verb: `authenticate`, `protect` or `encrypt`.
     pub verb: &'static str,
     /// The name of its service.
     pub service: Vec<u8>,
-    /// Whether it has a channel binding.
+    /// Whether this connection has a channel binding.
     pub bound: bool,
 }
 
-/// The end of a connection to a listener.
+/// What became of a connection to a listener.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Outcome {
@@ -63,15 +63,26 @@ pub enum Outcome {
         /// Which secret of the key id it used.
         matched: Matched,
     },
-    /// The handshake failed.
+    /// The upgrade or the handshake failed.
     Refused(Error),
-    /// Too many handshakes were pending, and a new connection evicted this one.
+    /// Too many handshakes were pending, or something that they need ran out, and this one was evicted
+    /// for a new connection.
     Evicted,
     /// The handshake was pending when the listener was dropped.
     ShutDown,
-    /// A connection could not be accepted, because descriptors or threads ran out or because the
-    /// peer had closed it. The listener pauses and continues.
+    /// A connection could not be accepted or started, and no pending handshake could be evicted for
+    /// it. The listener pauses and continues.
+    ///
+    /// A connection that its peer ended before it was accepted is no event.
     Failed(io::Error),
+    /// When the listener starts: so few descriptors may be open that `max_pending` handshakes can
+    /// never be pending.
+    FewDescriptors {
+        /// The option of the listener.
+        max_pending: usize,
+        /// How many descriptors the process may have open.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for Event {
@@ -111,11 +122,16 @@ impl fmt::Display for Outcome {
             }
             Self::Refused(error) => write!(f, "refused: {error}"),
             Self::Evicted => f.write_str(
-                "evicted: too many handshakes were pending; raise max_pending if the clients are \
-                 honest",
+                "evicted: too many handshakes were pending; raise max_pending, and the limits of \
+                 descriptors and threads with it, if the clients are honest",
             ),
             Self::ShutDown => f.write_str("ended: the listener was dropped"),
             Self::Failed(error) => write!(f, "not accepted: {error}"),
+            Self::FewDescriptors { max_pending, limit } => write!(
+                f,
+                "at most {limit} descriptors may be open, which is too few for max_pending \
+                 {max_pending}; raise the limit (ulimit -n) or lower max_pending"
+            ),
         }
     }
 }

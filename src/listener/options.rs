@@ -23,21 +23,21 @@ pub struct ListenerOptions {
     pub(crate) deadline: Duration,
     pub(crate) max_pending: usize,
     pub(crate) max_ready: usize,
-    pub(super) hook: Hook,
+    pub(super) hook: Option<Hook>,
 }
 
 pub(super) type Hook = Box<dyn Fn(&Event) + Send + Sync>;
 
 impl ListenerOptions {
-    /// Starts with the defaults: 10 seconds for each handshake, at most 128 pending handshakes and
+    /// Starts with the defaults: 10 seconds for each handshake, at most 192 pending handshakes and
     /// 128 waiting streams, no hook.
     #[must_use]
     pub fn new() -> Self {
         Self {
             deadline: Duration::from_secs(10),
-            max_pending: 128,
+            max_pending: 192,
             max_ready: 128,
-            hook: Box::new(|_| {}),
+            hook: None,
         }
     }
 
@@ -47,7 +47,12 @@ impl ListenerOptions {
         Self { deadline, ..self }
     }
 
-    /// Sets how many handshakes run at once, at least 1. A new connection evicts the oldest one.
+    /// Sets how many handshakes run at once, at least 1. One connection more evicts one of them.
+    ///
+    /// The newest two thirds are evicted in the order of their arrival, so under a flood a login is
+    /// safe if its round trip is shorter than ⅔ · `max_pending` / arrival rate. The others are shared
+    /// between the sources: IPv4 addresses, IPv6 networks of 64 bits. So a flood from fewer sources
+    /// than `max_pending` / 3 does not displace clients that come from elsewhere.
     #[must_use]
     pub fn max_pending(self, max_pending: usize) -> Self {
         Self {
@@ -71,15 +76,19 @@ impl ListenerOptions {
     /// Sets the hook, which is called once with the outcome of each connection, and with each
     /// failure to accept one.
     ///
-    /// It runs where the handshake ran, before the stream is returned. Over tokio, an eviction is
-    /// reported by the task that accepts, and the end of the listener by its drop. A slow hook delays
-    /// this one login. Under a flood, a hook that blocks gathers threads or tasks without a limit, because a
-    /// handshake that has ended no longer counts as pending. A hook that panics loses the login. If
-    /// the look-up of a key panics, its connection is lost without an event.
+    /// It is called before the stream is returned: on the thread of the handshake or, over tokio, on
+    /// a thread for blocking calls. It may block: a slow hook delays this one login, and a hook that
+    /// panics loses it. Only [`Outcome::Failed`](crate::Outcome::Failed) is reported by the thread
+    /// that accepts, which then pauses anyway, and
+    /// [`Outcome::FewDescriptors`](crate::Outcome::FewDescriptors) by the constructor.
+    ///
+    /// Under a flood, a hook that blocks gathers threads or tasks without a limit, because a
+    /// handshake that has ended no longer counts as pending. If the look-up of a key or the upgrade
+    /// panics, its connection is lost without an event.
     #[must_use]
     pub fn on_event(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self {
-            hook: Box::new(hook),
+            hook: Some(Box::new(hook)),
             ..self
         }
     }

@@ -1,44 +1,124 @@
 //! Where a listener reports the outcome of each connection.
 
-use core::time::Duration;
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::event::{Event, Identity, Outcome};
 use super::options::{Hook, ListenerOptions};
+use crate::error::Error;
 use crate::handshake::{Mode, Prologue, Session};
 
+/// A connection that was accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) began: Instant,
+}
+
+impl Arrival {
+    pub(crate) fn now(peer: Option<SocketAddr>) -> Self {
+        let began = Instant::now();
+        Self { peer, began }
+    }
+}
+
+/// How an upgrade and its handshake ended.
+pub(crate) struct Attempt<T, U> {
+    /// Whether the upgrade made a channel binding.
+    pub(crate) bound: bool,
+    /// The report of a login, and what the listener returns.
+    pub(crate) result: Result<(Outcome, T), Error>,
+    /// The stream of a client that was denied, until the verdict has arrived.
+    pub(crate) denied: Option<U>,
+}
+
+impl<T, U> Attempt<T, U> {
+    pub(crate) fn not_upgraded(error: Error) -> Self {
+        Self {
+            bound: false,
+            result: Err(error),
+            denied: None,
+        }
+    }
+}
+
+impl Outcome {
+    pub(crate) fn accepted(session: &Session) -> Self {
+        Self::Accepted {
+            key_id: *session.key_id(),
+            matched: session.matched(),
+        }
+    }
+}
+
 pub(crate) struct Reporter {
-    hook: Hook,
+    hook: Option<Hook>,
     server: Arc<Identity>,
 }
 
 impl Reporter {
-    pub(crate) fn new<M: Mode>(options: ListenerOptions, prologue: &Prologue) -> Self {
-        Self {
+    /// Reports at once if the limit of descriptors is too low for the options.
+    pub(crate) fn start<M: Mode>(options: ListenerOptions, prologue: &Prologue) -> Self {
+        let few = few_descriptors(options.max_pending);
+        let reporter = Self {
             hook: options.hook,
             server: Arc::new(Identity {
                 verb: M::VERB,
                 service: prologue.service_name().into(),
                 bound: prologue.is_bound(),
             }),
+        };
+        if let Some(few) = few {
+            reporter.report_apart(Arrival::now(None), few);
         }
+        reporter
     }
 
-    pub(crate) fn report(&self, peer: Option<SocketAddr>, duration: Duration, outcome: Outcome) {
-        (self.hook)(&Event {
-            peer,
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_hook(&self) -> bool {
+        self.hook.is_some()
+    }
+
+    /// Calls the hook. The upgrade of this connection may have `bound` it.
+    pub(crate) fn report(&self, arrival: Arrival, bound: bool, outcome: Outcome) {
+        let Some(hook) = &self.hook else {
+            return;
+        };
+        let mut server = Arc::clone(&self.server);
+        if bound {
+            Arc::make_mut(&mut server).bound = true;
+        }
+        hook(&Event {
+            peer: arrival.peer,
             outcome,
-            duration,
-            server: Arc::clone(&self.server),
+            duration: arrival.began.elapsed(),
+            server,
         });
     }
 
-    pub(crate) fn accepted(&self, peer: Option<SocketAddr>, duration: Duration, session: &Session) {
-        let outcome = Outcome::Accepted {
-            key_id: *session.key_id(),
-            matched: session.matched(),
-        };
-        self.report(peer, duration, outcome);
+    /// Calls the hook where no handshake runs, so that a hook that panics there ends no other
+    /// connection.
+    pub(crate) fn report_apart(&self, arrival: Arrival, outcome: Outcome) {
+        let report = || self.report(arrival, false, outcome);
+        // The panic has been printed, and there is nobody to pass it on to.
+        let _ = panic::catch_unwind(AssertUnwindSafe(report));
     }
+}
+
+/// Returns a report if a handshake for each place cannot have a descriptor beside the one of the
+/// listening socket.
+#[cfg(unix)]
+fn few_descriptors(max_pending: usize) -> Option<Outcome> {
+    use rustix::process::{Resource, getrlimit};
+
+    let limit = getrlimit(Resource::Nofile).current?;
+    let fits = u64::try_from(max_pending).is_ok_and(|pending| pending < limit);
+    (!fits).then_some(Outcome::FewDescriptors { max_pending, limit })
+}
+
+#[cfg(not(unix))]
+fn few_descriptors(_: usize) -> Option<Outcome> {
+    None
 }

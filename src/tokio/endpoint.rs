@@ -6,6 +6,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
+use super::look_up::Lookup;
 use super::timeout::Timeout;
 use super::{Protected, Secured, run_client, run_server};
 use crate::endpoint::{ClientRole, Endpoint, Role, ServerRole, Tokio, Which};
@@ -47,7 +48,7 @@ pub type Client = Endpoint<ClientRole, Tokio>;
 pub type Server<K> = Endpoint<ServerRole<K>, Tokio>;
 
 /// The verbs over tokio's streams.
-impl<R: Role> Endpoint<R, Tokio> {
+impl<R: Role<Keys: Lookup>> Endpoint<R, Tokio> {
     /// Authenticates both ends in mode 0. What follows on the stream is not protected.
     ///
     /// After success the next byte read is application data. A client must send nothing before.

@@ -1,53 +1,63 @@
-//! The accept loop over tokio's sockets.
+//! The accept loop over tokio.
+
+mod acceptor;
+mod handshake;
+mod runtime;
+mod shared;
 
 use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future, ready};
 use core::pin::pin;
-use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Instant;
 
-use ::tokio::runtime::Handle;
-use ::tokio::sync::Notify;
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use ::tokio::task::AbortHandle;
-use ::tokio::time::{Instant, sleep};
+#[cfg(unix)]
+use {
+    crate::blocking::unix_socket::BoundUnix,
+    ::tokio::net::{UnixListener, UnixStream},
+    std::path::Path,
+};
 
+use self::acceptor::{Closing, accept};
+use self::handshake::attempt;
+use self::shared::Shared;
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
-use super::{Protected, Server, Socket, Timeout};
+use super::{Lookup, Protected, Secured, Server, Source};
 #[cfg(feature = "encrypt")]
 use crate::handshake::Encrypt;
-use crate::handshake::{Authenticate, Mode, Protect, Session};
-use crate::keys::KeyLookup;
-use crate::listener::admission::{Admission, Taken, Ticket};
-use crate::listener::{
-    ListenerOptions, Outcome, PAUSE, Reporter, apart, constructors, is_final, stopped,
-};
+use crate::handshake::{Authenticate, Binding, Mode, Protect, Session};
+use crate::listener::admission::Taken;
+use crate::listener::{ListenerOptions, Outcome, constructors, stopped};
+use crate::record::Records;
+
+/// A stream with the session of its client, which a [`Listener`] returns in mode 0.
+pub type Authenticated<S> = (S, Session);
 
 /// [`countersign::Listener`](crate::Listener) over tokio: accepts connections and returns those that
 /// have authenticated.
 ///
-/// One task accepts, and each handshake is a task with a total deadline. Evictions, waiting
-/// streams and the hook are as described there. The hook and the
-/// look-up of keys run on the runtime's threads and must not block them.
+/// One task accepts, and each handshake is a task with a total deadline. Evictions, waiting streams
+/// and the hook are as described there. A look-up of keys that has to wait is given to the server by
+/// [`Server::awaiting`](super::Server::awaiting); any other runs on the runtime's threads and must not
+/// block them.
 ///
 /// Dropping the listener stops it and ends pending handshakes. The port is free as soon as the
 /// runtime has dropped the accepting task.
 ///
 /// ```
 /// use countersign::{Key, generate_secret, tokio::{Client, Listener, Server}};
-/// use tokio::net::{TcpListener, TcpStream};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
-/// let socket = TcpListener::bind("127.0.0.1:0").await?;
-/// let address = socket.local_addr()?;
-/// let listener = Listener::new(socket, Server::new(key.clone()))?;
-/// # let client = tokio::spawn(async move {
-/// #     let mut stream = TcpStream::connect(address).await.unwrap();
-/// #     Client::new(key).authenticate(&mut stream).await.unwrap()
-/// # });
+/// let listener = Listener::bind("127.0.0.1:0", Server::new(key.clone())).await?;
+/// # let address = listener.local_addr().unwrap();
+/// # let client = tokio::spawn(async move { Client::new(key).connect(address).await.unwrap() });
 ///
 /// let (stream, session) = listener.accept().await?;
 /// assert_eq!(session.key_id(), "worker-7");
@@ -55,12 +65,67 @@ use crate::listener::{
 /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// An upgrade is given the stream, and returns a future of what it becomes:
+///
+/// ```
+/// use countersign::{Key, ListenerOptions, generate_secret, tokio::{Listener, Server}};
+/// use std::io::Error;
+/// use tokio::{io::AsyncReadExt, net::{TcpListener, TcpStream}};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let server = Server::new(Key::new(generate_secret()?)?);
+/// let socket = TcpListener::bind("127.0.0.1:0").await?;
+/// let upgrade = async |mut stream: TcpStream| {
+///     // Clients of a former version of this program begin with another byte.
+///     match stream.read_u8().await? {
+///         2 => Ok((stream, None)),
+///         _ => Err(Error::other("a client of a former version")),
+///     }
+/// };
+/// let listener = Listener::upgraded(socket, server, ListenerOptions::new(), upgrade)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Listener<T> {
     shared: Arc<Shared<T>>,
     acceptor: AbortHandle,
+    local_addr: Option<SocketAddr>,
 }
 
-constructors!();
+constructors!(
+    sockets: TcpStream, UnixStream,
+    bind: [async] [.await],
+    upgrade: [Fn(L::Stream) -> F] [
+        F: Future<Output = io::Result<(U, Option<Binding>)>> + Send + 'static
+    ],
+    from: [],
+    over: [AsyncRead + AsyncWrite + Unpin]
+);
+
+async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+#[cfg(unix)]
+fn listen_unix(path: &Path) -> io::Result<BoundUnix<UnixListener>> {
+    runtime::with_time_and_io()?;
+    let BoundUnix { socket, file } = BoundUnix::bind(path)?;
+    let socket = UnixListener::from_std(socket)?;
+    Ok(BoundUnix { socket, file })
+}
+
+fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {
+    (stream, session)
+}
+
+fn secured<S, P>(stream: S, (session, records): (Session, Records<P>)) -> Secured<S, P> {
+    Secured::new(stream, session, records)
+}
+
+fn secured_socket<S, P>(stream: S, established: (Session, Records<P>)) -> Secured<S, P> {
+    secured(stream, established)
+}
 
 impl<T> Listener<T> {
     /// Returns the next stream that has authenticated. The next byte read from it is application
@@ -72,8 +137,8 @@ impl<T> Listener<T> {
     /// # Errors
     ///
     /// Returns an error only if no further stream will come: after [`shutdown`](Self::shutdown), or
-    /// if the socket does not listen any more. Failures of single connections are reported to the
-    /// hook of the [`ListenerOptions`](crate::ListenerOptions).
+    /// if the source has no more connections. Failures of single connections are reported to the
+    /// hook of the [`ListenerOptions`].
     pub async fn accept(&self) -> io::Result<T> {
         loop {
             let mut arrived = pin!(self.shared.arrived.notified());
@@ -93,6 +158,12 @@ impl<T> Listener<T> {
         }
     }
 
+    /// Returns the address that clients connect to, if the source has one.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
     /// Stops accepting connections, and frees the port as soon as the runtime has dropped the
     /// accepting task. Pending handshakes may finish, and [`accept`](Self::accept) returns their
     /// streams.
@@ -102,44 +173,56 @@ impl<T> Listener<T> {
 }
 
 impl<T: Send + 'static> Listener<T> {
-    fn start<L, K, M>(
-        socket: L,
+    fn start_bare<L, K, M>(
+        source: L,
         server: Server<K>,
         options: ListenerOptions,
         mode: M,
-        yields: fn(L::Stream, M::Established) -> T,
+        finish: fn(L::Stream, M::Established) -> T,
     ) -> io::Result<Self>
     where
-        L: Socket,
-        K: KeyLookup + Send + Sync + 'static,
+        L: Source,
+        K: Lookup + Send + Sync + 'static,
         M: Mode,
     {
-        let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                admission: Admission::new(options.max_pending, options.max_ready),
-                failure: None,
-            }),
-            arrived: Notify::new(),
-            room: Notify::new(),
-            deadline: options.deadline,
-            reporter: Reporter::new::<M>(options, &server.prologue),
-        });
-        let acceptor = Acceptor {
-            shared: Arc::clone(&shared),
-            server: Arc::new(server),
-            mode,
-            yields,
-        };
+        let bare = |stream| ready(Ok((stream, None)));
+        Self::start_upgraded(source, server, options, mode, bare, finish)
+    }
+
+    fn start_upgraded<L, K, M, G, F, U>(
+        source: L,
+        server: Server<K>,
+        options: ListenerOptions,
+        mode: M,
+        upgrade: G,
+        finish: fn(U, M::Established) -> T,
+    ) -> io::Result<Self>
+    where
+        L: Source,
+        K: Lookup + Send + Sync + 'static,
+        M: Mode,
+        G: Fn(L::Stream) -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<(U, Option<Binding>)>> + Send + 'static,
+        U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let runtime = runtime::with_time_and_io()?;
+        let local_addr = source.local_addr();
+        let shared = Arc::new(Shared::new::<M>(runtime.clone(), options, &server.prologue));
         // Made here, and not in the task, so that it also ends what is aborted before it began.
         let closing = Closing(Arc::clone(&shared));
+        let server = Arc::new(server);
+        let attempt = move |stream, timeout| {
+            attempt(Arc::clone(&server), mode, upgrade(stream), timeout, finish)
+        };
+        let accepting = accept(Arc::clone(&shared), source, attempt);
         let acceptor = runtime.spawn(async move {
             let _closing = closing;
-            acceptor.accept(socket).await;
+            accepting.await;
         });
         Ok(Self {
             shared,
             acceptor: acceptor.abort_handle(),
+            local_addr,
         })
     }
 }
@@ -150,7 +233,7 @@ impl<T> Drop for Listener<T> {
         let pending = {
             let mut state = self.shared.lock();
             state.admission.close();
-            state.admission.evict_all()
+            state.admission.evict_all(Instant::now())
         };
         for pending in pending {
             self.shared.end(&pending, Outcome::ShutDown);
@@ -158,200 +241,9 @@ impl<T> Drop for Listener<T> {
     }
 }
 
-/// What the listener, its acceptor and its handshakes share.
-struct Shared<T> {
-    state: Mutex<State<T>>,
-    /// A stream is ready, or the end has come.
-    arrived: Notify,
-    /// There is room for another connection.
-    room: Notify,
-    deadline: Duration,
-    reporter: Reporter,
-}
-
-struct State<T> {
-    admission: Admission<Pending, T>,
-    failure: Option<io::Error>,
-}
-
-struct Pending {
-    /// None until the task was started.
-    task: Option<AbortHandle>,
-    peer: Option<SocketAddr>,
-    began: Instant,
-    /// It was denied, and lingers until the client closes.
-    reported: bool,
-}
-
-impl<T> Shared<T> {
-    /// No task can panic while it holds the lock, so it is never poisoned.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends a handshake that is no longer pending.
-    fn end(&self, pending: &Pending, outcome: Outcome) {
-        if let Some(task) = &pending.task {
-            task.abort();
-        }
-        if pending.reported {
-            return;
-        }
-        apart(|| {
-            self.reporter
-                .report(pending.peer, pending.began.elapsed(), outcome);
-        });
-    }
-
-    /// Waits until another stream may become ready.
-    async fn has_room(&self) {
-        loop {
-            let mut room = pin!(self.room.notified());
-            room.as_mut().enable();
-            if self.lock().admission.has_room() {
-                return;
-            }
-            room.await;
-        }
-    }
-}
-
-/// The task that accepts.
-struct Acceptor<S, K, M: Mode, T> {
-    shared: Arc<Shared<T>>,
-    server: Arc<Server<K>>,
-    mode: M,
-    yields: fn(S, M::Established) -> T,
-}
-
-impl<S, K, M, T> Acceptor<S, K, M, T>
-where
-    S: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + Send + 'static,
-    K: KeyLookup + Send + Sync + 'static,
-    M: Mode,
-    T: Send + 'static,
-{
-    async fn accept<L: Socket<Stream = S>>(self, socket: L) {
-        let shared = &self.shared;
-        loop {
-            shared.has_room().await;
-            let accepted = poll_fn(|cx| socket.poll(cx)).await;
-            let began = Instant::now();
-            match accepted {
-                Ok((stream, peer)) => self.start(stream, peer, began),
-                Err(error) if is_final(&error) => {
-                    shared.lock().failure = Some(error);
-                    return;
-                }
-                Err(error) => {
-                    let failed = Outcome::Failed(error);
-                    apart(|| shared.reporter.report(None, began.elapsed(), failed));
-                    sleep(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Starts a task for the connection, and evicts a handshake if too many are pending.
-    fn start(&self, stream: S, peer: Option<SocketAddr>, began: Instant) {
-        let shared = &self.shared;
-        let pending = Pending {
-            task: None,
-            peer,
-            began,
-            reported: false,
-        };
-        let admitted = shared.lock().admission.admit(pending);
-        let Some((ticket, evicted)) = admitted else {
-            let ended = Outcome::ShutDown;
-            apart(|| shared.reporter.report(peer, began.elapsed(), ended));
-            return;
-        };
-        if let Some(evicted) = evicted {
-            shared.end(&evicted, Outcome::Evicted);
-        }
-        let handshake = Handshake {
-            ticket,
-            shared: Arc::clone(shared),
-        };
-        let server = Arc::clone(&self.server);
-        // Not under the lock: a runtime that is shutting down drops the task here and now.
-        let task =
-            ::tokio::spawn(handshake.run(stream, server, self.mode, peer, began, self.yields));
-        let task = task.abort_handle();
-        match shared.lock().admission.pending_mut(ticket) {
-            Some(pending) => pending.task = Some(task),
-            // It has left already, or the listener was dropped.
-            None => task.abort(),
-        }
-    }
-}
-
-/// Dropping it records that no further connection will be admitted.
-struct Closing<T>(Arc<Shared<T>>);
-
-impl<T> Drop for Closing<T> {
-    fn drop(&mut self) {
-        self.0.lock().admission.close();
-        self.0.arrived.notify_waiters();
-    }
-}
-
-/// The task of one handshake. Dropping it records that the handshake has left.
-struct Handshake<T> {
-    ticket: Ticket,
-    shared: Arc<Shared<T>>,
-}
-
-impl<T> Handshake<T> {
-    async fn run<S, K, M>(
-        self,
-        mut stream: S,
-        server: Arc<Server<K>>,
-        mode: M,
-        peer: Option<SocketAddr>,
-        began: Instant,
-        yields: fn(S, M::Established) -> T,
-    ) where
-        S: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin,
-        K: KeyLookup,
-        M: Mode,
-    {
-        let timeout = Timeout::after(self.shared.deadline.saturating_sub(began.elapsed()));
-        let result = match server.run(&mut stream, mode, timeout).await {
-            Err(error) if error.denies() => {
-                match self.shared.lock().admission.pending_mut(self.ticket) {
-                    // Before it lingers, so that an eviction meanwhile is not reported instead.
-                    Some(pending) => pending.reported = true,
-                    None => return,
-                }
-                let refused = Outcome::Refused(error);
-                (self.shared.reporter).report(peer, began.elapsed(), refused);
-                return timeout.linger(&mut stream).await;
-            }
-            result => result,
-        };
-        if !self.shared.lock().admission.settle(self.ticket) {
-            return;
-        }
-        match result {
-            Ok(established) => {
-                let session = M::session(&established);
-                (self.shared.reporter).accepted(peer, began.elapsed(), session);
-                let stream = yields(stream, established);
-                self.shared.lock().admission.deliver(stream);
-            }
-            Err(error) => {
-                let refused = Outcome::Refused(error);
-                self.shared.reporter.report(peer, began.elapsed(), refused);
-            }
-        }
-    }
-}
-
-impl<T> Drop for Handshake<T> {
-    fn drop(&mut self) {
-        self.shared.lock().admission.leave(self.ticket);
-        self.shared.arrived.notify_waiters();
+/// The numbers of pending handshakes and of streams that wait.
+impl<T> fmt::Debug for Listener<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.lock().admission.fmt_counts(f)
     }
 }

@@ -122,7 +122,19 @@ fn foreigners_at_a_server() -> Vec<Foreigner> {
             "POST",
             says("POST / HTTP/1.1\r\nHost: a\r\n\r\n"),
             foreign(0, b'P'),
-            http,
+            Some(Hint::HttpOrProxy),
+        ),
+        (
+            "the PROXY protocol, version 1",
+            says("PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n"),
+            foreign(0, b'P'),
+            Some(Hint::HttpOrProxy),
+        ),
+        (
+            "the PROXY protocol, version 2, of a health check",
+            says(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
+            foreign(0, b'\r'),
+            Some(Hint::Proxy),
         ),
         (
             "CONNECT",

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{any, env, thread};
 
-use super::clients::log_in;
+use super::clients::{log_in, silent};
 use super::events::Seen;
 use super::running::{assert_connected, options, ring, worker};
 use crate::sockets::LONG;
@@ -21,6 +21,7 @@ fn a_listener_out_of_descriptors_reports_it_and_recovers() {
     if env::var_os(CHILD).is_some() {
         for &driver in Driver::ALL {
             starve(driver);
+            crowd(driver);
         }
         return;
     }
@@ -65,10 +66,7 @@ fn starve(driver: Driver) {
 
     // The last descriptor is for a client. A listener may hold one in reserve, too.
     let mut files: Vec<File> = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        files.push(file);
-        assert!(files.len() < FEW, "there are more than {FEW} descriptors");
-    }
+    take_all(&mut files);
     let mut waiting = Vec::new();
     for _ in 0..2 {
         files.pop().unwrap();
@@ -97,4 +95,38 @@ fn starve(driver: Driver) {
     assert_eq!(running.events.count("failed"), failed_before);
     running.shutdown();
     assert!(running.accept().is_err());
+}
+
+/// Opens files until there are no descriptors left.
+fn take_all(files: &mut Vec<File>) {
+    while let Ok(file) = File::open("/dev/null") {
+        files.push(file);
+        assert!(files.len() < FEW, "there are more than {FEW} descriptors");
+    }
+}
+
+fn crowd(driver: Driver) {
+    let running = driver.listen(options(), ring());
+    let mut files = Vec::new();
+    take_all(&mut files);
+    let mut strangers = Vec::new();
+    for _ in 0..10 {
+        // One for each end.
+        drop((files.pop().unwrap(), files.pop().unwrap()));
+        strangers.push(silent(running.address));
+    }
+    for nth in 0..3 {
+        take_all(&mut files);
+        // For the client. The listener has to find the other one itself.
+        drop(files.pop().unwrap());
+        let client = log_in(running.address, &worker(nth)).unwrap();
+        let _pair = running.accept_from(&client);
+    }
+    let seen = running.events.now();
+    // There are fewer descriptors than handshakes may be pending.
+    assert!(seen[0].outcome.starts_with("FewDescriptors"), "{seen:#?}");
+    assert_eq!(running.events.count("failed"), 0);
+    // One makes room for the client, and one more may leave a descriptor for the next.
+    let evicted = running.events.count("evicted");
+    assert!((3..=6).contains(&evicted), "{evicted}");
 }

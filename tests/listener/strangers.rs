@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use countersign::handshake::Message;
 use countersign::{Error, KeyLookup, Phase};
@@ -156,6 +156,30 @@ fn a_hook_or_a_look_up_that_panics_ends_only_its_own_connection() {
         }
         assert_eq!(running.events.accepted(), 6);
         running.assert_nothing_is_ready();
+    }
+}
+
+#[test]
+fn a_hook_that_blocks_delays_only_the_connection_that_it_is_about() {
+    const BLOCKED: Duration = Duration::from_millis(300);
+    /// Far less than all that the hook takes.
+    const NO_DELAY: Duration = Duration::from_secs(3);
+
+    for &driver in Driver::ALL {
+        let running = driver.listen_hooked(options().max_pending(1), ring(), |outcome| {
+            if outcome == "evicted" {
+                thread::sleep(BLOCKED);
+            }
+        });
+        let began = Instant::now();
+        let _strangers: Vec<_> = (0..20).map(|_| silent(running.address)).collect();
+        let client = log_in(running.address, &worker(1)).unwrap();
+        let _pair = running.accept_from(&client);
+        assert!(
+            began.elapsed() < NO_DELAY,
+            "{driver:?}: {:?}",
+            began.elapsed()
+        );
     }
 }
 

@@ -1,0 +1,121 @@
+//! One handshake of a listener, on a thread of its own.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::blocking::source::{Connection, Pending};
+use crate::blocking::{Deadline, Server};
+use crate::error::{Error, Phase};
+use crate::handshake::{Binding, Message, Mode};
+use crate::keys::KeyLookup;
+use crate::listener::admission::Ticket;
+use crate::listener::{Arrival, Attempt, Outcome};
+
+/// Upgrades a connection, authenticates its peer, and makes what the listener returns.
+///
+/// `finish` returns `None` if the connection was evicted meanwhile.
+pub(super) fn attempt<S, K, M, U, T>(
+    server: &Server<K>,
+    mode: M,
+    stream: Deadline<Pending<S>>,
+    upgrade: impl Fn(Deadline<Pending<S>>) -> io::Result<(U, Option<Binding>)>,
+    finish: impl Fn(U, M::Established) -> Option<T>,
+) -> Attempt<T, U>
+where
+    K: KeyLookup,
+    M: Mode,
+    U: Read + Write,
+{
+    let (mut stream, binding) = match upgrade(stream) {
+        Ok(upgraded) => upgraded,
+        Err(error) => return Attempt::not_upgraded(Phase::Upgrading.failed(error)),
+    };
+    let established = match &binding {
+        Some(_) => server.bound(binding.as_ref()).run(&mut stream, mode),
+        None => server.run(&mut stream, mode),
+    };
+    let (result, denied) = match established {
+        Ok(established) => {
+            let accepted = Outcome::accepted(M::session(&established));
+            let evicted = Error::Closed(Phase::Sending(Message::VERDICT));
+            let stream = finish(stream, established).ok_or(evicted);
+            (stream.map(|stream| (accepted, stream)), None)
+        }
+        Err(error) => {
+            let denied = error.denies().then_some(stream);
+            (Err(error), denied)
+        }
+    };
+    Attempt {
+        bound: binding.is_some(),
+        result,
+        denied,
+    }
+}
+
+/// A handshake that was admitted. Dropping it records that it has left.
+pub(super) struct Handshake<T> {
+    pub(super) ticket: Ticket,
+    pub(super) arrival: Arrival,
+    pub(super) shared: Arc<Shared<T>>,
+}
+
+impl<T> Handshake<T> {
+    pub(super) fn run<S: Connection, U>(
+        self,
+        socket: Arc<S>,
+        attempt: &impl Fn(Deadline<Pending<S>>) -> Attempt<T, U>,
+    ) {
+        let end = self.arrival.began.checked_add(self.shared.deadline);
+        let lingering = Arc::downgrade(&socket);
+        let mut stream = Deadline::until(Pending::new(socket), end);
+        let deadline = stream.handle();
+        let Attempt {
+            bound,
+            result,
+            denied,
+        } = attempt(stream);
+        let report = |outcome: Outcome| (self.shared.reporter).report(self.arrival, bound, outcome);
+        let result = match (result, denied) {
+            (Err(error), Some(_stream)) => {
+                // Before it lingers, so that an eviction meanwhile is not reported instead.
+                report(Outcome::Refused(error));
+                if let Some(socket) = lingering.upgrade() {
+                    Deadline::until(socket, end).linger();
+                }
+                return;
+            }
+            (result, _) => result,
+        };
+        let (settled, dropped) = {
+            let mut state = self.shared.lock();
+            (state.admission.settle(self.ticket), state.dropped)
+        };
+        match result {
+            Ok((accepted, stream)) if settled => {
+                report(accepted);
+                deadline.lift();
+                self.shared.lock().admission.deliver(stream);
+            }
+            Err(error) if settled => report(Outcome::Refused(error)),
+            // Close the socket before the hook, which may take its time.
+            evicted => {
+                drop(evicted);
+                report(if dropped {
+                    Outcome::ShutDown
+                } else {
+                    Outcome::Evicted
+                });
+            }
+        }
+    }
+}
+
+impl<T> Drop for Handshake<T> {
+    fn drop(&mut self) {
+        self.shared.lock().admission.leave(self.ticket);
+        self.shared.arrived.notify_all();
+        self.shared.room.notify_all();
+    }
+}

@@ -1,0 +1,119 @@
+//! The task that accepts.
+
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::task::yield_now;
+use ::tokio::time::{sleep, timeout};
+
+use super::handshake::Handshake;
+use super::shared::{Pending, Shared};
+use crate::listener::admission::{Shrunk, Source as Origin};
+use crate::listener::{Arrival, Attempt, Outcome, PAUSE, Trouble, trouble};
+use crate::tokio::source::{Source, nobody_waits};
+use crate::tokio::timeout::Timeout;
+
+/// Accepts until the source has no more connections.
+pub(super) async fn accept<L, A, F, T, U>(shared: Arc<Shared<T>>, mut source: L, attempt: A)
+where
+    L: Source,
+    A: Fn(L::Stream, Timeout) -> F,
+    F: Future<Output = Attempt<T, U>> + Send + 'static,
+    T: Send + 'static,
+    U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    loop {
+        shared.has_room().await;
+        match poll_fn(|cx| source.poll_accept(cx)).await {
+            Ok((stream, peer)) => {
+                let arrival = Arrival::now(peer);
+                admit(&shared, arrival, |timeout| attempt(stream, timeout));
+            }
+            // Nobody waits. After the pause it is worth another try, whatever has left.
+            Err(error) if nobody_waits(&error) => {
+                let _ = timeout(PAUSE, shared.room.notified()).await;
+            }
+            Err(error) => match trouble(&error) {
+                Trouble::Final => {
+                    shared.lock().failure = Some(error);
+                    return;
+                }
+                Trouble::Passing => yield_now().await,
+                Trouble::Shortage if make_room(&shared).await => {}
+                Trouble::Shortage | Trouble::Unknown => fail(&shared, error).await,
+            },
+        }
+    }
+}
+
+/// Starts a task for the connection, and evicts a handshake if too many are pending.
+fn admit<F, T, U>(shared: &Arc<Shared<T>>, arrival: Arrival, attempt: impl FnOnce(Timeout) -> F)
+where
+    F: Future<Output = Attempt<T, U>> + Send + 'static,
+    T: Send + 'static,
+    U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pending = Pending {
+        task: None,
+        arrival,
+        reported: false,
+    };
+    let origin = Origin::of(arrival.peer);
+    let admitted = (shared.lock().admission).admit(origin, pending, arrival.began);
+    let Some((ticket, evicted)) = admitted else {
+        return shared.report_apart(arrival, Outcome::ShutDown);
+    };
+    if let Some(evicted) = evicted {
+        shared.end(&evicted, Outcome::Evicted);
+    }
+    let handshake = Handshake {
+        ticket,
+        arrival,
+        shared: Arc::clone(shared),
+    };
+    let attempt = attempt(handshake.timeout());
+    // Not under the lock: a runtime that is shutting down drops the task here and now.
+    let task = ::tokio::spawn(handshake.run(attempt)).abort_handle();
+    let admission = &mut shared.lock().admission;
+    if let Some(pending) = admission.pending_mut(ticket) {
+        pending.task = Some(task);
+    } else if admission.is_evicted(ticket) {
+        task.abort();
+    }
+}
+
+/// Evicts a handshake because something ran out, and waits until one has left. Returns `false` if
+/// none is pending.
+async fn make_room<T>(shared: &Shared<T>) -> bool {
+    let mut left = pin!(shared.room.notified());
+    left.as_mut().enable();
+    let shrunk = shared.lock().admission.shrink(Instant::now());
+    match shrunk {
+        Shrunk::Evicted(evicted) => shared.end(&evicted, Outcome::Evicted),
+        Shrunk::Leaving => {}
+        Shrunk::Nothing => return false,
+    }
+    // After the pause it is worth another try, whatever has left.
+    let _ = timeout(PAUSE, left).await;
+    true
+}
+
+/// Reports a connection that could not be accepted, and pauses.
+async fn fail<T>(shared: &Shared<T>, error: io::Error) {
+    shared.report_apart(Arrival::now(None), Outcome::Failed(error));
+    sleep(PAUSE).await;
+}
+
+/// Dropping it records that no further connection will be admitted.
+pub(super) struct Closing<T>(pub(super) Arc<Shared<T>>);
+
+impl<T> Drop for Closing<T> {
+    fn drop(&mut self) {
+        self.0.lock().admission.close();
+        self.0.arrived.notify_waiters();
+    }
+}

@@ -1,0 +1,198 @@
+//! Listeners over a source that the test feeds, with connections and with errors of `accept`.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use countersign::{Listener, ListenerOptions, Pause, Server, Source};
+
+use super::clients::{F1_LEN, authenticate};
+use super::events::Events;
+#[cfg(feature = "tokio")]
+use super::running::runtime;
+use super::running::{Running, options, ring, worker};
+use crate::sockets::LONG;
+#[cfg(feature = "tokio")]
+use crate::sockets::over_tokio;
+use crate::support::{Driver, tcp_pair};
+
+type Fed = io::Result<TcpStream>;
+
+struct Blocking(Receiver<Fed>);
+
+impl Source for Blocking {
+    type Stream = TcpStream;
+
+    fn accept(&self, pause: &Pause) -> io::Result<Option<(TcpStream, Option<SocketAddr>)>> {
+        match self.0.recv_timeout(pause.longest()) {
+            Ok(fed) => fed.map(|stream| Some((stream, None))),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+struct Polled(tokio::sync::mpsc::UnboundedReceiver<Fed>);
+
+#[cfg(feature = "tokio")]
+impl countersign::tokio::Source for Polled {
+    type Stream = tokio::net::TcpStream;
+
+    fn poll_accept(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
+        self.0.poll_recv(cx).map(|fed| {
+            let stream = fed.unwrap_or_else(|| Err(ErrorKind::NotConnected.into()))?;
+            Ok((over_tokio(stream), None))
+        })
+    }
+}
+
+/// Hands a connection or an error to the listener.
+type Feed = Box<dyn Fn(Fed)>;
+
+fn listen(driver: Driver, options: ListenerOptions) -> (Feed, Running) {
+    let events = Arc::new(Events::default());
+    let hook = Arc::clone(&events);
+    let options = options.on_event(move |event| {
+        hook.record(event);
+    });
+    let server = Server::new(ring());
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    match driver {
+        Driver::Blocking => {
+            let (sender, receiver) = mpsc::channel();
+            let listener = Listener::with_options(Blocking(receiver), server, options).unwrap();
+            let feed = move |fed| sender.send(fed).unwrap();
+            (
+                Box::new(feed),
+                Running::new(nowhere, events, Arc::new(listener)),
+            )
+        }
+        #[cfg(feature = "tokio")]
+        Driver::Tokio => {
+            let _runtime = runtime().enter();
+            let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+            let listener = countersign::tokio::Listener::with_options(
+                Polled(receiver),
+                server.into(),
+                options,
+            );
+            let feed = move |fed| sender.send(fed).unwrap();
+            (
+                Box::new(feed),
+                Running::new(nowhere, events, Arc::new(listener.unwrap())),
+            )
+        }
+    }
+}
+
+/// Feeds a connection, and returns its other end.
+fn connect(feed: &Feed) -> TcpStream {
+    let (near, far) = tcp_pair();
+    near.set_read_timeout(Some(LONG)).unwrap();
+    feed(Ok(far));
+    near
+}
+
+fn assert_login(feed: &Feed, running: &Running, nth: usize) {
+    let near = connect(feed);
+    let session = authenticate(&near, &worker(nth)).unwrap();
+    let _pair = running.accept_from(&(near, session));
+}
+
+#[test]
+fn a_listener_over_a_channel_ends_with_it() {
+    for &driver in Driver::ALL {
+        let (feed, running) = listen(driver, options());
+        for nth in 0..3 {
+            assert_login(&feed, &running, nth);
+        }
+        drop(feed);
+        let error = running.accept().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+    }
+}
+
+#[test]
+fn a_listener_over_a_channel_can_be_shut_down() {
+    for &driver in Driver::ALL {
+        let (feed, running) = listen(driver, options());
+        assert_login(&feed, &running, 1);
+        running.shutdown();
+        assert!(running.accept().is_err());
+    }
+}
+
+/// The numbers of Linux.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_runs_out_costs_a_pending_handshake_and_no_client() {
+    use std::io::Read;
+
+    const EAGAIN: i32 = 11;
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+
+    for &driver in Driver::ALL {
+        let (feed, running) = listen(driver, options());
+        let _pending = [(); 8].map(|()| {
+            let mut stranger = connect(&feed);
+            stranger.read_exact(&mut [0; F1_LEN]).unwrap();
+            stranger
+        });
+        for (nth, error) in [EAGAIN, ENOMEM, ENFILE, EMFILE, ENOBUFS]
+            .into_iter()
+            .enumerate()
+        {
+            feed(Err(io::Error::from_raw_os_error(error)));
+            let evicted = |evicted| move |seen: &[_]| count(seen, "evicted") == evicted;
+            running.events.once(evicted(nth + 1));
+        }
+        assert_eq!(running.events.now().len(), 5, "{driver:?}");
+        assert!(running.shows("pending", 3), "{driver:?}");
+
+        // The limit grows again, but not at once.
+        assert_login(&feed, &running, 1);
+        assert_eq!(running.events.count("failed"), 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn count(seen: &[super::events::Seen], outcome: &str) -> usize {
+    seen.iter().filter(|seen| seen.outcome == outcome).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_runs_out_is_reported_where_nothing_is_pending() {
+    for &driver in Driver::ALL {
+        let (feed, running) = listen(driver, options());
+        feed(Err(io::Error::from_raw_os_error(24)));
+        running.events.once(|seen| count(seen, "failed") == 1);
+        assert_login(&feed, &running, 1);
+    }
+}
+
+#[test]
+fn connections_that_end_before_they_are_accepted_make_no_pause() {
+    /// Far less than 200 pauses.
+    const NO_PAUSE: Duration = Duration::from_secs(3);
+
+    for &driver in Driver::ALL {
+        let (feed, running) = listen(driver, options());
+        let began = Instant::now();
+        for _ in 0..200 {
+            feed(Err(ErrorKind::ConnectionAborted.into()));
+        }
+        assert_login(&feed, &running, 1);
+        assert!(began.elapsed() < NO_PAUSE, "{:?}", began.elapsed());
+        assert_eq!(running.events.now().len(), 1);
+    }
+}
