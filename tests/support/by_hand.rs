@@ -93,11 +93,12 @@ impl Schedule {
     }
 
     /// X, the secret of the session.
+    #[cfg(all(feature = "encrypt", feature = "multiprocessing"))]
     pub fn session(&self, prologue: &[u8], f1: &[u8], f2: &[u8]) -> [u8; 32] {
         self.session_with(b"", prologue, f1, f2)
     }
 
-    /// Like [`session`](Self::session), with the server's share of mode 2.
+    /// X, the secret of the session, with the server's share of mode 2.
     pub fn session_with(&self, share: &[u8], prologue: &[u8], f1: &[u8], f2: &[u8]) -> [u8; 32] {
         hmac(&self.kx, &[prologue, f1, f2, b"A", share].concat())
     }
