@@ -2,10 +2,9 @@
 
 use rand::TryCryptoRng;
 
-use super::message::{NONCE_LEN, Verdict};
+use super::message::NONCE_LEN;
 #[cfg(feature = "encrypt")]
 use crate::exchange::{PrivateKey, SHARE_LEN, Shared};
-use crate::mac::TAG_LEN;
 use crate::random::NoRandomness;
 #[cfg(feature = "encrypt")]
 use crate::random::random;
@@ -36,9 +35,6 @@ pub trait Exchange: Sized + Send + Sync {
     ) -> Result<(Self::Share, Option<Self::Agreed>), NoRandomness>
     where
         R: TryCryptoRng + ?Sized;
-
-    /// Returns F3 with these parts.
-    fn verdict(first: u8, share: &Self::Share, tag: &[u8; TAG_LEN]) -> Verdict;
 }
 
 /// Of modes 0 and 1: the client's nonce is a nonce.
@@ -69,11 +65,6 @@ impl Exchange for NoExchange {
         R: TryCryptoRng + ?Sized,
     {
         Ok(([], Some(())))
-    }
-
-    #[inline]
-    fn verdict(first: u8, []: &[u8; 0], tag: &[u8; TAG_LEN]) -> Verdict {
-        Verdict::short(first, tag)
     }
 }
 
@@ -107,11 +98,6 @@ impl Exchange for KeyExchange {
     {
         let key = PrivateKey::take(&mut random(rng)?);
         Ok((key.share(), key.agree(*nonce)))
-    }
-
-    #[inline]
-    fn verdict(first: u8, share: &[u8; SHARE_LEN], tag: &[u8; TAG_LEN]) -> Verdict {
-        Verdict::long(first, share, tag)
     }
 }
 

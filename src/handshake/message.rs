@@ -5,7 +5,7 @@
 use core::fmt;
 
 use super::error::{Incompatible, Message};
-use crate::buffer::join;
+use crate::buffer::{Buffer, StreamError, join};
 use crate::key::KeyId;
 use crate::mac::TAG_LEN;
 
@@ -26,9 +26,9 @@ const SHARE_MAX_LEN: usize = crate::exchange::SHARE_LEN;
 #[cfg(not(feature = "encrypt"))]
 const SHARE_MAX_LEN: usize = 0;
 /// The first byte of a verdict that accepts. It enters the server's proof.
-pub(super) const ACCEPTED: u8 = b'A';
+const ACCEPTED: u8 = b'A';
 /// The first byte of a verdict that denies.
-pub(super) const DENIED: u8 = b'D';
+const DENIED: u8 = b'D';
 
 const HEADER_LEN: usize = 8;
 const NAME: [u8; 5] = *b"CSIGN";
@@ -92,16 +92,7 @@ pub(super) fn nonce(received: &[u8]) -> Option<&[u8; NONCE_LEN]> {
 
 /// F3, to be sent to the client: 33 bytes, or 65 in mode 2.
 #[derive(Clone)]
-pub struct Verdict(F3);
-
-/// One of the two sizes of F3. A login that sends one in mode 0 or 1 has no room for the other in a
-/// build without mode 2.
-#[derive(Clone)]
-enum F3 {
-    Short([u8; 1 + TAG_LEN]),
-    #[cfg(feature = "encrypt")]
-    Long([u8; VERDICT_MAX_LEN]),
-}
+pub struct Verdict(Buffer<VERDICT_MAX_LEN>);
 
 impl Verdict {
     /// Returns the size of F3 with a server's share of this size, in bytes.
@@ -109,18 +100,25 @@ impl Verdict {
         1 + share + TAG_LEN
     }
 
-    /// Makes the F3 of modes 0 and 1.
+    /// Begins a verdict that accepts: `"A" | gs`, which the server's proof covers.
     #[inline]
-    pub(super) fn short(first: u8, tag: &[u8; TAG_LEN]) -> Self {
-        Self(F3::Short(join(&[first], tag)))
+    pub(super) fn accepting(share: &[u8]) -> Result<Self, StreamError> {
+        Self(Buffer::EMPTY).with(&[ACCEPTED])?.with(share)
     }
 
-    /// Makes the F3 of mode 2.
-    #[cfg(feature = "encrypt")]
+    /// `"D"` and zeros, whatever the reason.
     #[inline]
-    pub(super) fn long(first: u8, share: &[u8; SHARE_MAX_LEN], tag: &[u8; TAG_LEN]) -> Self {
-        let start: [u8; ACCEPTED_MAX_LEN] = join(&[first], share);
-        Self(F3::Long(join(&start, tag)))
+    pub(super) fn denying(no_share: &[u8]) -> Result<Self, StreamError> {
+        (Self(Buffer::EMPTY).with(&[DENIED])?)
+            .with(no_share)?
+            .with(&[0; TAG_LEN])
+    }
+
+    /// Appends a part.
+    #[inline]
+    pub(super) fn with(mut self, part: &[u8]) -> Result<Self, StreamError> {
+        self.0.append(part)?;
+        Ok(self)
     }
 
     /// Returns `"A" | gs`, `gs`, and `Ts` of a whole F3 that accepts.
@@ -151,7 +149,6 @@ macro_rules! bytes_to_send {
     ($message:ident, $self:ident => $bytes:expr) => {
         /// The bytes to send, in one write.
         impl AsRef<[u8]> for $message {
-            #[inline]
             fn as_ref(&$self) -> &[u8] {
                 $bytes
             }
@@ -167,11 +164,7 @@ macro_rules! bytes_to_send {
 }
 
 bytes_to_send!(Challenge, self => &self.0);
-bytes_to_send!(Verdict, self => match &self.0 {
-    F3::Short(bytes) => bytes,
-    #[cfg(feature = "encrypt")]
-    F3::Long(bytes) => bytes,
-});
+bytes_to_send!(Verdict, self => self.0.as_slice());
 
 fn header(role: u8, mode: u8) -> [u8; HEADER_LEN] {
     join(&NAME, &[VERSION, role, mode])

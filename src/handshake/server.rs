@@ -6,9 +6,7 @@ use rand::TryCryptoRng;
 
 use super::error::{Error, Message, Refusal};
 use super::exchange::Exchange;
-use super::message::{
-    ACCEPTED, Challenge, DENIED, Verdict, check_response, key_id, nonce, response_len,
-};
+use super::message::{Challenge, Verdict, check_response, key_id, nonce, response_len};
 use super::mode::Mode;
 use super::prologue::Prologue;
 use super::session::{Role, Session};
@@ -16,7 +14,7 @@ use super::transcript::{Matched, Transcript};
 use super::{Progress, Receive, Sealed};
 use crate::buffer::StreamError;
 use crate::key::{Derived, Key, KeyId};
-use crate::mac::{MacKey, TAG_LEN};
+use crate::mac::MacKey;
 use crate::random::random;
 
 /// The key under which the proof of an unknown client is computed.
@@ -168,10 +166,10 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
         if let (true, Some(second)) = (self.is_proved(second), second) {
             return self.accept(second, Matched::Accepted, rng);
         }
-        Ok(self.deny(match key {
+        self.deny(match key {
             Some(_) => Refusal::WrongProof,
             None => Refusal::UnknownKeyId,
-        }))
+        })
     }
 
     /// Returns whether the client's proof was made with a secret. If there is none, the dummy does the
@@ -197,23 +195,22 @@ impl<T: BorrowMut<Transcript>, D: Borrow<Dummy>, M: Mode> Identified<T, D, M> {
         let nonce = nonce(transcript.received()).ok_or(StreamError::Ended)?;
         let (share, agreed) = M::Exchange::server(nonce, rng)?;
         let Some(agreed) = agreed else {
-            return Ok(self.deny(Refusal::AllZeroSecret));
+            return self.deny(Refusal::AllZeroSecret);
         };
-        let (tag, secret) = transcript.accept_client(derived, share.as_ref())?;
-        let verdict = M::Exchange::verdict(ACCEPTED, &share, &tag);
+        let verdict = Verdict::accepting(share.as_ref())?;
+        let (tag, secret) = transcript.accept_client(derived, verdict.as_ref())?;
         let session = Session::new(self.key_id, secret, matched);
-        Ok((verdict, Ok(M::establish(session, agreed, Role::Server))))
+        let established = M::establish(session, agreed, Role::Server);
+        Ok((verdict.with(&tag)?, Ok(established)))
     }
 
-    /// `"D"` and zeros, whatever the reason.
-    #[inline]
-    fn deny(&self, refusal: Refusal) -> Decision<M> {
-        let verdict = M::Exchange::verdict(DENIED, &Default::default(), &[0; TAG_LEN]);
+    fn deny(&self, refusal: Refusal) -> Result<Decision<M>, Error> {
+        let no_share = <M::Exchange as Exchange>::Share::default();
         let error = Error::ClientNotAuthentic {
             key_id: self.key_id,
             refusal,
         };
-        (verdict, Err(error))
+        Ok((Verdict::denying(no_share.as_ref())?, Err(error)))
     }
 }
 

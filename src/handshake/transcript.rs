@@ -13,7 +13,7 @@
 use core::fmt;
 
 use super::message::{
-    ACCEPTED, ACCEPTED_MAX_LEN, CHALLENGE_LEN, NONCE_LEN, RESPONSE_MAX_LEN, response_header,
+    ACCEPTED_MAX_LEN, CHALLENGE_LEN, NONCE_LEN, RESPONSE_MAX_LEN, response_header,
 };
 use super::prologue::Prologue;
 use crate::buffer::{Buffer, StreamError};
@@ -117,15 +117,14 @@ impl Transcript {
         bool::from(tag.matches(received) & known)
     }
 
-    /// Makes `Ts = H(Ks, P | F1 | F2 | "A" | share)`, to be sent, and `X`. `Tc` was made with the same
+    /// Makes `Ts = H(Ks, P | F1 | F2 | accepted)`, to be sent, and `X`. `Tc` was made with the same
     /// secret.
     pub(super) fn accept_client(
         &mut self,
         derived: &Derived,
-        share: &[u8],
+        accepted: &[u8],
     ) -> Result<([u8; TAG_LEN], SessionSecret), StreamError> {
-        self.append(&[ACCEPTED])?;
-        self.append(share)?;
+        self.append(accepted)?;
         let covered = self.0.as_slice();
         let tag = derived.server.tag(covered).disclose();
         Ok((tag, SessionSecret(derived.session.tag(covered))))
