@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use countersign::endpoint::{Blocking, Endpoint, Role, Tokio};
-use countersign::{Client, Key, Server, client_authenticate, server_authenticate, tokio};
+use countersign::tokio::Lookup;
+use countersign::{
+    Client, Key, KeyLookup, Server, client_authenticate, server_authenticate, tokio,
+};
 
 use super::{AsyncStream, Login, Peer, SECRET};
 
@@ -75,7 +78,11 @@ impl Verbs {
 }
 
 impl Verb {
-    fn run<R: Role>(self, end: &Endpoint<R, Blocking>, stream: &mut TcpStream) -> Result<()> {
+    fn run<R: Role<Keys: KeyLookup>>(
+        self,
+        end: &Endpoint<R, Blocking>,
+        stream: &mut TcpStream,
+    ) -> Result<()> {
         match self {
             Self::AuthenticateTimeout => drop(end.authenticate_timeout(stream, TIMEOUT)?),
             Self::Encrypt => drop(end.encrypt(stream)?),
@@ -84,7 +91,7 @@ impl Verb {
     }
 
     /// Returns a future of this verb only, so that a pending login holds nothing of the others.
-    fn run_async<'a, R: Role<Keys: Sync> + Send + Sync>(
+    fn run_async<'a, R: Role<Keys: Lookup + Sync> + Send + Sync>(
         self,
         end: &'a Endpoint<R, Tokio>,
         stream: &'a mut dyn AsyncStream,
