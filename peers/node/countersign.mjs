@@ -1019,7 +1019,8 @@ function randomVector(i) {
     fields.push(['client-secret', some(16, 80)]);
   }
   fields.push(['key-id', some(0, 64)], ['service', some(0, chance(4) ? 255 : 20)]);
-  if (chance(12)) fields.push(['client-service', some(0, 20)]);
+  // Long enough to differ from the server's.
+  if (chance(12)) fields.push(['client-service', some(16, 40)]);
   fields.push(['binding', chance(2) ? '' : hex(join('tls-exporter:', randomBytes(32)))], ['mode', `0${mode}`]);
   // An id that is unknown is shown only where the proof would be right.
   const differs = fields.some(([field]) => field.startsWith('client-'));
