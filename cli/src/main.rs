@@ -1,0 +1,3 @@
+//! Keys, checks and tunnels with countersign.
+
+fn main() {}
