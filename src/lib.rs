@@ -63,10 +63,15 @@
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(feature = "net"),
+    not(all(
+        feature = "tokio",
+        feature = "encrypt",
+        feature = "passphrase",
+        feature = "multiprocessing"
+    )),
     allow(
         rustdoc::broken_intra_doc_links,
-        reason = "the links lead to what needs `net`"
+        reason = "the links lead to what needs a feature"
     )
 )]
 
@@ -96,6 +101,14 @@ pub mod compat;
 pub mod endpoint;
 #[cfg(feature = "std")]
 mod error;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "tokio",
+    feature = "encrypt",
+    feature = "passphrase",
+    feature = "multiprocessing"
+))]
+pub mod guide;
 #[cfg(feature = "std")]
 mod keys;
 #[cfg(feature = "net")]
