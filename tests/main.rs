@@ -22,6 +22,7 @@ mod connect;
 mod cookbook;
 mod deadline;
 mod disk;
+mod documents;
 #[cfg(feature = "encrypt")]
 mod encrypt;
 mod endpoints;
