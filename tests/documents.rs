@@ -156,6 +156,34 @@ fn a_dead_link_is_found() {
     assert!(headings.iter().eq(["its-10", "where-a-peer-is-faster"]));
 }
 
+#[test]
+fn every_example_and_every_file_that_a_text_names_exists() {
+    let mut missing = Vec::new();
+    for file in files(&[".md"]) {
+        let text = read(&file);
+        for named in text.split("--example ").skip(1) {
+            let name = named.split([' ', '`', '\n']).next().unwrap();
+            let places = ["examples", "examples/integrations"];
+            let exists = |place| root().join(place).join(format!("{name}.rs")).exists();
+            if !places.into_iter().any(exists) {
+                missing.push(format!("{}: example {name}", shown(&file)));
+            }
+        }
+        let text = without_code(&text);
+        for span in text.split('`').skip(1).step_by(2) {
+            let path = span.split(' ').next().unwrap();
+            let first = path.split('/').next().unwrap();
+            let is_here = first != path && root().join(first).exists();
+            // A pattern, or a name for any.
+            let is_example = path.contains('*') || path.contains("/foo/");
+            if is_here && !is_example && !root().join(path).exists() {
+                missing.push(format!("{}: {span}", shown(&file)));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 /// Files of the repository are not in the built documentation.
 #[test]
 fn guides_link_to_items_and_never_to_files() {
