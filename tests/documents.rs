@@ -156,6 +156,16 @@ fn a_dead_link_is_found() {
     assert!(headings.iter().eq(["its-10", "where-a-peer-is-faster"]));
 }
 
+/// Whether a path begins with a directory of the repository. Patterns are not looked for, and paths
+/// from another directory neither.
+fn is_of_repository(path: &str) -> bool {
+    let Some((first, _)) = path.split_once('/') else {
+        return false;
+    };
+    let is_pattern = path.contains('*') || path.contains("/foo/");
+    !["", ".", ".."].contains(&first) && !is_pattern && root().join(first).exists()
+}
+
 #[test]
 fn every_example_and_every_file_that_a_text_names_exists() {
     let mut missing = Vec::new();
@@ -172,11 +182,7 @@ fn every_example_and_every_file_that_a_text_names_exists() {
         let text = without_code(&text);
         for span in text.split('`').skip(1).step_by(2) {
             let path = span.split(' ').next().unwrap();
-            let first = path.split('/').next().unwrap();
-            let is_here = first != path && root().join(first).exists();
-            // A pattern, or a name for any.
-            let is_example = path.contains('*') || path.contains("/foo/");
-            if is_here && !is_example && !root().join(path).exists() {
+            if is_of_repository(path) && !root().join(path).exists() {
                 missing.push(format!("{}: {span}", shown(&file)));
             }
         }
