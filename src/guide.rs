@@ -13,6 +13,8 @@
 //! | `unix_socket` | a Unix socket in a directory that only one user can enter |
 //! | `rotate_keys` | a rotation, step by step, in one process |
 //! | `over_tls` | the handshake inside TLS, and the attack that a binding stops |
+//! | `first_byte` | one port for clients that authenticate and for former ones |
+//! | `proxy_echo_server` | the PROXY protocol before the handshake |
 //! | `async_lookup` (`--features tokio`) | keys from a database |
 //! | `python_worker`, `python_clients` (`--features multiprocessing`) | Rust in the place of one end of Python's `multiprocessing` |
 

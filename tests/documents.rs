@@ -142,10 +142,10 @@ fn a_dead_link_is_found() {
     for (link, expected) in [
         ("https://example.org/", None),
         ("PROTOCOL.md", None),
-        ("#licence", None),
+        ("#set-up", None),
         ("fuzz/README.md", None),
         ("PROTOCOLL.md", Some("there is no such file")),
-        ("#license", Some("there is no such heading")),
+        ("#setup", Some("there is no such heading")),
         ("EVIDENCE.md#the-book", Some("there is no such heading")),
     ] {
         assert_eq!(fault(&readme, link), expected, "{link}");
