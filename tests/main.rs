@@ -21,6 +21,8 @@ mod attacks;
 mod connect;
 mod cookbook;
 mod deadline;
+#[cfg(feature = "multiprocessing")]
+mod diagnosing;
 mod disk;
 mod documents;
 #[cfg(feature = "encrypt")]
