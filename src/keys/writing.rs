@@ -57,7 +57,8 @@ pub enum Rotation {
     Add,
     /// Swaps the two secrets, so that a client uses the new one and a server accepts both.
     Promote,
-    /// Removes the `accept:` line, so that a server accepts the first secret only.
+    /// Removes the `accept:` line, so that a server accepts the first secret only. Right after
+    /// [`Add`](Self::Add) it takes the new secret back.
     Drop,
 }
 
