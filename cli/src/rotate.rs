@@ -81,7 +81,7 @@ fn lock(path: &Path) -> Result<OwnedFd, KeyFileError> {
         opened => opened.map_err(io::Error::from)?,
     };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Err(KeyFileError::Changing),
+        Err(Errno::WOULDBLOCK) => return Err(busy()),
         locked => locked.map_err(io::Error::from)?,
     }
     // The lock is of no use if the file was replaced before it was locked.
@@ -91,7 +91,13 @@ fn lock(path: &Path) -> Result<OwnedFd, KeyFileError> {
         named.map_err(io::Error::from)?,
     );
     if (locked.st_dev, locked.st_ino) != (named.st_dev, named.st_ino) {
-        return Err(KeyFileError::Changing);
+        return Err(busy());
     }
     Ok(file)
+}
+
+#[cfg(unix)]
+fn busy() -> KeyFileError {
+    let error = "it is being rotated by another command; run this again after that";
+    io::Error::new(io::ErrorKind::ResourceBusy, error).into()
 }
