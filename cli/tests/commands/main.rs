@@ -16,7 +16,7 @@ mod rotate;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -49,21 +49,22 @@ fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> Ended {
 
 /// Runs a command to its end.
 fn end(command: &mut Command) -> Ended {
+    let [stdin, stdout, stderr] = [Stdio::null(), Stdio::piped(), Stdio::piped()];
+    let command = command.stdin(stdin).stdout(stdout).stderr(stderr);
+    let child = command.spawn().unwrap();
+    let id = child.id().to_string();
     let (sender, receiver) = channel();
-    thread::scope(|scope| {
-        scope.spawn(move || sender.send(command.output()));
-        let output = receiver.recv_timeout(PATIENCE);
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = output.expect("the program ends").unwrap();
-        Ended {
-            status: status.code(),
-            stdout: String::from_utf8(stdout).unwrap(),
-            stderr: String::from_utf8(stderr).unwrap(),
-        }
-    })
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = receiver.recv_timeout(PATIENCE) else {
+        let _ = Command::new("kill").args(["-9", &id]).status();
+        panic!("{command:?} does not end");
+    };
+    let output = output.unwrap();
+    Ended {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
 }
 
 impl Ended {
