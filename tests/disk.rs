@@ -7,6 +7,7 @@ mod races;
 mod reload;
 mod rotation;
 
+#[cfg(unix)]
 use std::path::Path;
 
 use countersign::{Key, KeyLookup, Keyring};
