@@ -134,7 +134,7 @@ fn a_listener_over_a_channel_can_be_shut_down() {
 fn what_runs_out_costs_a_pending_handshake_and_no_client() {
     use std::io::Read;
 
-    use super::super::clients::F1_LEN;
+    use super::clients::F1_LEN;
 
     const EAGAIN: i32 = 11;
     const ENOMEM: i32 = 12;
