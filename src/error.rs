@@ -5,11 +5,11 @@ mod key_file;
 mod malformed;
 mod phase;
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use std::borrow::ToOwned;
 use std::boxed::Box;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 use std::string::String;
 use std::vec::Vec;
 
@@ -283,10 +283,9 @@ impl fmt::Display for Error {
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(problem) => problem.fmt(f),
             Self::InvalidInput(invalid) => invalid.fmt(f),
-            // The path is escaped: its line feeds would make two lines of one in a log.
             Self::KeyFile { path, error } => {
                 let raw = path.as_os_str().as_encoded_bytes();
-                let path = raw.escape_ascii();
+                let path = Escaped(raw);
                 write!(f, "key file {path}: {error}")?;
                 let is_plain =
                     (raw.iter()).all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte));
@@ -300,6 +299,22 @@ impl fmt::Display for Error {
                 "this key ring was not loaded from a directory, so there is nothing to reload",
             ),
         }
+    }
+}
+
+/// A path, escaped: its line feeds would make two lines of one in a log. Separators stay, since on
+/// Windows they are what would be escaped most.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| {
+            if is_separator(char::from(byte)) {
+                f.write_char(char::from(byte))
+            } else {
+                byte.escape_ascii().fmt(f)
+            }
+        })
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign::handshake::Message;
 use countersign::{Client, Deadline, Error, KeyId, Listener, Phase, Server};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
+#[cfg(unix)]
+use {socket2::SockAddr, std::thread};
 
 use crate::failures::is_denied;
 use crate::identity::key_of;

@@ -8,6 +8,7 @@ mod reload;
 mod rotation;
 mod writing;
 
+#[cfg(unix)]
 use std::path::Path;
 
 use countersign::{Key, KeyLookup, Keyring};

@@ -14,6 +14,7 @@ pub(super) enum Readers {
 
 /// What a key file must be like. On systems other than Unix nothing is checked.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(unix), expect(dead_code, reason = "nothing is checked"))]
 pub(super) struct Rule {
     pub(super) readers: Readers,
     /// The owner of the directory of keys, if there is one. A file in it, and each link to it, must

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use countersign::{Listener, ListenerOptions, Pause, Server, Source};
 
-use super::clients::{F1_LEN, authenticate};
+use super::clients::authenticate;
 use super::events::Events;
 #[cfg(feature = "tokio")]
 use super::running::runtime;
@@ -133,6 +133,8 @@ fn a_listener_over_a_channel_can_be_shut_down() {
 #[test]
 fn what_runs_out_costs_a_pending_handshake_and_no_client() {
     use std::io::Read;
+
+    use super::clients::F1_LEN;
 
     const EAGAIN: i32 = 11;
     const ENOMEM: i32 = 12;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::handshake::Handshake;
 use super::shared::{Pending, Shared, wait, wait_for};
-use crate::blocking::Deadline;
 use crate::blocking::source::{self, Pause, Source};
+use crate::blocking::{Deadline, DeadlineHandle};
 use crate::listener::admission::{Shrunk, Source as Origin};
 use crate::listener::{Arrival, Attempt, Outcome, PAUSE, Trouble, trouble};
 
@@ -69,7 +69,9 @@ where
     fn admit(&self, stream: L::Stream, arrival: Arrival) {
         let mut socket = Arc::new(stream);
         loop {
-            let (origin, pending) = (Origin::of(arrival.peer), Pending::new(&socket));
+            let deadline = DeadlineHandle::default();
+            let pending = Pending::new(&socket, deadline.clone());
+            let origin = Origin::of(arrival.peer);
             let admitted = (self.shared.lock().admission).admit(origin, pending, arrival.began);
             let Some((ticket, evicted)) = admitted else {
                 return;
@@ -80,6 +82,7 @@ where
             let handshake = Handshake {
                 ticket,
                 arrival,
+                deadline,
                 shared: Arc::clone(&self.shared),
             };
             let Err((returned, error)) = self.spawn(socket, handshake) else {
