@@ -19,3 +19,5 @@ mod strangers;
 mod told;
 #[cfg(unix)]
 mod unix;
+mod upgraded;
+mod verbs;
