@@ -116,8 +116,8 @@ fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 }
 
 #[cfg(unix)]
-fn listen_unix(path: &Path) -> io::Result<BoundUnix<UnixListener>> {
-    BoundUnix::bind(path)
+fn listen_unix(path: &Path, mode: u32) -> io::Result<BoundUnix<UnixListener>> {
+    BoundUnix::bind(path, mode)
 }
 
 fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {

@@ -10,7 +10,7 @@ use countersign::Client;
 use countersign::{Listener, Server};
 
 use super::clients::log_in;
-use super::running::{ring, worker};
+use super::running::{options, ring, worker};
 #[cfg(unix)]
 use crate::{
     sockets::LONG,
@@ -42,13 +42,14 @@ fn a_listener_that_ends_disturbs_no_other_holder_of_its_socket() {
 fn bind(driver: Driver, path: &Path) -> std::io::Result<Box<dyn Send>> {
     let server = Server::new(ring());
     Ok(match driver {
-        Driver::Blocking => Box::new(Listener::bind_unix(path, server)?),
+        Driver::Blocking => Box::new(Listener::bind_unix(path, 0o600, server, options())?),
         #[cfg(feature = "tokio")]
         Driver::Tokio => {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(1).enable_all().build()?;
             let entered = runtime.enter();
-            let listener = countersign::tokio::Listener::bind_unix(path, server.into())?;
+            let listener =
+                countersign::tokio::Listener::bind_unix(path, 0o600, server.into(), options())?;
             drop(entered);
             // Then the runtime ends, and the accepting task with it.
             Box::new((listener, runtime))
