@@ -7,6 +7,7 @@ mod directory;
 mod echo;
 mod keygen;
 mod process;
+mod proxied;
 #[cfg(feature = "multiprocessing")]
 mod python;
 mod said;
