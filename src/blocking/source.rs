@@ -64,6 +64,7 @@ pub trait Source: Send + 'static {
 
     /// Returns the process that connected, if the streams are Unix sockets and the system reports it:
     /// [`Process::connected_to`].
+    #[must_use]
     fn process(_: &Self::Stream) -> Option<Process> {
         None
     }

@@ -109,6 +109,9 @@ macro_rules! constructors {
             ///
             /// The upgrade counts against the deadline of the handshake, and can be evicted. If it
             /// fails, the connection is reported as refused, with [`Phase::Upgrading`](crate::Phase::Upgrading).
+            /// An upgrade that has another use for a connection, or for its end, can return an error
+            /// of kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted): it is reported as
+            /// [`Error::Closed`](crate::Error::Closed), like a port scan.
             ///
             /// # Errors
             ///

@@ -71,7 +71,7 @@ pub enum Outcome {
     /// Too many handshakes were pending, or something that they need ran out, and this one was evicted
     /// for a new connection.
     Evicted,
-    /// The handshake was pending when the listener was dropped.
+    /// The handshake was pending, or about to begin, when the listener was dropped.
     ShutDown,
     /// A connection could not be accepted or started, and no pending handshake could be evicted for
     /// it. The listener pauses and continues.

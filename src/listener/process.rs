@@ -34,6 +34,7 @@ impl Process {
     /// ```
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn connected_to(socket: &impl AsFd) -> Option<Self> {
+        // Linux says 0 for a process outside the namespace, which has no place in this type: it is None.
         let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
         Some(Self {
             uid: peer.uid.as_raw(),

@@ -134,6 +134,9 @@ impl<T> Listener<T> {
     /// Many tasks may wait here at once. It is cancel safe: a stream is taken in the same step in
     /// which it is returned.
     ///
+    /// Where a `Stream` of connections is wanted, as by the servers of tonic, `unfold` of the crate
+    /// `futures-util` makes one of this method. For axum, call it in `axum::serve::Listener::accept`.
+    ///
     /// # Errors
     ///
     /// Returns an error only if no further stream will come: after [`shutdown`](Self::shutdown), or

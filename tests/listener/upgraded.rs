@@ -235,7 +235,7 @@ fn a_denial_arrives_through_an_upgraded_stream_that_sends_more() {
         let mut challenge = [0; F1_LEN];
         stream.read_exact(&mut challenge).unwrap();
         let impostor = key_of("another secret", "worker-7");
-        let response = response(&impostor, &challenge, &[7; 20_000]);
+        let response = response(&impostor, &challenge, &vec![7; 20_000]);
         stream.write_all(&response).unwrap();
         let peer = stream.local_addr().unwrap();
         assert_eq!(serving.events.of(peer).outcome, "WrongProof");
