@@ -10,13 +10,13 @@ use std::time::Duration;
 use countersign::handshake::Message;
 use countersign::tokio::{Awaiting, Server};
 use countersign::{Client, Error, KeyLookup, Phase};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::events::Events;
 use super::running::{options, ring, runtime, worker};
 use super::verbs::{Serving, Stream, Verb, ping, pong_over_tokio, serve_over_tokio};
 use crate::failures::is_denied;
-use crate::sockets::{connect, listener_over_tokio, over_tokio};
+use crate::sockets::{LONG, connect, listener_over_tokio, over_tokio};
 use crate::support::{key, tcp_pair};
 
 /// A server that finds the keys of [`ring`], except that one look-up never ends and one fails.
@@ -86,7 +86,7 @@ fn every_verb_awaits_a_key_and_counts_a_slow_look_up_against_its_timeout() {
     const TIMEOUT: Duration = Duration::from_millis(300);
 
     for &verb in Verb::ALL {
-        for timeout in [None, Some(2 * crate::sockets::LONG)] {
+        for timeout in [None, Some(LONG)] {
             let (near, far) = tcp_pair();
             let pinging =
                 thread::spawn(move || ping(&mut *verb.log_in(&client("7"), near).unwrap()));
@@ -95,8 +95,10 @@ fn every_verb_awaits_a_key_and_counts_a_slow_look_up_against_its_timeout() {
         }
         let (near, far) = tcp_pair();
         let slow = thread::spawn(move || verb.log_in(&client("slow"), near));
-        let served =
-            runtime().block_on(async { serve(verb, over_tokio(far), Some(TIMEOUT)).await });
+        let served = runtime().block_on(async {
+            let serving = serve(verb, over_tokio(far), Some(TIMEOUT));
+            timeout(LONG, serving).await.unwrap()
+        });
         let timed_out = matches!(served, Err(Error::TimedOut(Phase::LookingUp)));
         assert!(timed_out, "{verb:?}: {served:?}");
         assert_may_retry(slow.join().unwrap());
