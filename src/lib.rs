@@ -120,7 +120,7 @@ pub use {
         Authenticated, Connection, Deadline, DeadlineHandle, Listener, Pause, Pending, Source,
         Timed,
     },
-    listener::{Event, Identity, ListenerOptions, Outcome},
+    listener::{Event, Identity, ListenerOptions, Outcome, Process},
 };
 #[cfg(feature = "std")]
 pub use {

@@ -6,6 +6,7 @@
 mod directory;
 mod echo;
 mod process;
+mod proxied;
 #[cfg(feature = "multiprocessing")]
 mod python;
 mod said;

@@ -73,12 +73,13 @@ impl Phase {
     pub(super) fn when_closed(self) -> &'static str {
         match self {
             Self::Awaiting(Message::CHALLENGE) => {
-                "; is the program that listens there a countersign server?"
+                "; cut before the server's verdict; it may be overloaded, retry later; if it always \
+                 ends here, the program that listens there is no countersign server"
             }
             Self::Awaiting(Message::RESPONSE) => {
                 "; port scans and health checks end here, and clients of other programs"
             }
-            Self::Awaiting(Message::VERDICT) => {
+            Self::Sending(Message::RESPONSE) | Self::Awaiting(Message::VERDICT) => {
                 "; cut before the server's verdict; it may be overloaded, retry later"
             }
             _ => "",

@@ -36,13 +36,12 @@ where
 
     fn accept(&self) {
         while self.has_room() {
-            let accepted = self.source.accept(&self.pause);
-            if self.shared.lock().stopping {
-                return;
-            }
-            match accepted {
+            match self.source.accept(&self.pause) {
                 Ok(None) => {}
-                Ok(Some((stream, peer))) => self.admit(stream, Arrival::now(peer)),
+                Ok(Some((stream, peer))) => {
+                    let arrival = Arrival::now(peer, L::process(&stream));
+                    self.admit(stream, arrival);
+                }
                 Err(error) => match trouble(&error) {
                     Trouble::Final => {
                         self.shared.lock().failure = Some(error);
@@ -50,7 +49,7 @@ where
                     }
                     Trouble::Passing => {}
                     Trouble::Shortage if self.make_room() => {}
-                    Trouble::Shortage | Trouble::Unknown => self.fail(Arrival::now(None), error),
+                    Trouble::Shortage | Trouble::Unknown => self.fail(Arrival::of_nobody(), error),
                 },
             }
         }
@@ -74,7 +73,8 @@ where
             let origin = Origin::of(arrival.peer);
             let admitted = (self.shared.lock().admission).admit(origin, pending, arrival.began);
             let Some((ticket, evicted)) = admitted else {
-                return;
+                drop(socket);
+                return (self.shared.reporter).report_apart(arrival, Outcome::ShutDown);
             };
             if let Some(evicted) = evicted {
                 evicted.end();
