@@ -68,8 +68,8 @@ pub use crate::wire::multiprocessing::{KnowsAuthkey, Problem};
 ///
 /// # Errors
 ///
-/// Returns [`Error::Multiprocessing`] for what the peer sent, [`Error::InvalidInput`] for an empty
-/// `authkey`, an error if the random number generator fails, and [`Error::Io`], [`Error::Closed`] or
+/// Returns [`Error::Multiprocessing`] for what the peer sent, [`Error::InvalidInput`] for an `authkey`
+/// that is empty or has zeros only, an error if the random number generator fails, and [`Error::Io`], [`Error::Closed`] or
 /// [`Error::TimedOut`] of the stream.
 pub fn client_authenticate<S>(stream: &mut S, authkey: &[u8]) -> Result<KnowsAuthkey, Error>
 where

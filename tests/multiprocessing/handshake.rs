@@ -172,14 +172,26 @@ fn a_message_of_the_handshake_is_one_write_and_one_flush() {
     }
 }
 
+/// HMAC fills its key with zeros, so the last two are one key.
 #[test]
-fn an_empty_authkey_is_refused_before_anything_is_sent_or_read() {
+fn an_authkey_without_a_byte_that_counts_is_refused_before_anything_is_sent_or_read() {
+    let rows: [(&[u8], InvalidInput); 3] = [
+        (b"", InvalidInput::SecretTooShort { len: 0 }),
+        (b"\0", InvalidInput::SecretConstant { len: 1 }),
+        (&[0; 32], InvalidInput::SecretConstant { len: 32 }),
+    ];
     for (driver, side) in ends() {
-        let mut wire = Far::opposite(side).with_authkey(b"").wire();
-        let outcome = side.run_with(driver, &mut wire, b"");
-        let short = InvalidInput::SecretTooShort { len: 0 };
-        assert!(matches!(outcome, Err(Error::InvalidInput(reason)) if reason == short));
-        assert!(wire.written.is_empty());
-        assert!(wire.offered.is_empty());
+        for (authkey, expected) in rows {
+            let mut wire = Far::opposite(side).with_authkey(authkey).wire();
+            let outcome = side.run_with(driver, &mut wire, authkey);
+            assert!(matches!(outcome, Err(Error::InvalidInput(reason)) if reason == expected));
+            assert!(wire.written.is_empty());
+            assert!(wire.offered.is_empty());
+        }
+        // The controls: passwords, which need not be good.
+        for authkey in [&b"a"[..], b"\0\x01"] {
+            let mut wire = Far::opposite(side).with_authkey(authkey).wire();
+            let _knows = side.run_with(driver, &mut wire, authkey).unwrap();
+        }
     }
 }

@@ -59,6 +59,11 @@ impl<'a> Authkey<'a> {
         if secret.is_empty() {
             return Err(InvalidInput::SecretTooShort { len: 0 });
         }
+        // HMAC pads its key with zeros, so all of these are one key, and it is the empty one.
+        if secret.iter().fold(0, |bits, byte| bits | byte) == 0 {
+            let len = secret.len();
+            return Err(InvalidInput::SecretConstant { len });
+        }
         Ok(Self { secret, digests })
     }
 
