@@ -4,11 +4,11 @@ import hashlib
 from collections import namedtuple
 from itertools import zip_longest
 
-import key_files
 from countersign import (
     ACCEPTED, F1_LEN, F2_LEN, F3_DENIED, MIN_PASSPHRASE, MIN_SECRET, RECORDS,
-    Key, Sealer, Session, client_proof, expand, lv, make_f1, make_f2_untagged,
-    passphrase_secret, prologue, server_proof, session_secret, verify_client)
+    Key, MalformedKeyFile, Sealer, Session, client_proof, expand, lv, make_f1,
+    make_f2_untagged, parse_key_file, passphrase_secret, prologue,
+    server_proof, session_secret, verify_client)
 
 HANDSHAKE_COMMENT = """\
 # Known-answer vectors of the countersign protocol, version 1.
@@ -300,8 +300,8 @@ def compute_key_file(name, content, **_):
     fields = [("name", name), ("expect", "malformed"),
               ("content", content.hex())]
     try:
-        secrets = key_files.parse(content)
-    except key_files.Malformed as malformed:
+        secrets = parse_key_file(content)
+    except MalformedKeyFile as malformed:
         return fields + [("found", malformed.found),
                          ("offset", str(malformed.offset))]
     given = [secret for secret in secrets if secret is not None]
