@@ -6,6 +6,7 @@ mod matrix;
 mod native;
 mod ours;
 mod process;
+mod readmes;
 mod recipe;
 mod vectors;
 

@@ -39,6 +39,7 @@ from typing import (
 
 try:
     from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import x25519
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 except ImportError:
@@ -270,7 +271,8 @@ def share_of(private: bytes) -> bytes:
     """X25519(private, base)."""
     require_cryptography()
     key = x25519.X25519PrivateKey.from_private_bytes(private)
-    return key.public_key().public_bytes_raw()
+    return key.public_key().public_bytes(
+        serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def exchange(private: bytes, share: bytes) -> Optional[bytes]:
