@@ -33,9 +33,6 @@ struct Peer {
     command: &'static [&'static str],
     /// What a verb of it needs besides its language: a command that fails without.
     needs: fn(Verb) -> Option<&'static [&'static str]>,
-    modes: RangeInclusive<u8>,
-    /// The files of vectors that it can check.
-    files: &'static [&'static str],
 }
 
 const PYTHON: Peer = Peer {
@@ -48,8 +45,6 @@ const PYTHON: Peer = Peer {
         ),
     ],
     needs: |verb| (verb.mode() == 2).then_some(&["python3", "-c", "import cryptography"][..]),
-    modes: 0..=1,
-    files: &["handshake", "key-files", "passphrases"],
 };
 
 const NODE: Peer = Peer {
@@ -58,8 +53,6 @@ const NODE: Peer = Peer {
         concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/node/countersign.mjs"),
     ],
     needs: |_| None,
-    modes: 0..=2,
-    files: &["handshake", "encrypt", "key-files", "passphrases"],
 };
 
 /// Returns whether a program is installed. Panics on CI if it is not.
@@ -94,6 +87,11 @@ impl Peer {
     fn verbs(&self) -> impl Iterator<Item = Verb> {
         let verbs = Verb::ALL.iter().copied();
         verbs.filter(|&verb| (self.needs)(verb).is_none_or(succeeds))
+    }
+
+    /// Returns the modes that can be run here.
+    fn modes(&self) -> RangeInclusive<u8> {
+        0..=self.verbs().map(Verb::mode).max().unwrap()
     }
 
     /// Returns each peer with each verb that can be run here, for each of our drivers.
