@@ -117,16 +117,15 @@ fn each_implementation_meets_each_in_every_mode_and_both_roles() {
     let (file, key) = key_file(&temp, "secret.key");
     let (client, server) = (super::native::client(&key), super::native::server(&key));
     let all = Implementation::all();
-    let mut table = String::from("| client |");
-    for (name, _) in &all {
-        table += &format!(" {name} server |");
-    }
-    table += &format!("\n|{}", "---|".repeat(1 + all.len()));
-    for (client_name, as_client) in &all {
-        table += &format!("\n| {client_name} |");
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let servers = all.iter().map(|(name, _)| format!("{name} server"));
+    let mut table = row(["client".to_owned()].into_iter().chain(servers).collect());
+    table += &["|---".repeat(1 + all.len()).as_str(), "|\n"].concat();
+    for (name, as_client) in &all {
+        let mut cells = vec![(*name).to_owned()];
         for (_, as_server) in &all {
+            let mut modes = Vec::new();
             let verbs = Verb::ALL.iter().copied();
-            let mut run = Vec::new();
             for verb in verbs.filter(|&verb| as_client.has(verb) && as_server.has(verb)) {
                 let cell = Cell {
                     verb,
@@ -135,16 +134,14 @@ fn each_implementation_meets_each_in_every_mode_and_both_roles() {
                     server: &server,
                 };
                 cell.run(*as_client, *as_server);
-                run.push(verb.mode().to_string());
+                modes.push(verb.mode().to_string());
             }
-            table += &format!(" {} |", run.join(", "));
+            cells.push(modes.join(", "));
         }
+        table += &row(cells);
     }
-    let is_whole = all.len() == 3
-        && all
-            .iter()
-            .all(|(_, it)| Verb::ALL.iter().all(|&v| it.has(v)));
-    if is_whole && cfg!(feature = "encrypt") {
+    let has_all_verbs = |&(_, it): &(_, Implementation)| Verb::ALL.iter().all(|&verb| it.has(verb));
+    if cfg!(feature = "encrypt") && all.len() == 3 && all.iter().all(has_all_verbs) {
         let readme = include_str!("../../peers/README.md");
         assert!(readme.contains(&table), "peers/README.md has not:\n{table}");
     }
