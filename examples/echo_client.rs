@@ -58,6 +58,10 @@ fn run() -> Result<(), Failure> {
     stream
         .read_to_string(&mut echo)
         .map_err(while_doing("no echo"))?;
+    // On the recipe's wire this is how a server denies.
+    if echo.len() < settings.message.len() {
+        return Err("no echo: the server closed the connection".into());
+    }
     println!("{echo}");
     Ok(())
 }

@@ -18,7 +18,7 @@ mod unix {
     use std::io::{self, Read, Write};
     use std::net::Shutdown;
     use std::os::unix::fs::DirBuilderExt;
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::os::unix::net::UnixStream;
     use std::path::{Path, PathBuf};
     use std::sync::mpsc;
     use std::time::Duration;
@@ -45,8 +45,7 @@ mod unix {
                 // The receiver is gone if the program has failed.
                 let _ = events.send(event.to_string());
             });
-        let socket = UnixListener::bind(&path)?;
-        let listener = Listener::with_options(socket, Server::new(ours.clone()), options)?;
+        let listener = Listener::bind_unix(&path, 0o600, Server::new(ours.clone()), options)?;
         thread::spawn(move || echo_to_all(&listener));
 
         println!("1. A client with the same secret.");

@@ -5,11 +5,11 @@ mod key_file;
 mod malformed;
 mod phase;
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use std::borrow::ToOwned;
 use std::boxed::Box;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 use std::string::String;
 use std::vec::Vec;
 
@@ -129,6 +129,10 @@ impl Error {
             Self::Handshake(handshake::Error::Incompatible(incompatible)) => {
                 Hint::of(*incompatible)
             }
+            #[cfg(feature = "multiprocessing")]
+            Self::Multiprocessing(multiprocessing::Problem::MessageLength(len)) => {
+                Hint::of_beginning(len.to_be_bytes())
+            }
             _ => None,
         }
     }
@@ -177,7 +181,7 @@ impl Error {
             AllZeroSecret, ClientNotAuthentic, NoRandomness, ServerNotAuthentic, Stream,
         };
         #[cfg(feature = "multiprocessing")]
-        use multiprocessing::Problem::{Rejected, WrongDigest};
+        use multiprocessing::Problem::{Rejected, RejectedMd5, WrongDigest};
 
         match self {
             Self::Io { source, .. } | Self::Connect { source, .. } => source.kind(),
@@ -195,7 +199,9 @@ impl Error {
                 | ClientNotAuthentic { .. },
             ) => io::ErrorKind::PermissionDenied,
             #[cfg(feature = "multiprocessing")]
-            Self::Multiprocessing(Rejected | WrongDigest) => io::ErrorKind::PermissionDenied,
+            Self::Multiprocessing(Rejected | RejectedMd5 | WrongDigest) => {
+                io::ErrorKind::PermissionDenied
+            }
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(_) => io::ErrorKind::InvalidData,
             Self::Handshake(_) | Self::Cookbook(_) => io::ErrorKind::InvalidData,
@@ -271,22 +277,15 @@ impl fmt::Display for Error {
             Self::TimedOut(phase) => {
                 write!(f, "timed out while {phase}{}", phase.when_silent())
             }
-            Self::Handshake(error) => {
-                error.fmt(f)?;
-                match self.hint() {
-                    Some(hint) => write!(f, "; {hint}"),
-                    None => Ok(()),
-                }
-            }
+            Self::Handshake(error) => error.fmt(f),
             Self::Denied(denial) => denial.fmt(f),
             Self::Cookbook(problem) => problem.fmt(f),
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(problem) => problem.fmt(f),
             Self::InvalidInput(invalid) => invalid.fmt(f),
-            // The path is escaped: its line feeds would make two lines of one in a log.
             Self::KeyFile { path, error } => {
                 let raw = path.as_os_str().as_encoded_bytes();
-                let path = raw.escape_ascii();
+                let path = Escaped(raw);
                 write!(f, "key file {path}: {error}")?;
                 let is_plain =
                     (raw.iter()).all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte));
@@ -299,7 +298,27 @@ impl fmt::Display for Error {
             Self::NoDirectory => f.write_str(
                 "this key ring was not loaded from a directory, so there is nothing to reload",
             ),
+        }?;
+        match self.hint() {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
         }
+    }
+}
+
+/// A path, escaped: its line feeds would make two lines of one in a log. Separators stay, since on
+/// Windows they are what would be escaped most.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| {
+            if is_separator(char::from(byte)) {
+                f.write_char(char::from(byte))
+            } else {
+                byte.escape_ascii().fmt(f)
+            }
+        })
     }
 }
 

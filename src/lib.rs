@@ -43,9 +43,9 @@
 //! | | |
 //! |---|---|
 //! | the two ends | [`Client`], [`Server`]; without options [`client_authenticate`], [`server_authenticate`]; what they have in common is [`endpoint::Endpoint`] |
-//! | keys | [`Key`], [`KeyId`], [`Secret`], [`Fingerprint`], [`generate_secret`]; many of them [`Keyring`], [`Reloaded`], [`KeyLookup`] |
+//! | keys | [`Key`], [`KeyId`], [`Secret`], [`Fingerprint`], [`generate_secret`]; many of them [`Keyring`], [`Reloaded`], [`KeyLookup`]; a key file in steps [`Rotation`] |
 //! | the result | [`Session`], [`Matched`]; [`Protected`], [`Encrypted`], which are [`Secured`], and its [`ReadHalf`] and [`WriteHalf`] |
-//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`]; other sources [`Source`], [`Connection`], [`Pending`], [`Pause`] |
+//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`Connection`], [`Pending`], [`Pause`] |
 //! | the stream below | [`Deadline`], [`DeadlineHandle`], [`Timed`]; [`Binding`] to TLS |
 //! | errors | [`Error`], [`Denial`], [`Hint`], [`Phase`], [`InvalidInput`], [`NoRandomness`]; of files [`KeyFileError`], [`Malformed`], [`Found`] |
 //! | modules | [`tokio`]: all of it with `await`; [`handshake`] and [`record`]: the core, without I/O; [`compat`]: other protocols |
@@ -125,7 +125,7 @@ pub use {
         Authenticated, Connection, Deadline, DeadlineHandle, Listener, Pause, Pending, Source,
         Timed,
     },
-    listener::{Event, Identity, ListenerOptions, Outcome},
+    listener::{Event, Identity, ListenerOptions, Outcome, Process},
 };
 #[cfg(feature = "std")]
 pub use {
@@ -134,5 +134,5 @@ pub use {
         server_authenticate,
     },
     error::{Denial, Error, Found, Hint, KeyFileError, Malformed, Phase},
-    keys::{KeyLookup, Keyring, Reloaded, generate_secret},
+    keys::{KeyLookup, Keyring, Reloaded, Rotation, generate_secret},
 };

@@ -5,6 +5,7 @@ pub(crate) mod admission;
 mod constructors;
 mod event;
 mod options;
+mod process;
 mod reporter;
 mod trouble;
 
@@ -14,6 +15,7 @@ use std::io;
 pub(crate) use self::constructors::constructors;
 pub use self::event::{Event, Identity, Outcome};
 pub use self::options::ListenerOptions;
+pub use self::process::Process;
 pub(crate) use self::reporter::{Arrival, Attempt, Reporter};
 pub(crate) use self::trouble::{Trouble, trouble};
 

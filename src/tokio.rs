@@ -5,7 +5,8 @@
 //! is dropped.
 //!
 //! The verbs have no timeout unless their names say so. Those with a timeout and the listener need a
-//! runtime whose time and I/O are enabled, as `#[tokio::main]` makes it; tokio panics without.
+//! runtime whose time and I/O are enabled, as `#[tokio::main]` makes it. Without them tokio panics, and
+//! the constructors of the listener return an error.
 
 mod connect;
 pub mod cookbook;

@@ -411,6 +411,7 @@ fn a_reader_and_a_writer_of_one_socket_keep_their_own_deadlines() {
 }
 
 /// Both may wake up for the byte, and then one of them finds nothing. It takes some rounds to happen.
+#[cfg(unix)] // Elsewhere the other reader waits on, as `Timed` says.
 #[test]
 fn of_two_readers_of_one_byte_one_ends_at_its_deadline() {
     fn check<S: Socket>((near, mut far): (S, S)) {
@@ -529,6 +530,7 @@ fn a_socket_of_another_crate_takes_a_deadline() {
     });
 }
 
+#[cfg(unix)] // A pipe of Windows is no `AsSocket`, and does not compile.
 #[test]
 fn a_pipe_with_a_deadline_is_an_error_that_says_so() {
     let (reader, mut writer) = io::pipe().unwrap();

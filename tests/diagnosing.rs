@@ -3,7 +3,7 @@
 use std::io;
 
 use countersign::compat::multiprocessing::Problem;
-use countersign::{Error, Hint, KeyId, Outcome, Reloaded};
+use countersign::{Error, Hint, KeyFileError, KeyId, Outcome, Reloaded};
 
 use crate::errors::{sentences, streams};
 
@@ -18,7 +18,7 @@ fn diagnosed() -> Vec<&'static str> {
 /// What the guide has in place of an error of the system.
 const SYSTEM: &str = "the system's error";
 
-const HINTS: [Hint; 7] = [
+const HINTS: [Hint; 8] = [
     Hint::Http,
     Hint::Tls,
     Hint::Ssh,
@@ -26,6 +26,7 @@ const HINTS: [Hint; 7] = [
     Hint::Proxy,
     Hint::HttpOrProxy,
     Hint::Echo,
+    Hint::Native,
 ];
 
 /// Whether a sentence has all parts of a row, in order.
@@ -40,7 +41,7 @@ fn fits(sentence: &str, row: &str) -> bool {
 #[test]
 fn every_sentence_is_in_the_guide_for_diagnosing_and_every_row_is_about_a_sentence() {
     let mut said = sentences();
-    said.extend(sentences_of_listeners());
+    said.extend(other_sentences());
     said.extend(multiprocessing_problems().map(|problem| problem.to_string()));
     let rows = diagnosed();
     // Each hint by itself, and the system's errors by one name: a general row is not enough for them.
@@ -64,27 +65,41 @@ fn multiprocessing_problems() -> impl Iterator<Item = Problem> {
         Problem::MessageLength(1 << 20),
         Problem::NotAChallenge,
         Problem::ChallengeTooShort { len: 19 },
+        Problem::UnnamedDigest,
         Problem::UnknownDigest,
+        Problem::NotADigest,
         Problem::Md5Only,
+        Problem::BareSha256,
+        Problem::NoMd5,
         Problem::NotAWelcome,
         Problem::Rejected,
+        Problem::RejectedMd5,
         Problem::WrongDigest,
     ]
     .into_iter()
     .chain(streams().map(Problem::Stream))
 }
 
-/// What a listener and a reload say.
-fn sentences_of_listeners() -> Vec<String> {
+/// What a listener, a reload and a rotation say.
+fn other_sentences() -> Vec<String> {
     let mut reloaded = Reloaded::default();
     let error = Error::NoDirectory;
     reloaded.kept = vec![(KeyId::new("worker-7").unwrap(), error)];
     let mut said = vec![reloaded.to_string()];
+    let denied = || io::Error::other("as it says itself");
+    let of_rotations = [
+        KeyFileError::Exists,
+        KeyFileError::Linked,
+        KeyFileError::NotKept(denied()),
+        KeyFileError::TwoSecrets,
+        KeyFileError::OneSecret,
+    ];
+    said.extend(of_rotations.map(|error| error.to_string()));
     let (max_pending, limit) = (1024, 1024);
     let outcomes = [
         Outcome::Evicted,
         Outcome::ShutDown,
-        Outcome::Failed(io::Error::other("as it says itself")),
+        Outcome::Failed(denied()),
         Outcome::FewDescriptors { max_pending, limit },
     ];
     said.extend(outcomes.map(|outcome| outcome.to_string()));

@@ -6,7 +6,9 @@ mod permissions;
 mod races;
 mod reload;
 mod rotation;
+mod writing;
 
+#[cfg(unix)]
 use std::path::Path;
 
 use countersign::{Key, KeyLookup, Keyring};

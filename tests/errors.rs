@@ -319,6 +319,8 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
         #[cfg(feature = "multiprocessing")]
         multiprocessing::Problem::Rejected.into(),
         #[cfg(feature = "multiprocessing")]
+        multiprocessing::Problem::RejectedMd5.into(),
+        #[cfg(feature = "multiprocessing")]
         multiprocessing::Problem::WrongDigest.into(),
         key_file(writable()),
         key_file(readable(0, 0o644)),

@@ -1,6 +1,7 @@
 //! Key files, key ids, child secrets and fingerprints.
 
 use std::error::Error as _;
+#[cfg(unix)]
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;

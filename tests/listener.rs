@@ -9,6 +9,8 @@ pub mod clients;
 mod descriptors;
 mod events;
 mod handover;
+#[cfg(feature = "tokio")]
+mod incoming;
 mod lingering;
 mod pending;
 pub mod running;
@@ -19,3 +21,5 @@ mod strangers;
 mod told;
 #[cfg(unix)]
 mod unix;
+mod upgraded;
+mod verbs;

@@ -50,6 +50,7 @@ mod records;
 mod secrets;
 mod side;
 mod sockets;
+mod specification;
 mod states;
 mod support;
 mod types;

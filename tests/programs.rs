@@ -5,8 +5,8 @@
 
 mod directory;
 mod echo;
-mod keygen;
 mod process;
+mod proxied;
 #[cfg(feature = "multiprocessing")]
 mod python;
 mod said;
@@ -15,6 +15,7 @@ mod wires;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::support::TempDir;
@@ -55,7 +56,13 @@ impl Files {
     }
 
     fn path(&self, name: &str) -> String {
-        let path = self.0.path().join(name);
+        // With the separator of the system, as the programs show it.
+        let path = self
+            .0
+            .path()
+            .components()
+            .chain(Path::new(name).components());
+        let path: PathBuf = path.collect();
         path.into_os_string().into_string().unwrap()
     }
 
@@ -70,6 +77,12 @@ impl Files {
         self.path(name)
     }
 
+    /// The path as the directory of keys shows it: without links on the way.
+    fn resolved(&self, name: &str) -> String {
+        let path = fs::canonicalize(self.path(name)).unwrap();
+        path.into_os_string().into_string().unwrap()
+    }
+
     /// Replaces what is in a file.
     fn write_over(&self, name: &str, content: &str) {
         fs::remove_file(self.path(name)).unwrap();
@@ -78,9 +91,13 @@ impl Files {
 
     /// Makes a directory that only its owner may write, and gives its path.
     fn directory(&self, name: &str) -> String {
-        let mut builder = DirBuilder::new();
+        let builder = DirBuilder::new();
         #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let builder = {
+            let mut builder = builder;
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder
+        };
         builder.create(self.path(name)).unwrap();
         self.path(name)
     }

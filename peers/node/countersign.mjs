@@ -15,6 +15,11 @@ import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+// The modes.
+export const AUTHENTICATE = 0;
+export const PROTECT = 1;
+export const ENCRYPT = 2;
+
 /** How a handshake, a record or a key failed. `outcome` is in the words of the specification, where it has any. */
 export class Outcome extends Error {
   constructor(outcome, details = {}) {

@@ -39,14 +39,26 @@ pub struct Deadline<S> {
     /// None if the deadline is later than the clock can express.
     end: Option<Instant>,
     /// None until there is a handle.
-    lifted: Option<Arc<AtomicBool>>,
+    handle: Option<DeadlineHandle>,
 }
 
 /// Lifts a [`Deadline`] from outside. It is returned by [`Deadline::handle`].
-#[derive(Debug, Clone)]
-pub struct DeadlineHandle {
-    lifted: Arc<AtomicBool>,
+#[derive(Debug, Clone, Default)]
+pub struct DeadlineHandle(Arc<Control>);
+
+#[derive(Debug, Default)]
+struct Control {
+    lifted: AtomicBool,
+    cancelled: AtomicBool,
 }
+
+/// How long a read or write may wait before it looks whether it was cancelled. On Windows a wait does
+/// not end when another thread shuts the socket down.
+const LONGEST_WAIT: Option<Duration> = if cfg!(windows) {
+    Some(Duration::from_millis(50))
+} else {
+    None
+};
 
 impl<S> Deadline<S> {
     /// Starts the clock: the deadline passes after `timeout`.
@@ -58,8 +70,13 @@ impl<S> Deadline<S> {
         Self {
             stream,
             end,
-            lifted: None,
+            handle: None,
         }
+    }
+
+    pub(super) fn with_handle(mut self, handle: DeadlineHandle) -> Self {
+        self.handle = Some(handle);
+        self
     }
 
     /// Returns a handle that lifts the deadline, for a stream that cannot be reached later because
@@ -89,10 +106,7 @@ impl<S> Deadline<S> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn handle(&mut self) -> DeadlineHandle {
-        let lifted = self.lifted.get_or_insert_default();
-        DeadlineHandle {
-            lifted: Arc::clone(lifted),
-        }
+        self.handle.get_or_insert_default().clone()
     }
 
     /// Returns the stream below, for its address or its options.
@@ -106,7 +120,30 @@ impl<S> Deadline<S> {
     }
 
     fn is_lifted(&self) -> bool {
-        (self.lifted.as_ref()).is_some_and(|lifted| lifted.load(Ordering::Relaxed))
+        (self.handle.as_ref()).is_some_and(|handle| handle.0.lifted.load(Ordering::Relaxed))
+    }
+
+    fn is_cancelled(&self) -> bool {
+        (self.handle.as_ref()).is_some_and(|handle| handle.0.cancelled.load(Ordering::Relaxed))
+    }
+
+    /// Calls a read or write that ends at the deadline at the latest.
+    fn limit(
+        &mut self,
+        end: Option<Instant>,
+        mut call: impl FnMut(&mut S, Option<Instant>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            if self.is_cancelled() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            let turn = LONGEST_WAIT.and_then(|wait| Instant::now().checked_add(wait));
+            let until = end.into_iter().chain(turn).min();
+            match call(&mut self.stream, until) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && until != end => {}
+                done => return done,
+            }
+        }
     }
 }
 
@@ -119,7 +156,8 @@ impl<S: Timed> Deadline<S> {
         let mut discarded = [0; 512];
         let mut ended = self.stream.shut_down(Shutdown::Write).is_err();
         while !ended && left > 0 {
-            match self.stream.read_until(&mut discarded, end) {
+            let read = self.limit(end, |stream, end| stream.read_until(&mut discarded, end));
+            match read {
                 Ok(n) if n > 0 => left = left.saturating_sub(n),
                 _ => ended = true,
             }
@@ -131,7 +169,12 @@ impl DeadlineHandle {
     /// Lifts the deadline: each read or write that begins after this is the stream's own, with the
     /// stream's own timeouts.
     pub fn lift(&self) {
-        self.lifted.store(true, Ordering::Relaxed);
+        self.0.lifted.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends whatever waits, within [`LONGEST_WAIT`] if there is one.
+    pub(super) fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
     }
 }
 
@@ -140,7 +183,7 @@ impl<S: Timed + Read> Read for Deadline<S> {
         if self.is_lifted() {
             return self.stream.read(buf);
         }
-        self.stream.read_until(buf, self.end)
+        self.limit(self.end, |stream, end| stream.read_until(buf, end))
     }
 }
 
@@ -149,7 +192,7 @@ impl<S: Timed + Write> Write for Deadline<S> {
         if self.is_lifted() {
             return self.stream.write(buf);
         }
-        self.stream.write_until(buf, self.end)
+        self.limit(self.end, |stream, end| stream.write_until(buf, end))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -157,8 +200,8 @@ impl<S: Timed + Write> Write for Deadline<S> {
             return self.stream.write_vectored(bufs);
         }
         let first = bufs.iter().find(|buf| !buf.is_empty());
-        self.stream
-            .write_until(first.map_or(&[], |buf| buf), self.end)
+        let first = first.map_or(&[][..], |buf| buf);
+        self.limit(self.end, |stream, end| stream.write_until(first, end))
     }
 
     fn flush(&mut self) -> io::Result<()> {

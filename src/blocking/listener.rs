@@ -57,7 +57,9 @@ pub type Authenticated<S> = (S, Session);
 /// Dropping the listener stops it, frees the port, and ends pending handshakes. Others that hold the
 /// same listening socket, such as another process, are not disturbed. If one of them takes a
 /// connection from a socket in blocking mode just before this listener does, the accepting thread
-/// waits for the next connection, and stops only then.
+/// waits for the next connection, and stops only then. If the listener was dropped meanwhile, that
+/// connection is closed. A socket that is not in blocking mode has neither effect, and a tokio runtime
+/// can share it.
 ///
 /// ```
 /// use countersign::{Client, Key, Listener, Server, generate_secret};
@@ -73,8 +75,9 @@ pub type Authenticated<S> = (S, Session);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An upgrade is given the socket under a [`Deadline`], and what it returns may contain it. The
-/// deadline ends with the handshake:
+/// An upgrade is given the socket under a [`Deadline`], and returns a stream that contains it. A clone
+/// of the socket would have no deadline, and would not be ended by an eviction. The deadline ends with
+/// the handshake:
 ///
 /// ```
 /// use countersign::{Key, Listener, ListenerOptions, Server, generate_secret};
@@ -116,8 +119,8 @@ fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 }
 
 #[cfg(unix)]
-fn listen_unix(path: &Path) -> io::Result<BoundUnix<UnixListener>> {
-    BoundUnix::bind(path)
+fn listen_unix(path: &Path, mode: u32) -> io::Result<BoundUnix<UnixListener>> {
+    BoundUnix::bind(path, mode)
 }
 
 fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {

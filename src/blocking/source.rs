@@ -18,6 +18,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 #[cfg(unix)]
 use rustix::io::Errno;
 
+use crate::listener::Process;
+
 /// A source of connections for a [`Listener`](crate::Listener): a listening socket of the standard
 /// library, or whatever else yields sockets.
 ///
@@ -57,6 +59,13 @@ pub trait Source: Send + 'static {
 
     /// Returns the address that clients connect to, if there is one.
     fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Returns the process that connected, if the streams are Unix sockets and the system reports it:
+    /// [`Process::connected_to`].
+    #[must_use]
+    fn process(_: &Self::Stream) -> Option<Process> {
         None
     }
 }
@@ -246,6 +255,10 @@ impl Source for UnixListener {
         };
         stream.set_nonblocking(false)?;
         Ok(Some((stream, None)))
+    }
+
+    fn process(stream: &UnixStream) -> Option<Process> {
+        Process::connected_to(stream)
     }
 }
 

@@ -1,22 +1,29 @@
 //! Unix sockets that a listener of either driver binds to a path.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen};
+
 use super::source::{Pause, Source};
+use crate::listener::Process;
 
 /// A listening Unix socket (`L`) whose file is removed when it is dropped.
 pub(crate) struct BoundUnix<L> {
-    pub(crate) socket: L,
+    /// Dropped first: while the socket is open nobody takes the path over, and no other file has the
+    /// same inode.
     #[cfg_attr(
         not(feature = "tokio"),
         expect(dead_code, reason = "it is there to be dropped")
     )]
     pub(crate) file: SocketFile,
+    pub(crate) socket: L,
 }
 
 /// The file of a socket that this process has bound.
@@ -32,19 +39,42 @@ type Inode = (u64, u64);
 impl BoundUnix<UnixListener> {
     /// Binds the path, and replaces a socket on which nobody listens. The socket is not in blocking
     /// mode.
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+    pub(crate) fn bind(path: &Path, mode: u32) -> io::Result<Self> {
+        let address = SocketAddrUnix::new(path)?;
         let path = std::path::absolute(path)?;
-        let socket = match UnixListener::bind(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && remove_dead(&path)? => {
-                UnixListener::bind(&path)?
-            }
+        let socket = new_socket()?;
+        match bind(&socket, &address) {
+            Err(Errno::ADDRINUSE) if remove_dead(&path)? => bind(&socket, &address)?,
             bound => bound?,
-        };
-        socket.set_nonblocking(true)?;
+        }
         let inode = inode(&path)?;
         let file = SocketFile { path, inode };
-        Ok(Self { socket, file })
+        // Nobody can connect before it listens.
+        fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
+        listen(&socket, BACKLOG)?;
+        let socket = UnixListener::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self { file, socket })
     }
+}
+
+/// How many connections may wait to be accepted. The system may have a lower limit.
+const BACKLOG: i32 = 4096;
+
+/// Makes a socket that programs which this one starts do not inherit.
+#[cfg(not(target_vendor = "apple"))]
+fn new_socket() -> Result<OwnedFd, Errno> {
+    use rustix::net::{SocketFlags, socket_with};
+
+    let flags = SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+#[cfg(target_vendor = "apple")]
+fn new_socket() -> Result<OwnedFd, Errno> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::ioctl_fioclex(&socket)?;
+    Ok(socket)
 }
 
 /// Removes a socket on which nobody listens, and returns whether it did.
@@ -86,5 +116,9 @@ impl Source for BoundUnix<UnixListener> {
 
     fn accept(&self, pause: &Pause) -> io::Result<Option<(UnixStream, Option<SocketAddr>)>> {
         Source::accept(&self.socket, pause)
+    }
+
+    fn process(stream: &UnixStream) -> Option<Process> {
+        Process::connected_to(stream)
     }
 }

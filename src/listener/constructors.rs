@@ -75,22 +75,29 @@ macro_rules! constructors {
         #[doc = concat!("At the path of a Unix socket, in ", $mode, ".")]
         #[cfg(unix)]
         impl Listener<$Yields<$Unix>> {
-            /// Listens at `path`, with the default [`ListenerOptions`](crate::ListenerOptions).
+            /// Listens at `path`, on a socket whose file has this `mode`: with 0o600 only its owner
+            /// can connect. Some systems ignore the mode. There, put it into a directory that only
+            /// those users can enter.
             ///
             /// If there is a socket at the path already and nobody listens on it, it is replaced. The
-            /// socket is removed when the listener stops. Every user who may write it can connect:
-            /// put it into a directory that only they can enter.
+            /// file is removed when the listener stops.
             ///
             /// # Errors
             ///
             /// Returns an error of kind [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens
             /// there or if it is no socket, the errors of binding, and the errors of
             #[doc = concat!("[`", stringify!($new), "`](Self::", stringify!($new), ").")]
-            pub fn $bind_unix<K>(path: impl AsRef<Path>, server: Server<K>) -> io::Result<Self>
+            pub fn $bind_unix<K>(
+                path: impl AsRef<Path>,
+                mode: u32,
+                server: Server<K>,
+                options: ListenerOptions,
+            ) -> io::Result<Self>
             where
                 K: Lookup + Send + Sync + 'static,
             {
-                Self::$new(listen_unix(path.as_ref())?, server)
+                let socket = listen_unix(path.as_ref(), mode)?;
+                Self::$with_options(socket, server, options)
             }
         }
 
@@ -102,6 +109,9 @@ macro_rules! constructors {
             ///
             /// The upgrade counts against the deadline of the handshake, and can be evicted. If it
             /// fails, the connection is reported as refused, with [`Phase::Upgrading`](crate::Phase::Upgrading).
+            /// An upgrade that has another use for a connection, or for its end, can return an error
+            /// of kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted): it is reported as
+            /// [`Error::Closed`](crate::Error::Closed), like a port scan.
             ///
             /// # Errors
             ///

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::vec::Vec;
 
+use super::Process;
 use crate::error::Error;
 use crate::handshake::Matched;
 use crate::key::KeyId;
@@ -32,6 +33,8 @@ use crate::key::KeyId;
 pub struct Event {
     /// The peer's address, if it has one. Behind a proxy it is the proxy's.
     pub peer: Option<SocketAddr>,
+    /// The peer's process, if the connection came over a Unix socket and the system reports it.
+    pub process: Option<Process>,
     /// What became of the connection.
     pub outcome: Outcome,
     /// The time from the connection to this outcome.
@@ -68,7 +71,7 @@ pub enum Outcome {
     /// Too many handshakes were pending, or something that they need ran out, and this one was evicted
     /// for a new connection.
     Evicted,
-    /// The handshake was pending when the listener was dropped.
+    /// The handshake was pending, or about to begin, when the listener was dropped.
     ShutDown,
     /// A connection could not be accepted or started, and no pending handshake could be evicted for
     /// it. The listener pauses and continues.
@@ -89,6 +92,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(peer) = self.peer {
             write!(f, "{peer} ")?;
+        }
+        if let Some(process) = self.process {
+            write!(f, "{process} ")?;
         }
         self.outcome.fmt(f)?;
         match self.outcome {

@@ -52,7 +52,8 @@ impl ListenerOptions {
     /// The newest two thirds are evicted in the order of their arrival, so under a flood a login is
     /// safe if its round trip is shorter than ⅔ · `max_pending` / arrival rate. The others are shared
     /// between the sources: IPv4 addresses, IPv6 networks of 64 bits. So a flood from fewer sources
-    /// than `max_pending` / 3 does not displace clients that come from elsewhere.
+    /// than `max_pending` / 3 does not displace clients that come from elsewhere. All connections that
+    /// come through one proxy, or over a Unix socket, have one source.
     #[must_use]
     pub fn max_pending(self, max_pending: usize) -> Self {
         Self {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::event::{Event, Identity, Outcome};
 use super::options::{Hook, ListenerOptions};
+use super::process::Process;
 use crate::error::Error;
 use crate::handshake::{Mode, Prologue, Session};
 
@@ -14,13 +15,23 @@ use crate::handshake::{Mode, Prologue, Session};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) peer: Option<SocketAddr>,
+    process: Option<Process>,
     pub(crate) began: Instant,
 }
 
 impl Arrival {
-    pub(crate) fn now(peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn now(peer: Option<SocketAddr>, process: Option<Process>) -> Self {
         let began = Instant::now();
-        Self { peer, began }
+        Self {
+            peer,
+            process,
+            began,
+        }
+    }
+
+    /// For a report that is about no connection.
+    pub(crate) fn of_nobody() -> Self {
+        Self::now(None, None)
     }
 }
 
@@ -71,7 +82,7 @@ impl Reporter {
             }),
         };
         if let Some(few) = few {
-            reporter.report_apart(Arrival::now(None), few);
+            reporter.report_apart(Arrival::of_nobody(), few);
         }
         reporter
     }
@@ -92,6 +103,7 @@ impl Reporter {
         }
         hook(&Event {
             peer: arrival.peer,
+            process: arrival.process,
             outcome,
             duration: arrival.began.elapsed(),
             server,

@@ -1,14 +1,13 @@
 //! Clients that connect and authenticate in one call.
 
 use core::fmt::Debug;
-use core::time::Duration;
 use std::io;
 use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
-use {::tokio::net::UnixStream, ::tokio::time::sleep, std::path::Path};
+use {::tokio::net::UnixStream, ::tokio::time::sleep, core::time::Duration, std::path::Path};
 
 #[cfg(feature = "encrypt")]
 use super::Encrypted;

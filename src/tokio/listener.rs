@@ -108,11 +108,11 @@ async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 }
 
 #[cfg(unix)]
-fn listen_unix(path: &Path) -> io::Result<BoundUnix<UnixListener>> {
+fn listen_unix(path: &Path, mode: u32) -> io::Result<BoundUnix<UnixListener>> {
     runtime::with_time_and_io()?;
-    let BoundUnix { socket, file } = BoundUnix::bind(path)?;
+    let BoundUnix { file, socket } = BoundUnix::bind(path, mode)?;
     let socket = UnixListener::from_std(socket)?;
-    Ok(BoundUnix { socket, file })
+    Ok(BoundUnix { file, socket })
 }
 
 fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {
@@ -133,6 +133,9 @@ impl<T> Listener<T> {
     ///
     /// Many tasks may wait here at once. It is cancel safe: a stream is taken in the same step in
     /// which it is returned.
+    ///
+    /// Where a `Stream` of connections is wanted, as by the servers of tonic, `unfold` of the crate
+    /// `futures-util` makes one of this method. For axum, call it in `axum::serve::Listener::accept`.
     ///
     /// # Errors
     ///
@@ -210,10 +213,9 @@ impl<T: Send + 'static> Listener<T> {
         let shared = Arc::new(Shared::new::<M>(runtime.clone(), options, &server.prologue));
         // Made here, and not in the task, so that it also ends what is aborted before it began.
         let closing = Closing(Arc::clone(&shared));
-        let server = Arc::new(server);
-        let attempt = move |stream, timeout| {
-            attempt(Arc::clone(&server), mode, upgrade(stream), timeout, finish)
-        };
+        let endpoint = Arc::new((server, upgrade));
+        let attempt =
+            move |stream, timeout| attempt(Arc::clone(&endpoint), mode, stream, timeout, finish);
         let accepting = accept(Arc::clone(&shared), source, attempt);
         let acceptor = runtime.spawn(async move {
             let _closing = closing;

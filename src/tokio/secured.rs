@@ -266,7 +266,10 @@ macro_rules! of_the_stream {
             where
                 S: Timed,
             {
-                self.$($line)+.stream.shut_down(Shutdown::Both)
+                let line = &self.$($line)+;
+                let done = line.stream.shut_down(Shutdown::Both);
+                line.abort();
+                done
             }
         }
 

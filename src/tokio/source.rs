@@ -12,7 +12,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpListener, TcpStream};
 
 use crate::blocking::source::has_connection;
-use crate::listener::{Trouble, trouble};
+use crate::listener::{Process, Trouble, trouble};
 #[cfg(unix)]
 use {
     crate::blocking::unix_socket::BoundUnix,
@@ -66,6 +66,13 @@ pub trait Source: Send + 'static {
     fn local_addr(&self) -> Option<SocketAddr> {
         None
     }
+
+    /// Returns the process that connected, if the streams are Unix sockets and the system reports it:
+    /// [`Process::connected_to`].
+    #[must_use]
+    fn process(_: &Self::Stream) -> Option<Process> {
+        None
+    }
 }
 
 impl Source for TcpListener {
@@ -97,6 +104,10 @@ impl Source for UnixListener {
             .map_ok(|(stream, _)| (stream, None))
             .map_err(|error| or_nobody_waits(self, error))
     }
+
+    fn process(stream: &UnixStream) -> Option<Process> {
+        Process::connected_to(stream)
+    }
 }
 
 #[cfg(unix)]
@@ -108,6 +119,10 @@ impl Source for BoundUnix<UnixListener> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(UnixStream, Option<SocketAddr>)>> {
         Source::poll_accept(&mut self.socket, cx)
+    }
+
+    fn process(stream: &UnixStream) -> Option<Process> {
+        Process::connected_to(stream)
     }
 }
 

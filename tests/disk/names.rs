@@ -3,9 +3,12 @@
 use std::fs;
 #[cfg(unix)]
 use std::os::unix::fs::symlink;
+#[cfg(unix)]
 use std::path::Path;
 
-use countersign::{Error, Key, KeyFileError, Keyring};
+#[cfg(unix)]
+use countersign::Key;
+use countersign::{Error, KeyFileError, Keyring};
 
 use super::{accepts, ids, secret};
 use crate::support::TempDir;
@@ -25,6 +28,7 @@ fn what_tools_and_people_leave_beside_a_key_is_not_looked_at() {
         "worker-7.key.revoked",
         "worker-7.key.tmp",
         "worker-7",
+        #[cfg(not(windows))] // There it is `worker-7.key`.
         "worker-7.KEY",
         "4913",
         "README.txt",

@@ -1,5 +1,6 @@
 //! Key files: both implementations and the crate read the same ones, and rotate secrets with them.
 
+#[cfg(unix)]
 use std::fs;
 
 use countersign::{Client, Key, Keyring, Matched, Server};

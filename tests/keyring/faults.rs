@@ -29,6 +29,8 @@ const FAULTS: &[Fault] = &[
         at: "",
         problem: "NotFound",
     },
+    // Systems other than Unix have other words for this.
+    #[cfg(unix)]
     Fault {
         what: "a file in place of the directory",
         spoil: |path| {

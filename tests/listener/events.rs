@@ -44,6 +44,7 @@ pub struct Seen {
     /// Such as `accepted worker-7`, `evicted` or `shut down`.
     pub outcome: String,
     pub duration: Duration,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no test asks"))]
     pub at: Instant,
 }
 
@@ -57,6 +58,7 @@ pub struct Events {
 impl Events {
     /// Records an event, and returns its outcome in words.
     pub fn record(&self, event: &Event) -> String {
+        assert!(event.peer.is_none() || event.process.is_none());
         let outcome = in_words(&event.outcome);
         self.seen.lock().unwrap().push(Seen {
             peer: event.peer,

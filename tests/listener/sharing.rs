@@ -10,7 +10,7 @@ use countersign::Client;
 use countersign::{Listener, Server};
 
 use super::clients::log_in;
-use super::running::{ring, worker};
+use super::running::{options, ring, worker};
 #[cfg(unix)]
 use crate::{
     sockets::LONG,
@@ -37,18 +37,102 @@ fn a_listener_that_ends_disturbs_no_other_holder_of_its_socket() {
     let _client = std::net::TcpStream::connect(address).unwrap();
 }
 
+/// A std listener must not change the flags that a runtime's sockets need, or the runtime's thread
+/// would wait in `accept`.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_listener_and_a_runtime_that_share_a_socket_both_go_on() {
+    use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::thread;
+
+    use tokio::time::{Duration, interval};
+
+    use crate::sockets::{listener_over_tokio, until};
+    use crate::support::block_on;
+
+    const CLIENTS: usize = 40;
+
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let shared = socket.try_clone().unwrap();
+    let listener = std::sync::Arc::new(Listener::new(socket, Server::new(ring())).unwrap());
+    let (by_runtime, by_listener) = (mpsc::channel(), mpsc::channel());
+    let (ticked, ticks) = mpsc::channel();
+
+    // Everything of this runtime runs on one thread.
+    let runtime = thread::spawn(move || {
+        block_on(async {
+            let shared = listener_over_tokio(shared);
+            let server = countersign::tokio::Server::new(ring());
+            let mut ticking = interval(Duration::from_millis(5));
+            loop {
+                tokio::select! {
+                    accepted = shared.accept() => {
+                        let (mut stream, _) = accepted.unwrap();
+                        server.authenticate(&mut stream).await.unwrap();
+                        by_runtime.0.send(stream).unwrap();
+                    }
+                    _ = ticking.tick() => if ticked.send(()).is_err() {
+                        return;
+                    },
+                }
+            }
+        });
+    });
+    let accepting = std::sync::Arc::clone(&listener);
+    let blocking = thread::spawn(move || {
+        while let Ok(accepted) = accepting.accept() {
+            by_listener.0.send(accepted).unwrap();
+        }
+    });
+
+    let (mut runtimes, mut listeners) = (Vec::new(), Vec::new());
+    // Which of the two takes a connection is not known beforehand, but each takes some.
+    let mut clients = 0;
+    until(|| {
+        log_in(address, &worker(clients)).map(drop).unwrap();
+        clients += 1;
+        runtimes.extend(by_runtime.1.try_iter());
+        listeners.extend(by_listener.1.try_iter());
+        clients >= CLIENTS && !runtimes.is_empty() && !listeners.is_empty()
+    });
+    listener.shutdown();
+    blocking.join().unwrap();
+    for _ in 0..3 {
+        log_in(address, &worker(clients)).map(drop).unwrap();
+        clients += 1;
+    }
+    until(|| {
+        runtimes.extend(by_runtime.1.try_iter());
+        listeners.extend(by_listener.1.try_iter());
+        runtimes.len() + listeners.len() == clients
+    });
+    // The runtime still runs its other tasks.
+    while ticks.try_recv().is_ok() {}
+    assert_ne!(ticks.recv_timeout(LONG), Err(RecvTimeoutError::Timeout));
+    drop(ticks);
+    runtime.join().unwrap();
+}
+
 /// Binds a path, and returns what ends the listener when it is dropped.
 #[cfg(unix)]
 fn bind(driver: Driver, path: &Path) -> std::io::Result<Box<dyn Send>> {
+    bind_with_mode(driver, path, 0o600)
+}
+
+#[cfg(unix)]
+fn bind_with_mode(driver: Driver, path: &Path, mode: u32) -> std::io::Result<Box<dyn Send>> {
     let server = Server::new(ring());
     Ok(match driver {
-        Driver::Blocking => Box::new(Listener::bind_unix(path, server)?),
+        Driver::Blocking => Box::new(Listener::bind_unix(path, mode, server, options())?),
         #[cfg(feature = "tokio")]
         Driver::Tokio => {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(1).enable_all().build()?;
             let entered = runtime.enter();
-            let listener = countersign::tokio::Listener::bind_unix(path, server.into())?;
+            let listener =
+                countersign::tokio::Listener::bind_unix(path, mode, server.into(), options())?;
             drop(entered);
             // Then the runtime ends, and the accepting task with it.
             Box::new((listener, runtime))
@@ -78,6 +162,51 @@ fn a_path_is_taken_over_from_nobody_who_listens_and_is_removed_at_the_end() {
         let no_socket = bind(driver, &path).err().unwrap();
         assert_eq!(no_socket.kind(), ErrorKind::AddrInUse);
         assert_eq!(fs::read(&path).unwrap(), b"no socket");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_on_which_somebody_listens_is_not_taken_over_though_the_queue_is_full() {
+    use std::os::unix::net::UnixStream;
+
+    let directory = TempDir::new();
+    let path = directory.path().join("full");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let address = socket2::SockAddr::unix(&path).unwrap();
+    socket.bind(&address).unwrap();
+    for &driver in Driver::ALL {
+        // It is bound, and does not listen yet.
+        let error = bind(driver, &path).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    }
+    socket.listen(0).unwrap();
+    let queued = UnixStream::connect(&path).unwrap();
+    let another = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    another.set_nonblocking(true).unwrap();
+    let full = another.connect(&address).unwrap_err();
+    assert_ne!(full.kind(), ErrorKind::ConnectionRefused);
+    for &driver in Driver::ALL {
+        let error = bind(driver, &path).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    }
+    let (accepted, _) = socket.accept().unwrap();
+    drop((queued, accepted));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_has_the_mode_that_it_is_given() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = TempDir::new();
+    for &driver in Driver::ALL {
+        for mode in [0o600, 0o660, 0o666] {
+            let path = directory.path().join(format!("{driver:?}-{mode:o}"));
+            let _listener = bind_with_mode(driver, &path, mode).unwrap();
+            let permissions = fs::metadata(&path).unwrap().permissions();
+            assert_eq!(permissions.mode() & 0o777, mode);
+        }
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use countersign::{Listener, ListenerOptions, Pause, Server, Source};
 
-use super::clients::{F1_LEN, authenticate};
+use super::clients::authenticate;
 use super::events::Events;
 #[cfg(feature = "tokio")]
 use super::running::runtime;
 use super::running::{Running, options, ring, worker};
-use crate::sockets::LONG;
 #[cfg(feature = "tokio")]
 use crate::sockets::over_tokio;
+use crate::sockets::{LONG, assert_closed};
 use crate::support::{Driver, tcp_pair};
 
 type Fed = io::Result<TcpStream>;
@@ -128,11 +128,65 @@ fn a_listener_over_a_channel_can_be_shut_down() {
     }
 }
 
+/// A source that nothing wakes, as a blocking socket is while another holder takes its connections.
+struct Asleep {
+    waits: mpsc::Sender<()>,
+    connections: Mutex<Receiver<TcpStream>>,
+}
+
+impl Source for Asleep {
+    type Stream = TcpStream;
+
+    fn accept(&self, _: &Pause) -> io::Result<Option<(TcpStream, Option<SocketAddr>)>> {
+        let connections = self.connections.lock().unwrap();
+        // The test may be over.
+        let _ = self.waits.send(());
+        let stream = connections.recv().map_err(|_| ErrorKind::NotConnected)?;
+        Ok(Some((stream, None)))
+    }
+}
+
+#[test]
+fn a_connection_that_comes_while_a_listener_stops_is_served_or_reported() {
+    for is_dropped in [false, true] {
+        let events = Arc::new(Events::default());
+        let hook = Arc::clone(&events);
+        let options = options().on_event(move |event| {
+            hook.record(event);
+        });
+        let (sender, receiver) = mpsc::channel();
+        let (waits, waiting) = mpsc::channel();
+        let source = Asleep {
+            waits,
+            connections: Mutex::new(receiver),
+        };
+        let listener = Listener::with_options(source, Server::new(ring()), options).unwrap();
+        waiting.recv_timeout(LONG).unwrap();
+        let (near, far) = tcp_pair();
+        near.set_read_timeout(Some(LONG)).unwrap();
+        if is_dropped {
+            drop(listener);
+            sender.send(far).unwrap();
+            assert_closed(&near);
+            events.once(|seen| seen.len() == 1);
+            assert_eq!(events.count("shut down"), 1);
+        } else {
+            listener.shutdown();
+            sender.send(far).unwrap();
+            authenticate(&near, &worker(1)).unwrap();
+            assert_eq!(listener.accept().unwrap().1.key_id(), "worker-1");
+            assert!(listener.accept().is_err());
+        }
+    }
+}
+
 /// The numbers of Linux.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_runs_out_costs_a_pending_handshake_and_no_client() {
     use std::io::Read;
+
+    use super::clients::F1_LEN;
 
     const EAGAIN: i32 = 11;
     const ENOMEM: i32 = 12;

@@ -22,6 +22,11 @@ fn a_listener_on_a_unix_socket_behaves_like_one_on_a_port() {
         let events = Arc::new(Events::default());
         let hook = Arc::clone(&events);
         let options = options().max_pending(1).on_event(move |event| {
+            if cfg!(target_os = "linux") {
+                let process = event.process.unwrap();
+                assert_eq!(process.pid.unsigned_abs(), std::process::id());
+                assert!(event.to_string().starts_with(&process.to_string()));
+            }
             hook.record(event);
         });
         let stranger = || {

@@ -11,7 +11,7 @@ fn a_server_says_what_is_wrong_with_its_directory() {
     for server in SERVERS {
         let files = Files::new();
         let keys = &files.path("keys");
-        let missing = fs::read_dir(keys).unwrap_err();
+        let missing = fs::canonicalize(keys).unwrap_err();
         run(server, ["--key-dir", keys]).fails(&format!("key file {keys}: {missing}"));
 
         files.directory("keys");
@@ -20,7 +20,8 @@ fn a_server_says_what_is_wrong_with_its_directory() {
             run(server, ["--key-dir", keys].into_iter().chain(options))
                 .fails("--key-dir takes the place of --key-file and --key-id");
         }
-        let bad = files.write("keys/worker-8.key", "a secret with spaces\n");
+        files.write("keys/worker-8.key", "a secret with spaces\n");
+        let bad = files.resolved("keys/worker-8.key");
         run(server, ["--key-dir", keys]).fails(&format!("key file {bad}: at byte 1 it has *"));
         fs::remove_file(bad).unwrap();
         #[cfg(unix)]
@@ -88,9 +89,10 @@ fn a_server_reads_its_directory_again_for_each_line_of_its_input() {
 
         // A bad file is named, and hinders no removal.
         #[cfg(unix)]
-        let bad = files.exposed("keys/worker-9.key");
+        files.exposed("keys/worker-9.key");
         #[cfg(not(unix))]
-        let bad = files.write("keys/worker-9.key", "short");
+        files.write("keys/worker-9.key", "short");
+        let bad = files.resolved("keys/worker-9.key");
         fs::remove_file(in_keys("worker-8")).unwrap();
         server.send_line();
         server.logs(&format!(

@@ -21,6 +21,11 @@ fn over_tls_shows_that_the_binding_stops_a_man_in_the_middle() {
     tells_its_story("over_tls");
 }
 
+#[test]
+fn first_byte_shows_two_protocols_on_one_port() {
+    tells_its_story("first_byte");
+}
+
 #[cfg(unix)]
 #[test]
 fn unix_socket_shows_that_the_secret_decides_and_not_the_user() {

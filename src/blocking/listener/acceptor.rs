@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::handshake::Handshake;
 use super::shared::{Pending, Shared, wait, wait_for};
-use crate::blocking::Deadline;
 use crate::blocking::source::{self, Pause, Source};
+use crate::blocking::{Deadline, DeadlineHandle};
 use crate::listener::admission::{Shrunk, Source as Origin};
 use crate::listener::{Arrival, Attempt, Outcome, PAUSE, Trouble, trouble};
 
@@ -36,13 +36,12 @@ where
 
     fn accept(&self) {
         while self.has_room() {
-            let accepted = self.source.accept(&self.pause);
-            if self.shared.lock().stopping {
-                return;
-            }
-            match accepted {
+            match self.source.accept(&self.pause) {
                 Ok(None) => {}
-                Ok(Some((stream, peer))) => self.admit(stream, Arrival::now(peer)),
+                Ok(Some((stream, peer))) => {
+                    let arrival = Arrival::now(peer, L::process(&stream));
+                    self.admit(stream, arrival);
+                }
                 Err(error) => match trouble(&error) {
                     Trouble::Final => {
                         self.shared.lock().failure = Some(error);
@@ -50,7 +49,7 @@ where
                     }
                     Trouble::Passing => {}
                     Trouble::Shortage if self.make_room() => {}
-                    Trouble::Shortage | Trouble::Unknown => self.fail(Arrival::now(None), error),
+                    Trouble::Shortage | Trouble::Unknown => self.fail(Arrival::of_nobody(), error),
                 },
             }
         }
@@ -69,10 +68,13 @@ where
     fn admit(&self, stream: L::Stream, arrival: Arrival) {
         let mut socket = Arc::new(stream);
         loop {
-            let (origin, pending) = (Origin::of(arrival.peer), Pending::new(&socket));
+            let deadline = DeadlineHandle::default();
+            let pending = Pending::new(&socket, deadline.clone());
+            let origin = Origin::of(arrival.peer);
             let admitted = (self.shared.lock().admission).admit(origin, pending, arrival.began);
             let Some((ticket, evicted)) = admitted else {
-                return;
+                drop(socket);
+                return (self.shared.reporter).report_apart(arrival, Outcome::ShutDown);
             };
             if let Some(evicted) = evicted {
                 evicted.end();
@@ -80,6 +82,7 @@ where
             let handshake = Handshake {
                 ticket,
                 arrival,
+                deadline,
                 shared: Arc::clone(&self.shared),
             };
             let Err((returned, error)) = self.spawn(socket, handshake) else {

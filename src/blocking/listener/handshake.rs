@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use crate::blocking::source::{Connection, Pending};
-use crate::blocking::{Deadline, Server};
+use crate::blocking::{Deadline, DeadlineHandle, Server};
 use crate::error::{Error, Phase};
 use crate::handshake::{Binding, Message, Mode};
 use crate::keys::KeyLookup;
@@ -58,6 +58,7 @@ where
 pub(super) struct Handshake<T> {
     pub(super) ticket: Ticket,
     pub(super) arrival: Arrival,
+    pub(super) deadline: DeadlineHandle,
     pub(super) shared: Arc<Shared<T>>,
 }
 
@@ -69,8 +70,8 @@ impl<T> Handshake<T> {
     ) {
         let end = self.arrival.began.checked_add(self.shared.deadline);
         let lingering = Arc::downgrade(&socket);
-        let mut stream = Deadline::until(Pending::new(socket), end);
-        let deadline = stream.handle();
+        let deadline = &self.deadline;
+        let stream = Deadline::until(Pending::new(socket), end).with_handle(deadline.clone());
         let Attempt {
             bound,
             result,
@@ -82,7 +83,8 @@ impl<T> Handshake<T> {
                 // Before it lingers, so that an eviction meanwhile is not reported instead.
                 report(Outcome::Refused(error));
                 if let Some(socket) = lingering.upgrade() {
-                    Deadline::until(socket, end).linger();
+                    let mut stream = Deadline::until(socket, end).with_handle(deadline.clone());
+                    stream.linger();
                 }
                 return;
             }

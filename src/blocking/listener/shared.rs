@@ -5,6 +5,7 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::blocking::DeadlineHandle;
 use crate::blocking::source::Connection;
 use crate::blocking::timed::Timed;
 use crate::handshake::{Mode, Prologue};
@@ -55,17 +56,21 @@ impl<T> Shared<T> {
 }
 
 /// The socket of a pending handshake, which the handshake owns: its stream may be anything above it.
-pub(super) struct Pending(Weak<dyn End>);
+pub(super) struct Pending {
+    socket: Weak<dyn End>,
+    deadline: DeadlineHandle,
+}
 
 impl Pending {
-    pub(super) fn new<S: Connection>(socket: &Arc<S>) -> Self {
+    pub(super) fn new<S: Connection>(socket: &Arc<S>, deadline: DeadlineHandle) -> Self {
         let socket = Arc::downgrade(socket);
-        Self(socket)
+        Self { socket, deadline }
     }
 
     /// Ends the handshake.
     pub(super) fn end(&self) {
-        if let Some(socket) = self.0.upgrade() {
+        self.deadline.cancel();
+        if let Some(socket) = self.socket.upgrade() {
             socket.end();
         }
     }

@@ -30,7 +30,7 @@ where
         shared.has_room().await;
         match poll_fn(|cx| source.poll_accept(cx)).await {
             Ok((stream, peer)) => {
-                let arrival = Arrival::now(peer);
+                let arrival = Arrival::now(peer, L::process(&stream));
                 admit(&shared, arrival, |timeout| attempt(stream, timeout));
             }
             // Nobody waits. After the pause it is worth another try, whatever has left.
@@ -104,7 +104,7 @@ async fn make_room<T>(shared: &Shared<T>) -> bool {
 
 /// Reports a connection that could not be accepted, and pauses.
 async fn fail<T>(shared: &Shared<T>, error: io::Error) {
-    shared.report_apart(Arrival::now(None), Outcome::Failed(error));
+    shared.report_apart(Arrival::of_nobody(), Outcome::Failed(error));
     sleep(PAUSE).await;
 }
 

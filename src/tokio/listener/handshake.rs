@@ -1,6 +1,7 @@
 //! One handshake of a listener, in a task of its own.
 
 use core::future::Future;
+use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
 
@@ -14,28 +15,31 @@ use crate::listener::{Arrival, Attempt, Outcome};
 use crate::tokio::timeout::Timeout;
 use crate::tokio::{Lookup, Server};
 
-/// Awaits the upgrade of a connection, authenticates its peer, and makes what the listener returns.
-pub(super) async fn attempt<K, M, U, T>(
-    server: Arc<Server<K>>,
+/// Upgrades a connection, authenticates its peer, and makes what the listener returns.
+///
+/// The upgrade is called here, in the task of the connection: one that panics before it returns its
+/// future must not end the accepting task.
+pub(super) async fn attempt<K, M, S, G, F, U, T>(
+    endpoint: Arc<(Server<K>, G)>,
     mode: M,
-    upgraded: impl Future<Output = io::Result<(U, Option<Binding>)>>,
+    stream: S,
     timeout: Timeout,
     finish: fn(U, M::Established) -> T,
 ) -> Attempt<T, U>
 where
     K: Lookup,
     M: Mode,
+    G: Fn(S) -> F,
+    F: Future<Output = io::Result<(U, Option<Binding>)>>,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut stream, binding) = match timeout.limit(upgraded).await {
+    let (server, upgrade) = &*endpoint;
+    let (mut stream, binding) = match timeout.limit(upgrade(stream)).await {
         Ok(upgraded) => upgraded,
         Err(error) => return Attempt::not_upgraded(Phase::Upgrading.failed(error)),
     };
-    let bound = binding.is_some();
-    let server = match binding {
-        Some(binding) => Arc::new(server.bound(Some(&binding))),
-        None => server,
-    };
+    let bound = binding.map(|binding| Box::new(server.bound(Some(&binding))));
+    let server = bound.as_deref().unwrap_or(server);
     let established = server.run(&mut stream, mode, timeout).await;
     let (result, denied) = match established {
         Ok(established) => {
@@ -48,7 +52,7 @@ where
         }
     };
     Attempt {
-        bound,
+        bound: bound.is_some(),
         result,
         denied,
     }

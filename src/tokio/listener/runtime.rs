@@ -9,8 +9,9 @@ use ::tokio::time::sleep;
 
 /// Returns the current runtime, if its time and its I/O are enabled.
 ///
-/// Tokio does not tell, except by a panic, whose message it prints. Here it prints it once, when the
-/// listener is made, and not for each login.
+/// Tokio tells only by a panic: each of its functions that looks for time or I/O expects to find it. So
+/// the message of that panic is printed once, when the listener is made, and not for each login. It
+/// could be kept back only by a panic hook, which belongs to the whole process.
 pub(super) fn with_time_and_io() -> io::Result<Handle> {
     let runtime = Handle::try_current().map_err(io::Error::other)?;
     let has = |probe: &dyn Fn()| panic::catch_unwind(AssertUnwindSafe(probe)).is_ok();

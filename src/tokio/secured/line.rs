@@ -1,6 +1,7 @@
 //! The stream below, and what is still to be sent on it.
 
 use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker, ready};
 use std::io;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(super) struct Line<S, P> {
     wakers: Arc<Wakers>,
     /// Wakes both tasks. The stream below gets it for everything that it sends.
     both: Waker,
+    /// Some systems do not wake a task when its socket is shut down at this end.
+    aborted: AtomicBool,
 }
 
 impl<S, P> Line<S, P> {
@@ -29,7 +32,18 @@ impl<S, P> Line<S, P> {
             outgoing,
             both: Arc::clone(&wakers).into(),
             wakers,
+            aborted: AtomicBool::new(false),
         }
+    }
+
+    /// Ends what waits in either direction, and whatever follows.
+    pub(super) fn abort(&self) {
+        self.aborted.store(true, Ordering::Release);
+        self.both.wake_by_ref();
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
     }
 }
 
@@ -47,6 +61,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protection> Line<S, P> {
         if self.outgoing.has_unsent() && self.poll_outgoing(|it, stream| it.send(stream)).is_ready()
         {
             self.wakers.writer.wake();
+        }
+        if self.is_aborted() {
+            return Poll::Ready(Ok(0));
         }
         let mut buf = ReadBuf::new(buf);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
@@ -85,6 +102,9 @@ impl<S: AsyncWrite + Unpin, P: Protection> Line<S, P> {
         &mut self,
         code: impl FnOnce(&mut Outgoing<P>, &mut Writing<'_, '_, S>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
+        if self.is_aborted() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let cx = &mut Context::from_waker(&self.both);
         poll_writing(Pin::new(&mut self.stream), cx, |stream| {
             code(&mut self.outgoing, stream)

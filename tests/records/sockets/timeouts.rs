@@ -257,6 +257,8 @@ fn two_ends_that_both_have_a_rest_to_send_and_then_only_read_go_on() {
         while sum < 100_000 {
             sum += stream.read(&mut buf).unwrap();
         }
+        // Dropped before the other end has read, it could reset the connection.
+        stream
     };
     thread::scope(|scope| {
         let filled = scope.spawn(|| fill(&mut far));
@@ -264,8 +266,9 @@ fn two_ends_that_both_have_a_rest_to_send_and_then_only_read_go_on() {
         filled.join().unwrap();
     });
     thread::scope(|scope| {
-        scope.spawn(|| read_all(far));
-        read_all(near);
+        let far = scope.spawn(|| read_all(far));
+        let _near = read_all(near);
+        far.join().unwrap();
     });
 }
 
