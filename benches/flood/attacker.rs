@@ -34,6 +34,9 @@ pub async fn connect(group: u8, nth: u32, address: SocketAddr) -> io::Result<Tcp
 /// The addresses of attackers.
 const ATTACKERS: u8 = 128;
 
+/// A server that is full may leave a connection unanswered.
+const FILLED: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 struct Counts {
     opened: AtomicUsize,
@@ -57,9 +60,12 @@ pub fn attack(address: SocketAddr, sources: u32, rate: u32, first: u32) {
             connections.spawn(stay(nth % sources, address, counts.clone()));
             nth += 1;
         };
+        let filling = Instant::now();
         for already in 0..first {
             // Fewer at once than the queue of a listening socket holds.
-            while usize::try_from(already).unwrap() > opened(&counts) + 50 {
+            while usize::try_from(already).unwrap() > opened(&counts) + 50
+                && filling.elapsed() < FILLED
+            {
                 sleep(Duration::from_millis(1)).await;
             }
             open(&mut connections);
