@@ -2,9 +2,9 @@
 //! while a thousand of them reconnect at once; and what a connection costs and leaves behind.
 //!
 //! ```text
-//! cargo bench -p countersign-benches --features tokio --bench flood                # all, in minutes
-//! cargo bench -p countersign-benches --features tokio --bench flood -- --quick     # the listeners only
-//! cargo bench -p countersign-benches --features tokio --bench flood -- herd "50 ms"    # these scenes
+//! cargo bench --all-features --bench flood                # all, in minutes
+//! cargo bench --all-features --bench flood -- --quick     # the listeners only
+//! cargo bench --all-features --bench flood -- herd "50 ms"    # these scenes
 //! ```
 //!
 //! The servers are the two listeners and, beside each, two accept loops by hand with the same

@@ -15,6 +15,7 @@ const ALL: &[&str] = &[
     "std, naive",
     "tokio, naive",
 ];
+const WITH_A_CAP: &[&str] = &["std", "tokio", "std, oldest first", "tokio, oldest first"];
 const OVER_STD: &[&str] = &["std", "std, oldest first", "std, naive"];
 
 /// The default cap of a listener.
@@ -152,7 +153,7 @@ pub fn floods() -> Vec<Scene> {
                 rate: 5000,
                 sources: 1,
             }),
-            servers: ALL,
+            servers: WITH_A_CAP,
             simulated: ["all in, 1779 / 3342 ms", "0 %"],
             ..herd(
                 "herd of 1,000 and 5,000/s silent from one address; 200 ms".to_owned(),
