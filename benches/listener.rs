@@ -1,6 +1,6 @@
 //! Measures a login through a listener, from `connect` until the program has the stream and the
 //! client has succeeded, relative to an accept loop by hand with a thread or a task for each
-//! connection, in which both ends exchange constants of the same sizes.
+//! connection, in which both ends exchange constants of the same sizes, or make the same handshake.
 //!
 //! Client, server and the runtime of tokio share one core, so that every cycle of each counts.
 
@@ -13,6 +13,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,10 +39,23 @@ fn main() {
     let key = Key::new("what both ends of this one share").unwrap();
     let constants = |stream: &mut TcpStream| constants_client(stream).unwrap();
     let handshake = |stream: &mut TcpStream| drop(client_authenticate(stream, &key).unwrap());
+    let [server, servers] = [(); 2].map(|()| Server::new(key.clone()));
+    let servers = Arc::new(countersign::tokio::Server::from(servers));
     let ends = [
-        Ends::new(by_hand),
+        Ends::new(|socket, done| by_hand(socket, done, constants_server)),
+        Ends::new(|socket, done| {
+            by_hand(socket, done, move |stream| {
+                handshake_server(&server, stream)
+            })
+        }),
         Ends::new(|socket, done| listener(&key, socket, done)),
-        Ends::new(|socket, done| over_tokio(by_hand_over_tokio(socket, done))),
+        Ends::new(|socket, done| {
+            over_tokio(by_hand_over_tokio(socket, done, constants_over_tokio))
+        }),
+        Ends::new(|socket, done| {
+            let handshake = move |stream| handshake_over_tokio(servers.clone(), stream);
+            over_tokio(by_hand_over_tokio(socket, done, handshake));
+        }),
         Ends::new(|socket, done| over_tokio(listener_over_tokio(key.clone(), socket, done))),
     ];
 
@@ -51,27 +65,34 @@ fn main() {
         [
             &mut || ends[0].log_in(&constants),
             &mut || ends[1].log_in(&handshake),
-            &mut || ends[2].log_in(&constants),
-            &mut || ends[3].log_in(&handshake),
+            &mut || ends[2].log_in(&handshake),
+            &mut || ends[3].log_in(&constants),
+            &mut || ends[4].log_in(&handshake),
+            &mut || ends[5].log_in(&handshake),
         ],
     );
     println!("Medians (and quartiles) over {rounds} rounds of {LOGINS} logins of each in turn.");
     let unit = LOGINS * Duration::from_micros(1);
-    for (driver, by_hand, listener) in [
-        ("std", &times[0], &times[1]),
-        ("tokio", &times[2], &times[3]),
-    ] {
+    for (driver, times) in [("std", &times[..3]), ("tokio", &times[3..])] {
+        let [constants, by_hand, listener] = times else {
+            panic!("there are three of each");
+        };
+        println!("{driver}");
+        for (name, times) in [
+            ("constants by hand", constants),
+            ("handshake by hand", by_hand),
+            ("listener", listener),
+        ] {
+            println!("  {name:<24}{:.1} us", times.in_units_of(unit));
+        }
+        // Of the times, and so the other way round.
         println!(
-            "{driver:<8}constants by hand   {:.1} us",
-            by_hand.in_units_of(unit)
+            "  {:<24}{} times constants",
+            "its rate",
+            constants.against(listener)
         );
         println!(
-            "{:<8}listener            {:.1} us",
-            "",
-            listener.in_units_of(unit)
-        );
-        println!(
-            "{:<8}rate of the listener, times by hand: {}",
+            "  {:<24}{} times the handshake by hand",
             "",
             by_hand.against(listener)
         );
@@ -124,15 +145,20 @@ fn listener(key: &Key, socket: TcpListener, done: Sender<Instant>) {
     });
 }
 
-fn by_hand(socket: TcpListener, done: Sender<Instant>) {
+fn by_hand(
+    socket: TcpListener,
+    done: Sender<Instant>,
+    serve: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+) {
     let (ready, streams) = mpsc::channel();
+    let serve = Arc::new(serve);
     thread::spawn(move || {
         loop {
             let (mut stream, _) = socket.accept().unwrap();
-            let ready = ready.clone();
+            let (ready, serve) = (ready.clone(), serve.clone());
             thread::spawn(move || {
                 stream.set_nodelay(true).unwrap();
-                constants_server(&mut stream).unwrap();
+                serve(&mut stream).unwrap();
                 ready.send(stream).unwrap();
             });
         }
@@ -142,6 +168,11 @@ fn by_hand(socket: TcpListener, done: Sender<Instant>) {
             finish(stream, &done);
         }
     });
+}
+
+fn handshake_server(server: &Server<Key>, stream: &mut TcpStream) -> io::Result<()> {
+    server.authenticate_timeout(stream, LONG)?;
+    Ok(())
 }
 
 fn over_tokio(serve: impl Future<Output = ()> + Send + 'static) {
@@ -164,26 +195,50 @@ async fn listener_over_tokio(key: Key, socket: TcpListener, done: Sender<Instant
     }
 }
 
-async fn by_hand_over_tokio(socket: TcpListener, done: Sender<Instant>) {
+async fn by_hand_over_tokio<F>(
+    socket: TcpListener,
+    done: Sender<Instant>,
+    serve: impl Fn(tokio::net::TcpStream) -> F,
+) where
+    F: Future<Output = io::Result<tokio::net::TcpStream>> + Send + 'static,
+{
     let socket = to_tokio(socket);
     let (ready, mut streams) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let accept = async {
         loop {
-            let (mut stream, _) = socket.accept().await.unwrap();
-            let ready = ready.clone();
-            tokio::spawn(async move {
-                stream.set_nodelay(true).unwrap();
-                stream.write_all(&F1).await.unwrap();
-                stream.read_exact(&mut [0; F2.len()]).await.unwrap();
-                stream.write_all(&F3).await.unwrap();
-                ready.send(stream).unwrap();
-            });
+            let (stream, _) = socket.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (ready, served) = (ready.clone(), serve(stream));
+            tokio::spawn(async move { ready.send(served.await.unwrap()).unwrap() });
         }
-    });
-    while let Some(stream) = streams.recv().await {
-        finish(stream, &done);
-    }
+    };
+    let take = async {
+        while let Some(stream) = streams.recv().await {
+            finish(stream, &done);
+        }
+    };
+    tokio::join!(accept, take);
 }
+
+async fn constants_over_tokio(
+    mut stream: tokio::net::TcpStream,
+) -> io::Result<tokio::net::TcpStream> {
+    stream.write_all(&F1).await?;
+    stream.read_exact(&mut [0; F2.len()]).await?;
+    stream.write_all(&F3).await?;
+    Ok(stream)
+}
+
+async fn handshake_over_tokio(
+    server: Arc<countersign::tokio::Server<Key>>,
+    mut stream: tokio::net::TcpStream,
+) -> io::Result<tokio::net::TcpStream> {
+    server.authenticate_timeout(&mut stream, LONG).await?;
+    Ok(stream)
+}
+
+/// A deadline that is never reached.
+const LONG: Duration = Duration::from_secs(60);
 
 const F1: [u8; 40] = [1; 40];
 const F2: [u8; 73] = [2; 73];

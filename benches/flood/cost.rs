@@ -52,7 +52,7 @@ fn resident(server: &str, count: u32) -> f64 {
     let attack = ["attack", &address, "2000", "0", &count.to_string()].map(str::to_owned);
     let mut attacker = Role::start(Limit::Raised, &attack);
     attacker.says();
-    settled(&server, |server| server.descriptors());
+    settled(&server, Role::descriptors);
     let more = server.status("VmRSS:").saturating_sub(before);
     f64::from(u32::try_from(more).unwrap()) / f64::from(count)
 }

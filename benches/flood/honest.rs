@@ -170,11 +170,11 @@ async fn attempt(
     let start = client::start(&mut *transcript, key, &prologue, mode, &mut SysRng)?;
     let challenge = receive::<40>(&mut stream).await?;
     let verdict = take(start, &challenge)?;
-    let mut more = [0];
+    let mut byte = [0];
     select! {
         () = pass(rtt) => {}
         // It sends nothing more, so it was cut.
-        _ = stream.peek(&mut more) => return Err("it was cut".into()),
+        _ = stream.peek(&mut byte) => return Err("it was cut".into()),
     }
     stream.write_all(verdict.response()).await?;
     let received = receive::<33>(&mut stream).await?;

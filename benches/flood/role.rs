@@ -98,7 +98,7 @@ impl Role {
     }
 
     /// Like [`ends`](Self::ends), for a process that ends when it is told to.
-    pub fn is_ended(mut self) -> String {
+    pub fn told_to_end(mut self) -> String {
         drop(self.life.take());
         self.ends()
     }

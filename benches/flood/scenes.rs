@@ -258,7 +258,7 @@ impl Scene {
         log_in.extend(self.honest.arguments());
         let logins = Logins::of(&Role::start(Limit::Raised, &log_in).ends());
         let ended = attacker.map_or(0, |attacker| {
-            let said = attacker.is_ended();
+            let said = attacker.told_to_end();
             said.lines().last().unwrap().parse().unwrap()
         });
         Row {
