@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::process::text;
-use super::{PYTHON, Peer, is_installed};
+use super::{PYTHON, Peer, Process, is_installed};
 use crate::support::TempDir;
-use crate::vectors::{check, made_by_the_crate, split};
+use crate::vectors::{KIT_FILES, check, made_by_the_crate, split};
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
 
@@ -31,6 +31,23 @@ fn the_python_peer_makes_the_same_files_of_vectors() {
         let made = PYTHON.run(&["vectors", kind]);
         let file = fs::read_to_string(format!("{VECTORS}/{kind}.txt")).unwrap();
         assert_eq!(text(&made.stdout), file);
+    }
+}
+
+#[test]
+fn the_files_of_the_kit_are_what_its_generator_makes() {
+    if !is_installed(PYTHON.command[0]) {
+        return;
+    }
+    let program = format!("{VECTORS}/kit/kit.py");
+    for file in KIT_FILES {
+        let made = Process::start("python3", &["-B", &program, "print", file]).output();
+        let written = fs::read(format!("{VECTORS}/{file}.txt")).unwrap();
+        let errors = text(&made.stderr);
+        assert!(
+            made.stdout == written,
+            "run tests/vectors/kit/kit.py write\n{errors}"
+        );
     }
 }
 
