@@ -2,6 +2,7 @@
 //! and the recipe.
 
 mod files;
+mod kit;
 mod native;
 mod ours;
 mod process;
@@ -46,7 +47,14 @@ const PYTHON: Peer = Peer {
     ],
     verbs: &[Verb::Authenticate, Verb::Protect],
     modes: 0..=1,
-    files: &["handshake", "key-files", "passphrases"],
+    files: &[
+        "handshake",
+        "key-files",
+        "passphrases",
+        "exchanges",
+        "records",
+        "inputs",
+    ],
 };
 
 const NODE: Peer = Peer {
@@ -56,7 +64,15 @@ const NODE: Peer = Peer {
     ],
     verbs: Verb::ALL,
     modes: 0..=2,
-    files: &["handshake", "encrypt", "key-files", "passphrases"],
+    files: &[
+        "handshake",
+        "encrypt",
+        "key-files",
+        "passphrases",
+        "exchanges",
+        "records",
+        "inputs",
+    ],
 };
 
 /// Returns whether a program is installed. Panics on CI if it is not.

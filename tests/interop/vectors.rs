@@ -23,11 +23,40 @@ fn each_peer_agrees_with_every_vector() {
 }
 
 #[test]
+fn each_peer_notices_a_case_of_the_kit_that_states_something_else() {
+    let temp = TempDir::new();
+    let path = temp.path().join("kit.txt");
+    for peer in Peer::all() {
+        for (file, field, states, instead) in [
+            ("exchanges", "expect", "denied", "closed"),
+            ("exchanges", "expect", "proof rejected", "unknown key id"),
+            ("exchanges", "expect", "accepted", "server not authentic"),
+            ("exchanges", "left", "5", "4"),
+            ("exchanges", "matched", "second", "first"),
+            ("records", "expect", "truncated", "close"),
+            ("records", "expect", "bad tag", "bad length"),
+            ("records", "delivers", "6669727374", "66697273"),
+            ("inputs", "expect", "refused", "taken"),
+            ("inputs", "expect", "taken", "refused"),
+        ] {
+            let kit = fs::read_to_string(format!("{VECTORS}/{file}.txt")).unwrap();
+            let stated = format!("\n{field}: {states}\n");
+            let instead = format!("\n{field}: {instead}\n");
+            fs::write(&path, kit.replacen(&stated, &instead, 1)).unwrap();
+            let output = peer.run(&["check", path.to_str().unwrap()]);
+            let found = text(&output.stdout);
+            assert!(found.ends_with(" passed, 1 failed\n"), "{stated}{found}");
+            assert_eq!(output.status.code(), Some(1));
+        }
+    }
+}
+
+#[test]
 fn the_python_peer_makes_the_same_files_of_vectors() {
     if !is_installed(PYTHON.command[0]) {
         return;
     }
-    for kind in PYTHON.files {
+    for kind in ["handshake", "key-files", "passphrases"] {
         let made = PYTHON.run(&["vectors", kind]);
         let file = fs::read_to_string(format!("{VECTORS}/{kind}.txt")).unwrap();
         assert_eq!(text(&made.stdout), file);

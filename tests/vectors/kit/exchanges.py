@@ -40,6 +40,8 @@ def text(label):
 
 SECRET, OTHER = text("the secret"), text("another secret")
 KEY_ID, SERVICE = b"worker-7", b"billing/2"
+# The private key of the kit's own end in mode 2.
+PRIVATE = fixed("a private key")
 BINDING = b"tls-exporter:" + fixed("the exporter of a TLS connection")
 USUAL = dict(secret=SECRET, accepted=None, key_id=KEY_ID, service=SERVICE,
              binding=b"")
@@ -115,9 +117,8 @@ def headers(right, mode, own_letter):
 # Cases for a client
 
 def clients(mode):
-    es = fixed("the server's private key, mode %d" % mode)
-    gs = share(es) if mode == 2 else b""
-    ns = fixed("the server's nonce, mode %d" % mode)
+    gs = share(PRIVATE) if mode == 2 else b""
+    ns = fixed("Ns, mode %d" % mode)
     other_gs = share(fixed("another private key")) if mode == 2 else b""
     whole = 65 if mode == 2 else 33
 
@@ -268,8 +269,7 @@ def clients(mode):
 # Cases for a server
 
 def servers(mode):
-    ec = fixed("the client's private key, mode %d" % mode)
-    nc = share(ec) if mode == 2 else fixed("the client's nonce, mode %d" % mode)
+    nc = share(PRIVATE) if mode == 2 else fixed("Nc, mode %d" % mode)
 
     def case(name, section, expect, first, left=None, **end):
         return Case(SERVER, mode, name, section, expect, end, first, None,
