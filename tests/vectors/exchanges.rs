@@ -75,7 +75,7 @@ fn check(text: &str, piece: usize) -> Result<u8, String> {
     } else {
         Draws::from(0xff)
     };
-    let case = Case {
+    let under_test = Case {
         is_client,
         key,
         prologue,
@@ -94,10 +94,10 @@ fn check(text: &str, piece: usize) -> Result<u8, String> {
     };
     fields.none_left()?;
     let (mode, mut came) = match mode {
-        "0" => (0, case.run(Authenticate)),
-        "1" => (1, case.run(Protect)),
+        "0" => (0, under_test.run(Authenticate)),
+        "1" => (1, under_test.run(Protect)),
         #[cfg(feature = "encrypt")]
-        "2" => (2, case.run(Encrypt)),
+        "2" => (2, under_test.run(Encrypt)),
         #[cfg(not(feature = "encrypt"))]
         "2" => return Ok(2),
         other => return Err(format!("mode: {other}")),
@@ -156,7 +156,7 @@ impl Case {
             }
             Ok((Progress::More(_), _)) => Came::of("closed", &sent),
             Ok((Progress::Done(established), left)) => {
-                Came::accepted(M::accepted(established), sent, left)
+                Came::accepted(M::accepted(established), &sent, left)
             }
         }
     }
@@ -211,7 +211,7 @@ impl Case {
                 let (verdict, decided) = identified.verify(key, draws).unwrap();
                 sent.extend(verdict.as_ref());
                 match decided {
-                    Ok(established) => Came::accepted(M::accepted(established), sent, left),
+                    Ok(established) => Came::accepted(M::accepted(established), &sent, left),
                     Err(error) => Came::of(outcome(error), &sent),
                 }
             }
@@ -230,7 +230,7 @@ impl Came {
         }
     }
 
-    fn accepted(end: End, sent: Vec<u8>, left: usize) -> Self {
+    fn accepted(end: End, sent: &[u8], left: usize) -> Self {
         let End::Accepted(session, _) = end else {
             panic!("{end:?}");
         };
@@ -238,7 +238,7 @@ impl Came {
             left: Some(left.to_string()),
             matched: Some(matched(&session).to_owned()),
             exported: Some(exported(&session)),
-            ..Self::of("accepted", &sent)
+            ..Self::of("accepted", sent)
         }
     }
 }
@@ -260,7 +260,8 @@ fn exported(session: &Session) -> String {
 fn outcome(error: Error) -> &'static str {
     match error {
         Error::Incompatible(incompatible) => match incompatible {
-            Incompatible::Foreign {
+            Incompatible::KeyIdLength(_)
+            | Incompatible::Foreign {
                 awaiting: Message::VERDICT,
                 ..
             } => "malformed",
@@ -268,7 +269,6 @@ fn outcome(error: Error) -> &'static str {
             Incompatible::Version(_) => "other version",
             Incompatible::Role(_) => "wrong role",
             Incompatible::Mode { .. } => "wrong mode",
-            Incompatible::KeyIdLength(_) => "malformed",
             other => panic!("{other}"),
         },
         Error::Denied => "denied",
