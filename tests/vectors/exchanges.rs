@@ -34,7 +34,8 @@ struct Case {
     prologue: Prologue,
     service: Vec<u8>,
     draws: Draws,
-    second_draw: Draws,
+    /// A server's private key, where it may draw one.
+    second_draw: Option<Draws>,
     receives: Vec<u8>,
     piece: usize,
 }
@@ -71,11 +72,11 @@ fn check(text: &str, piece: usize) -> Result<u8, String> {
     }
     let draws = Draws::of(fields.array("draw")?);
     let second_draw = if fields.has("second-draw") {
-        Draws::of(fields.array("second-draw")?)
+        Some(Draws::of(fields.array("second-draw")?))
     } else {
-        Draws::from(0xff)
+        None
     };
-    let case = Case {
+    let under_test = Case {
         is_client,
         key,
         prologue,
@@ -94,10 +95,10 @@ fn check(text: &str, piece: usize) -> Result<u8, String> {
     };
     fields.none_left()?;
     let (mode, mut came) = match mode {
-        "0" => (0, case.run(Authenticate)),
-        "1" => (1, case.run(Protect)),
+        "0" => (0, under_test.run(Authenticate)),
+        "1" => (1, under_test.run(Protect)),
         #[cfg(feature = "encrypt")]
-        "2" => (2, case.run(Encrypt)),
+        "2" => (2, under_test.run(Encrypt)),
         #[cfg(not(feature = "encrypt"))]
         "2" => return Ok(2),
         other => return Err(format!("mode: {other}")),
@@ -156,7 +157,7 @@ impl Case {
             }
             Ok((Progress::More(_), _)) => Came::of("closed", &sent),
             Ok((Progress::Done(established), left)) => {
-                Came::accepted(M::accepted(established), sent, left)
+                Came::accepted(M::accepted(established), &sent, left)
             }
         }
     }
@@ -196,7 +197,6 @@ impl Case {
     fn run_server<M: AnyMode>(&self, mode: M) -> Came {
         let pair = Pair {
             server_draws: self.draws.clone(),
-            server_private: self.second_draw.clone(),
             server_prologue: self.prologue.clone(),
             ..Pair::of(&self.key)
         };
@@ -207,11 +207,12 @@ impl Case {
             Ok((Progress::More(_), _)) => Came::of("closed", &sent),
             Ok((Progress::Done(identified), left)) => {
                 let key = (identified.key_id() == self.key.id()).then_some(&self.key);
-                let draws = &mut self.second_draw.clone();
-                let (verdict, decided) = identified.verify(key, draws).unwrap();
+                let mut draws = self.second_draw.clone().unwrap_or(Draws::from(0xff));
+                let (verdict, decided) = identified.verify(key, &mut draws).unwrap();
+                assert_eq!(draws.count, usize::from(self.second_draw.is_some()));
                 sent.extend(verdict.as_ref());
                 match decided {
-                    Ok(established) => Came::accepted(M::accepted(established), sent, left),
+                    Ok(established) => Came::accepted(M::accepted(established), &sent, left),
                     Err(error) => Came::of(outcome(error), &sent),
                 }
             }
@@ -230,7 +231,7 @@ impl Came {
         }
     }
 
-    fn accepted(end: End, sent: Vec<u8>, left: usize) -> Self {
+    fn accepted(end: End, sent: &[u8], left: usize) -> Self {
         let End::Accepted(session, _) = end else {
             panic!("{end:?}");
         };
@@ -238,7 +239,7 @@ impl Came {
             left: Some(left.to_string()),
             matched: Some(matched(&session).to_owned()),
             exported: Some(exported(&session)),
-            ..Self::of("accepted", &sent)
+            ..Self::of("accepted", sent)
         }
     }
 }
@@ -260,7 +261,8 @@ fn exported(session: &Session) -> String {
 fn outcome(error: Error) -> &'static str {
     match error {
         Error::Incompatible(incompatible) => match incompatible {
-            Incompatible::Foreign {
+            Incompatible::KeyIdLength(_)
+            | Incompatible::Foreign {
                 awaiting: Message::VERDICT,
                 ..
             } => "malformed",
@@ -268,7 +270,6 @@ fn outcome(error: Error) -> &'static str {
             Incompatible::Version(_) => "other version",
             Incompatible::Role(_) => "wrong role",
             Incompatible::Mode { .. } => "wrong mode",
-            Incompatible::KeyIdLength(_) => "malformed",
             other => panic!("{other}"),
         },
         Error::Denied => "denied",

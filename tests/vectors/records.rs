@@ -40,7 +40,8 @@ fn check(text: &str) -> Result<usize, String> {
     let skip = fields.number("skip")?;
     // The crate shows no key and no state.
     fields.array("state")?;
-    let (receives, delivers) = (fields.bytes("receives")?, fields.bytes("delivers")?);
+    let sent = fields.bytes("receives")?;
+    let expected = fields.bytes("delivers")?;
     fields.none_left()?;
     if encrypts && !cfg!(feature = "encrypt") {
         return Ok(0);
@@ -56,8 +57,8 @@ fn check(text: &str) -> Result<usize, String> {
     for _ in 0..skip {
         receiver.open(&sender.seal(b"x")).unwrap();
     }
-    let (delivered, ended) = receive(receiver.as_mut(), &receives);
-    if (&delivered, ended) != (&delivers, expect) {
+    let (delivered, ended) = receive(receiver.as_mut(), &sent);
+    if (&delivered, ended) != (&expected, expect) {
         return Err(format!("{ended}, behind {} bytes", delivered.len()));
     }
     Ok(1)
