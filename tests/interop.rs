@@ -2,6 +2,7 @@
 //! and the recipe.
 
 mod files;
+mod kit;
 mod matrix;
 mod native;
 mod ours;
