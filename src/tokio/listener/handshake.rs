@@ -73,12 +73,15 @@ impl<T> Handshake<T> {
 
     /// Makes the future of the attempt here: one that came as an argument would take its space twice
     /// while the handshake is pending.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would have room for its arguments twice"
+    )]
     pub(super) fn run<F, U>(self, attempt: impl FnOnce(Timeout) -> F) -> impl Future<Output = ()>
     where
         F: Future<Output = Attempt<T, U>>,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        // An `async fn` would have room for its arguments twice.
         async move {
             let over = attempt(self.timeout()).await;
             self.conclude(over).await;
