@@ -1,3 +1,99 @@
 //! Keys, checks and tunnels with countersign.
 
-fn main() {}
+mod address;
+mod fingerprint;
+mod tunnel;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+const EXAMPLE: &str = "\
+Example: two ends with one secret, and a check that each knows the other
+  countersign keygen secret.key
+  countersign fingerprint secret.key
+  countersign check billing.internal:7000 --key-file secret.key
+
+Exit status: 0 done, 1 failed or refused, 64 the command line is wrong.
+`check` has two more: 2 no connection, 3 another protocol or verb.";
+
+/// Keys, checks and tunnels with countersign: mutual authentication with a shared secret
+#[derive(Parser)]
+#[command(name = "countersign", version, max_term_width = 80, after_help = EXAMPLE)]
+#[command(disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Fingerprint(fingerprint::Args),
+    /// Carries connections of other programs between two hosts
+    #[command(subcommand)]
+    Tunnel(tunnel::Args),
+}
+
+/// The exit status of a wrong command line: `EX_USAGE` of `<sysexits.h>`, because `check` needs the
+/// small numbers.
+const USAGE: u8 = 64;
+
+/// Why a command ended, and with which exit status.
+struct Failure {
+    reason: Box<dyn Error + Send + Sync>,
+    status: u8,
+}
+
+impl Failure {
+    /// Prints it as one sentence on standard error.
+    fn report(&self) {
+        // The exit status tells of it too.
+        let _ = writeln!(io::stderr(), "countersign: {}", self.reason);
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    fn from(reason: E) -> Self {
+        Self {
+            reason: reason.into(),
+            status: 1,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments.command),
+        Err(error) => return usage(&error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Fingerprint(args) => fingerprint::run(&args),
+        Command::Tunnel(args) => tunnel::run(args),
+    }
+}
+
+/// Prints what was asked for, or what is wrong with the command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    match error.print() {
+        Ok(()) if asked => ExitCode::SUCCESS,
+        Err(_) if asked => ExitCode::FAILURE,
+        _ => ExitCode::from(USAGE),
+    }
+}
