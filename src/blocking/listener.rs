@@ -117,7 +117,7 @@ fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 
 #[cfg(unix)]
 fn listen_unix(path: &Path) -> io::Result<BoundUnix<UnixListener>> {
-    BoundUnix::bind(path)
+    BoundUnix::<UnixListener>::bind(path)
 }
 
 fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {

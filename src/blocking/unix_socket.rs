@@ -9,8 +9,25 @@ use std::path::{Path, PathBuf};
 
 use super::source::{Pause, Source};
 
-/// A listening Unix socket (`L`) whose file is removed when it is dropped.
-pub(crate) struct BoundUnix<L> {
+/// A listening Unix socket (`L`) whose file is removed when it is dropped: the source of connections
+/// that `bind_unix` of a listener makes.
+///
+/// It is for programs that listen at a path without a [`Listener`](crate::Listener), or with another
+/// [`Source`] on top of it.
+///
+/// ```
+/// use countersign::BoundUnix;
+/// use std::os::unix::net::{UnixListener, UnixStream};
+///
+/// # let path = std::env::temp_dir().join(format!("countersign-doc-{}", std::process::id()));
+/// let listener = BoundUnix::<UnixListener>::bind(&path)?;
+/// assert!(UnixStream::connect(&path).is_ok());
+/// drop(listener);
+/// assert!(!path.exists());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BoundUnix<L> {
     pub(crate) socket: L,
     #[cfg_attr(
         not(feature = "tokio"),
@@ -20,6 +37,7 @@ pub(crate) struct BoundUnix<L> {
 }
 
 /// The file of a socket that this process has bound.
+#[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     /// Another program may have bound the path meanwhile.
@@ -30,9 +48,13 @@ pub(crate) struct SocketFile {
 type Inode = (u64, u64);
 
 impl BoundUnix<UnixListener> {
-    /// Binds the path, and replaces a socket on which nobody listens. The socket is not in blocking
-    /// mode.
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+    /// Listens at `path`. If there is a socket on which nobody listens, it is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there or if
+    /// it is no socket, and the errors of binding.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let socket = match UnixListener::bind(&path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && remove_dead(&path)? => {

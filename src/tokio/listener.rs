@@ -110,9 +110,7 @@ async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 #[cfg(unix)]
 fn listen_unix(path: &Path) -> io::Result<BoundUnix<UnixListener>> {
     runtime::with_time_and_io()?;
-    let BoundUnix { socket, file } = BoundUnix::bind(path)?;
-    let socket = UnixListener::from_std(socket)?;
-    Ok(BoundUnix { socket, file })
+    BoundUnix::<UnixListener>::bind(path)
 }
 
 fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {

@@ -17,6 +17,7 @@ use crate::listener::{Trouble, trouble};
 use {
     crate::blocking::unix_socket::BoundUnix,
     ::tokio::net::{UnixListener, UnixStream},
+    std::path::Path,
 };
 
 /// A source of connections for a [`Listener`](super::Listener): a listening socket of tokio, or
@@ -96,6 +97,24 @@ impl Source for UnixListener {
         UnixListener::poll_accept(self, cx)
             .map_ok(|(stream, _)| (stream, None))
             .map_err(|error| or_nobody_waits(self, error))
+    }
+}
+
+#[cfg(unix)]
+impl BoundUnix<UnixListener> {
+    /// [`BoundUnix::bind`](crate::BoundUnix) over tokio.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a runtime whose I/O is enabled.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
+        let BoundUnix { socket, file } = BoundUnix::<std::os::unix::net::UnixListener>::bind(path)?;
+        let socket = UnixListener::from_std(socket)?;
+        Ok(Self { socket, file })
     }
 }
 
