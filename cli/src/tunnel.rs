@@ -1,10 +1,116 @@
-//! `countersign tunnel`.
+//! `countersign tunnel`: carries connections of programs that cannot be changed.
 
+mod client;
+mod connection;
+mod keys;
+mod limits;
+mod log;
+mod proxy_header;
+mod relay;
+mod serve;
+mod server;
+mod socket;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::runtime::Builder;
+
+use self::log::Log;
 use crate::Failure;
+use crate::address::Address;
+
+const CLIENT_EXAMPLE: &str = "\
+Example: Redis of another host at a port of this one
+  countersign tunnel client --listen 127.0.0.1:6379 \\
+    --to billing.internal:7000 --key-file worker-7.key --key-id worker-7
+
+SIGHUP reads the key again. SIGTERM closes the port and lets connections finish.";
+
+const SERVER_EXAMPLE: &str = "\
+Example: Redis of this host for clients that hold a key
+  countersign tunnel server --listen 0.0.0.0:7000 --to 127.0.0.1:6379 \\
+    --key-dir /etc/countersign/keys
+
+SIGHUP reads the keys again. SIGTERM closes the port and lets connections finish.";
 
 #[derive(clap::Subcommand)]
-pub enum Args {}
+pub enum Args {
+    /// Takes plain connections, and carries them to a tunnel server
+    #[command(after_help = CLIENT_EXAMPLE)]
+    Client(client::Args),
+    /// Takes connections of tunnel clients, and carries them to a plain service
+    #[command(after_help = SERVER_EXAMPLE)]
+    Server(server::Args),
+}
+
+/// What both ends are told.
+#[derive(clap::Args)]
+struct Common {
+    /// HOST:PORT, [IPv6]:PORT or unix:PATH, or none for systemd
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Address>,
+    /// Where connections are carried to, written as above
+    #[arg(long, value_name = "ADDRESS")]
+    to: Address,
+    /// Service that both ends have to name
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    service: String,
+    /// What is done with all that is carried
+    #[arg(long, default_value = "encrypt")]
+    verb: Verb,
+    /// More connections wait [default: 1024, or what fits]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+    /// Cuts what carries nothing for so long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    idle_timeout: Option<Duration>,
+    /// Lets connections finish after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    grace: Duration,
+    /// Lines on standard error
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: log::Format,
+    /// Logs debug lines: one for each stranger
+    #[arg(long)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Verb {
+    Encrypt,
+    Protect,
+}
 
 pub fn run(args: Args) -> Result<(), Failure> {
-    match args {}
+    match args {
+        Args::Client(args) => client::run(&args),
+        Args::Server(args) => server::run(&args),
+    }
+}
+
+/// Runs an end of a tunnel, with a log.
+fn start(
+    common: &Common,
+    run: impl AsyncFnOnce(Log) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let log = Log::start(common.log_format, common.verbose);
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(run(log));
+    // What is left is cut. A log that is stuck must not prevent the end.
+    runtime.shutdown_background();
+    ended
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(0) => Err("must be at least 1 second".into()),
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(_) => Err("must be a whole number of seconds".into()),
+    }
 }
