@@ -11,6 +11,7 @@ mod serve;
 mod server;
 mod socket;
 
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -89,22 +90,28 @@ enum Verb {
 
 pub fn run(args: Args) -> Result<(), Failure> {
     match args {
-        Args::Client(args) => client::run(&args),
-        Args::Server(args) => server::run(&args),
+        Args::Client(args) => client::run(args),
+        Args::Server(args) => server::run(args),
     }
 }
 
 /// Runs an end of a tunnel, with a log.
-fn start(
-    common: &Common,
-    run: impl AsyncFnOnce(Log) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let log = Log::start(common.log_format, common.verbose);
-    let runtime = Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(run(log));
+///
+/// Half of the cores is left to the service and to the system's side of the sockets. With a thread for
+/// each core, waking them costs more than they carry.
+fn start<F>(format: log::Format, verbose: bool, run: impl FnOnce(Log) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let log = Log::start(format, verbose);
+    let threads = available_parallelism()?.get().div_ceil(2);
+    let mut runtime = Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build()?;
+    // A task of the workers is woken faster than this thread would be.
+    let ended = runtime.block_on(runtime.spawn(run(log)));
     // What is left is cut. A log that is stuck must not prevent the end.
     runtime.shutdown_background();
-    ended
+    ended?
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

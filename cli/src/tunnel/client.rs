@@ -35,26 +35,36 @@ pub struct Args {
     key_id: String,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let common = &args.common;
-    let connections = limits::connections(common.max_connections, 0)?;
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let connections = limits::connections(args.common.max_connections, 0)?;
     let key = KeyOfFile::read(&args.key_file, &args.key_id)?;
+    let Common {
+        listen,
+        to,
+        service,
+        verb,
+        idle_timeout,
+        grace,
+        log_format,
+        verbose,
+        ..
+    } = args.common;
     let server = Arc::new(Server {
-        client: client(&key, &common.service)?,
-        address: common.to.clone(),
-        verb: common.verb,
-        idle_timeout: common.idle_timeout,
+        client: client(&key, &service)?,
+        address: to,
+        verb,
+        idle_timeout,
     });
-    start(common, async |log| {
-        let listening = Listening::new(common.listen.as_ref()).await?;
+    start(log_format, verbose, |log| async move {
+        let listening = Listening::new(listen.as_ref()).await?;
         let name = listening.name()?;
         let end = TunnelClient {
             listening: Some(listening),
             key,
-            service: common.service.clone(),
+            service,
             server,
         };
-        serve(end, &name, connections, common.grace, log).await
+        serve(end, name, connections, grace, log).await
     })
 }
 

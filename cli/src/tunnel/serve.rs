@@ -15,12 +15,12 @@ use super::log::Log;
 use crate::Failure;
 
 /// One end of a tunnel.
-pub(super) trait End {
+pub(super) trait End: Send + 'static {
     /// A connection that was accepted.
-    type Accepted;
+    type Accepted: Send;
 
     /// Returns the next connection, and an error if none will come. It is cancel safe.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Accepted>>;
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Accepted>> + Send;
 
     /// Carries a connection until it ends.
     fn carry(&self, accepted: Self::Accepted) -> impl Future<Output = ()> + Send + 'static;
@@ -40,7 +40,7 @@ const REPORT: Duration = Duration::from_secs(60);
 /// Carries at most `most` connections at once, until a signal asks it to stop.
 pub(super) async fn serve(
     mut end: impl End,
-    name: &str,
+    name: String,
     most: usize,
     grace: Duration,
     mut log: Log,

@@ -49,7 +49,7 @@ struct KeyArgs {
 /// How many authenticated clients may wait for a place.
 const READY: u32 = 16;
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: Args) -> Result<(), Failure> {
     let waiting = u64::from(args.max_pending) + u64::from(READY);
     let connections = limits::connections(args.common.max_connections, waiting)?;
     let keys = match (&args.keys.key_dir, &args.keys.key_file) {
@@ -57,18 +57,24 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         (None, Some(file)) => Keys::of_file(file)?,
         (None, None) => return Err("give --key-dir or --key-file".into()),
     };
-    start(&args.common, async |log| {
+    let Common {
+        log_format,
+        verbose,
+        grace,
+        verb,
+        ..
+    } = args.common;
+    start(log_format, verbose, move |log| async move {
         let listening = Listening::new(args.common.listen.as_ref()).await?;
         let name = listening.name()?;
-        let grace = args.common.grace;
-        match args.common.verb {
+        match verb {
             Verb::Encrypt => {
-                let end = open(args, keys, listening, Listener::encrypted_with_options)?;
-                serve(end, &name, connections, grace, log).await
+                let end = open(&args, keys, listening, Listener::encrypted_with_options)?;
+                serve(end, name, connections, grace, log).await
             }
             Verb::Protect => {
-                let end = open(args, keys, listening, Listener::protected_with_options)?;
-                serve(end, &name, connections, grace, log).await
+                let end = open(&args, keys, listening, Listener::protected_with_options)?;
+                serve(end, name, connections, grace, log).await
             }
         }
     })
