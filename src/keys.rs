@@ -8,6 +8,7 @@ mod keyring;
 mod passphrase;
 mod permissions;
 mod reloaded;
+mod writing;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::random::NoRandomness;
 pub use self::file::{secret_from_file, secret_from_shared_file};
 pub use self::keyring::Keyring;
 pub use self::reloaded::Reloaded;
+pub use self::writing::Rotation;
 
 /// A look-up of keys by their ids.
 ///

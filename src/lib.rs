@@ -131,5 +131,5 @@ pub use {
         server_authenticate,
     },
     error::{Denial, Error, Found, Hint, KeyFileError, Malformed, Phase},
-    keys::{KeyLookup, Keyring, Reloaded, generate_secret},
+    keys::{KeyLookup, Keyring, Reloaded, Rotation, generate_secret},
 };

@@ -1,13 +1,13 @@
 //! Clients that connect and authenticate in one call.
 
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign::handshake::Message;
-use countersign::{Client, Error, KeyId, Listener, Phase, Server};
+use countersign::{Client, Deadline, Error, KeyId, Listener, Phase, Server};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::failures::is_denied;
@@ -272,6 +272,20 @@ fn the_deadline_is_one_for_the_connection_and_the_handshake() {
         let outcome = connect(driver, Verb::Authenticate, &client, &[never]);
         not_connected(&outcome, &never.to_string(), ErrorKind::TimedOut);
     }
+}
+
+#[test]
+fn what_connects_under_a_deadline_reads_under_it_too() {
+    const TOTAL: Duration = Duration::from_secs(1);
+
+    let (hole, (_socket, address)) = (black_hole(), silent());
+    let error = takes(TOTAL, TOTAL + LATE, || {
+        let mut stream = Deadline::connect(&[hole.address, address][..], TOTAL).unwrap();
+        assert_eq!(stream.get_ref().peer_addr().unwrap(), address);
+        assert!(stream.get_ref().nodelay().unwrap());
+        stream.read(&mut [0]).unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod permissions;
 mod races;
 mod reload;
 mod rotation;
+mod writing;
 
 use std::path::Path;
 

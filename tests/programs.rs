@@ -5,7 +5,6 @@
 
 mod directory;
 mod echo;
-mod keygen;
 mod process;
 #[cfg(feature = "multiprocessing")]
 mod python;

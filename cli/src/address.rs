@@ -5,6 +5,8 @@ use std::net::SocketAddrV6;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::shown;
+
 /// `host:port`, `[::1]:port` or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -53,7 +55,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => write!(f, "unix:{}", shown(path)),
         }
     }
 }

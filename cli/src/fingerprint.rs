@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use countersign::Key;
 
-use crate::Failure;
+use crate::{Failure, shown};
 
 const EXAMPLE: &str = "\
-Example: run it at both ends; equal secrets have equal fingerprints
+Equal secrets have equal fingerprints of 8 digits. A second line is about the
+secret that is accepted too. The fingerprint of a random secret can be shown.
+The fingerprint of a weak secret lets guesses be tested.
+
+Example, for both ends:
   countersign fingerprint worker-7.key";
 
-/// Prints a fingerprint of each secret in key files, to compare two ends
-///
-/// Eight hexadecimal digits for each line of a file, and `(accept:)` after those of a second secret.
-/// The fingerprint of a random secret may be shown; that of a weak one lets guesses be tested.
+/// Prints the fingerprints of key files, to compare two ends
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
@@ -38,7 +39,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         };
         let name = match args.files.len() {
             1 => String::new(),
-            _ => format!("  {}", path.display()),
+            _ => format!("  {}", shown(path)),
         };
         writeln!(stdout, "{}{name}", key.fingerprint())?;
         if let Some(accepted) = key.accepted_fingerprint() {

@@ -1,11 +1,17 @@
 //! Keys, checks and tunnels with countersign.
 
 mod address;
+mod check;
 mod fingerprint;
+mod keygen;
+mod rotate;
+#[cfg(unix)]
 mod tunnel;
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,7 +26,7 @@ Example: two ends with one secret, and a check that each knows the other
 Exit status: 0 done, 1 failed or refused, 64 the command line is wrong.
 `check` has two more: 2 no connection, 3 another protocol or verb.";
 
-/// Keys, checks and tunnels with countersign: mutual authentication with a shared secret
+/// Keys, checks and tunnels with countersign
 #[derive(Parser)]
 #[command(name = "countersign", version, max_term_width = 80, after_help = EXAMPLE)]
 #[command(disable_help_subcommand = true)]
@@ -31,8 +37,12 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    Keygen(keygen::Args),
     Fingerprint(fingerprint::Args),
+    Rotate(rotate::Args),
+    Check(check::Args),
     /// Carries connections of other programs between two hosts
+    #[cfg(unix)]
     #[command(subcommand)]
     Tunnel(tunnel::Args),
 }
@@ -80,9 +90,18 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Keygen(args) => keygen::run(&args),
         Command::Fingerprint(args) => fingerprint::run(&args),
+        Command::Rotate(args) => rotate::run(&args),
+        Command::Check(args) => check::run(&args),
+        #[cfg(unix)]
         Command::Tunnel(args) => tunnel::run(args),
     }
+}
+
+/// Returns a path for one line of text, escaped as in the errors of the library.
+fn shown(path: &Path) -> impl Display {
+    path.as_os_str().as_encoded_bytes().escape_ascii()
 }
 
 /// Prints what was asked for, or what is wrong with the command line.

@@ -21,37 +21,42 @@ use self::log::Log;
 use crate::Failure;
 use crate::address::Address;
 
+const EXAMPLE: &str = "\
+Example: what a tunnel server is told
+  countersign tunnel server --help";
+
 const CLIENT_EXAMPLE: &str = "\
 Example: Redis of another host at a port of this one
-  countersign tunnel client --listen 127.0.0.1:6379 \\
-    --to billing.internal:7000 --key-file worker-7.key --key-id worker-7
-
-SIGHUP reads the key again. SIGTERM closes the port and lets connections finish.";
+  countersign tunnel client --listen 127.0.0.1:6379 --to billing.internal:7000 \\
+    --key-file worker-7.key --key-id worker-7
+SIGHUP reads the key again, and SIGTERM lets connections finish.";
 
 const SERVER_EXAMPLE: &str = "\
 Example: Redis of this host for clients that hold a key
   countersign tunnel server --listen 0.0.0.0:7000 --to 127.0.0.1:6379 \\
     --key-dir /etc/countersign/keys
-
-SIGHUP reads the keys again. SIGTERM closes the port and lets connections finish.";
+SIGHUP reads the keys again, and SIGTERM lets connections finish.";
 
 #[derive(clap::Subcommand)]
+#[command(after_help = EXAMPLE)]
 pub enum Args {
     /// Takes plain connections, and carries them to a tunnel server
     #[command(after_help = CLIENT_EXAMPLE)]
+    #[command(override_usage = "countersign tunnel client --to ADDRESS --key-file FILE [OPTIONS]")]
     Client(client::Args),
     /// Takes connections of tunnel clients, and carries them to a plain service
     #[command(after_help = SERVER_EXAMPLE)]
+    #[command(override_usage = "countersign tunnel server --to ADDRESS --key-dir DIR [OPTIONS]")]
     Server(server::Args),
 }
 
 /// What both ends are told.
 #[derive(clap::Args)]
 struct Common {
-    /// HOST:PORT, [IPv6]:PORT or unix:PATH, or none for systemd
+    /// HOST:PORT or unix:PATH; left out under systemd
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<Address>,
-    /// Where connections are carried to, written as above
+    /// Where connections are carried to
     #[arg(long, value_name = "ADDRESS")]
     to: Address,
     /// Service that both ends have to name
@@ -62,22 +67,25 @@ struct Common {
         hide_default_value = true
     )]
     service: String,
-    /// What is done with all that is carried
-    #[arg(long, default_value = "encrypt")]
+    /// encrypt (default) or protect, at both ends
+    #[arg(long, value_name = "VERB", default_value = "encrypt")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     verb: Verb,
-    /// More connections wait [default: 1024, or what fits]
+    /// More have to wait [default: 1024, or what fits]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
     /// Cuts what carries nothing for so long
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle_timeout: Option<Duration>,
-    /// Lets connections finish after SIGTERM
+    /// Time to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(hide_default_value = true)]
     grace: Duration,
-    /// Lines on standard error
+    /// Lines on standard error: text (default) or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     log_format: log::Format,
-    /// Logs debug lines: one for each stranger
+    /// Logs a line for each stranger too
     #[arg(long)]
     verbose: bool,
 }

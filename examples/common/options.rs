@@ -100,7 +100,7 @@ impl Identity {
             .or_else(|| env::var_os("COUNTERSIGN_KEY_FILE").map(PathBuf::from))
             .ok_or_else(|| {
                 "no key: give --key-file PATH or set COUNTERSIGN_KEY_FILE \
-                 (the example keygen makes a key file)"
+                 (`cargo run -p countersign-cli -- keygen PATH` makes a key file)"
                     .into()
             })
     }

@@ -137,19 +137,7 @@ impl Client {
         named: impl ToSocketAddrs + Debug,
         mode: M,
     ) -> Result<(TcpStream, M::Established), Error> {
-        let mut found = match named.to_socket_addrs() {
-            Ok(found) => found.collect::<Vec<_>>().into_iter(),
-            Err(error) => return Err(not_connected(&named, error)),
-        };
-        let end = self.end();
-        let mut failure = None;
-        while let Some(address) = found.next() {
-            match to_address(address, share(left(end), found.len() + 1)) {
-                Ok(stream) => return self.run_until(stream, mode, end),
-                Err(error) => failure = Some(not_connected(&address, error)),
-            }
-        }
-        Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+        self.run_on(Deadline::connect(named, self.time_to_connect())?, mode)
     }
 
     #[cfg(unix)]
@@ -158,30 +146,79 @@ impl Client {
         path: &Path,
         mode: M,
     ) -> Result<(UnixStream, M::Established), Error> {
-        let end = self.end();
-        match to_path(path, end) {
-            Ok(stream) => self.run_until(stream, mode, end),
-            Err(error) => Err(not_connected(&path, error)),
-        }
+        self.run_on(Deadline::connect_unix(path, self.time_to_connect())?, mode)
     }
 
-    fn end(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.time_to_connect())
-    }
-
-    fn run_until<S, M>(
+    fn run_on<S, M>(
         &self,
-        stream: S,
+        mut connected: Deadline<S>,
         mode: M,
-        end: Option<Instant>,
     ) -> Result<(S, M::Established), Error>
     where
         S: Timed + Read + Write,
         M: Mode,
     {
-        let mut deadline = Deadline::until(stream, end);
-        let established = self.run(&mut deadline, mode)?;
-        Ok((deadline.into_inner(), established))
+        let established = self.run(&mut connected, mode)?;
+        Ok((connected.into_inner(), established))
+    }
+}
+
+impl Deadline<TcpStream> {
+    /// Connects over TCP, under a deadline that passes after `timeout` and that holds for what
+    /// follows too: TLS, for instance, and then the handshake.
+    ///
+    /// It tries the addresses of a name as [`Client::connect`] does, and sets `TCP_NODELAY`. Looking up
+    /// the name is not included in the timeout.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Connect`] if the address cannot be looked up or connected to.
+    ///
+    /// ```
+    /// # use countersign::{Client, Deadline, Key, Server, generate_secret};
+    /// # use std::{net::TcpListener, thread, time::Duration};
+    /// # let key = Key::new(generate_secret()?)?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// # let server = Server::new(key.clone());
+    /// # let server = thread::spawn(move || server.authenticate(&mut listener.accept().unwrap().0));
+    /// let mut stream = Deadline::connect(address, Duration::from_secs(10))?;
+    /// println!("connected to {}", stream.get_ref().peer_addr()?);
+    /// Client::new(key).authenticate(&mut stream)?;
+    /// # server.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect(address: impl ToSocketAddrs + Debug, timeout: Duration) -> Result<Self, Error> {
+        let mut found = match address.to_socket_addrs() {
+            Ok(found) => found.collect::<Vec<_>>().into_iter(),
+            Err(error) => return Err(not_connected(&address, error)),
+        };
+        let end = Instant::now().checked_add(timeout);
+        let mut failure = None;
+        while let Some(next) = found.next() {
+            match to_address(next, share(left(end), found.len() + 1)) {
+                Ok(stream) => return Ok(Self::until(stream, end)),
+                Err(error) => failure = Some(not_connected(&next, error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| not_connected(&address, io::ErrorKind::NotFound.into())))
+    }
+}
+
+#[cfg(unix)]
+impl Deadline<UnixStream> {
+    /// Like [`connect`](Deadline::connect), but to a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Connect`] if the path cannot be connected to.
+    pub fn connect_unix(path: impl AsRef<Path>, timeout: Duration) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let end = Instant::now().checked_add(timeout);
+        match to_path(path, end) {
+            Ok(stream) => Ok(Self::until(stream, end)),
+            Err(error) => Err(not_connected(&path, error)),
+        }
     }
 }
 

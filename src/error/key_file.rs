@@ -45,19 +45,34 @@ pub enum KeyFileError {
     Secret(InvalidInput),
     /// Its name cannot be a key id.
     Name(InvalidInput),
+    /// It exists, and a new file never replaces another.
+    Exists,
+    /// It is a link or has several names, so that rewriting it would leave another file behind.
+    Linked,
+    /// Its owner, group and permissions cannot be kept while it is rewritten.
+    NotKept(io::Error),
+    /// It has an `accept:` line already, so that no secret can be added.
+    TwoSecrets,
+    /// It has no `accept:` line that could be promoted or dropped.
+    OneSecret,
 }
 
 impl KeyFileError {
     pub(super) fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::Io(source) => source.kind(),
+            Self::Io(source) | Self::NotKept(source) => source.kind(),
             Self::Writable { .. } | Self::Readable { .. } | Self::Owner { .. } => {
                 io::ErrorKind::PermissionDenied
             }
             Self::Changing => io::ErrorKind::ResourceBusy,
-            Self::TooLarge | Self::Content(_) | Self::Secret(_) | Self::Name(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            Self::Exists => io::ErrorKind::AlreadyExists,
+            Self::TooLarge
+            | Self::Content(_)
+            | Self::Secret(_)
+            | Self::Name(_)
+            | Self::Linked
+            | Self::TwoSecrets
+            | Self::OneSecret => io::ErrorKind::InvalidInput,
         }
     }
 
@@ -93,7 +108,7 @@ impl From<InvalidInput> for KeyFileError {
 impl core::error::Error for KeyFileError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Io(source) => Some(source),
+            Self::Io(source) | Self::NotKept(source) => Some(source),
             Self::Secret(invalid) | Self::Name(invalid) => Some(invalid),
             _ => None,
         }
@@ -131,6 +146,24 @@ impl fmt::Display for KeyFileError {
             Self::Content(malformed) => malformed.fmt(f),
             Self::Secret(invalid) => invalid.fmt(f),
             Self::Name(invalid) => write!(f, "its name before .key must be a key id: {invalid}"),
+            Self::Exists => f.write_str(
+                "it exists already, and a key file is never replaced; choose another name, or remove it first",
+            ),
+            Self::Linked => f.write_str(
+                "it is a link or has several names, and only one of them would be rewritten; name \
+                 the file itself, and let it have no other name",
+            ),
+            Self::NotKept(source) => write!(
+                f,
+                "its owner, group and permissions cannot be kept while it is rewritten: {source}; \
+                 rewrite it as its owner or as root"
+            ),
+            Self::TwoSecrets => f.write_str(
+                "it has an \"accept:\" line already; drop that before another secret is added",
+            ),
+            Self::OneSecret => f.write_str(
+                "it has no \"accept:\" line that could be promoted or dropped; add a secret first",
+            ),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a key file says.
 
 use crate::error::{Found, Malformed};
+use crate::invalid_input::InvalidInput;
+use crate::key::Key;
 
 /// The secrets of a key file.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,7 +13,17 @@ pub(super) struct Content<'f> {
     pub(super) accept: Option<&'f [u8]>,
 }
 
-const ACCEPT: &[u8] = b"accept:";
+impl Content<'_> {
+    pub(super) fn key(&self) -> Result<Key, InvalidInput> {
+        let key = Key::new(self.first)?;
+        match self.accept {
+            Some(accept) => key.accepting(accept),
+            None => Ok(key),
+        }
+    }
+}
+
+pub(super) const ACCEPT: &[u8] = b"accept:";
 
 /// Parses one line of visible ASCII, and a second that begins with `accept:`.
 pub(super) fn parse(file: &[u8]) -> Result<Content<'_>, Malformed> {

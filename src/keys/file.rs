@@ -114,12 +114,7 @@ pub(super) fn load(path: &Path, rule: Rule) -> Result<Key, Error> {
 
 fn key(path: &Path, rule: Rule) -> Result<Key, KeyFileError> {
     let file = read(path, rule)?;
-    let content = parse(&file)?;
-    let key = Key::new(content.first)?;
-    match content.accept {
-        Some(other) => Ok(key.accepting(other)?),
-        None => Ok(key),
-    }
+    Ok(parse(&file)?.key()?)
 }
 
 /// Reads a file without its trailing LF or CRLF.
@@ -134,7 +129,7 @@ fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(content)
 }
 
-fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+pub(super) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             thread::sleep(AT_REST / 4);
@@ -227,7 +222,7 @@ fn read_whole(file: &File) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
 
 /// What changes with a file's content.
 #[cfg(unix)]
-fn state(metadata: &Metadata) -> impl PartialEq + use<> {
+pub(super) fn state(metadata: &Metadata) -> impl PartialEq + use<> {
     use std::os::unix::fs::MetadataExt;
 
     let file = (metadata.dev(), metadata.ino(), metadata.len());
@@ -236,7 +231,7 @@ fn state(metadata: &Metadata) -> impl PartialEq + use<> {
 }
 
 #[cfg(not(unix))]
-fn state(metadata: &Metadata) -> impl PartialEq + use<> {
+pub(super) fn state(metadata: &Metadata) -> impl PartialEq + use<> {
     (metadata.len(), metadata.modified().ok())
 }
 

@@ -35,9 +35,9 @@ impl Rule {
 mod unix {
     use std::collections::VecDeque;
     use std::ffi::OsString;
-    use std::fs;
+    use std::fs::{self, File};
     use std::io;
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, fchown};
     use std::path::{Component, PathBuf};
 
     use super::{KeyFileError, Metadata, Path, Readers, Rule};
@@ -130,6 +130,32 @@ mod unix {
         check_writers(metadata)
     }
 
+    /// Checks that a file can be replaced under this name: no other name leads to it.
+    pub(in super::super) fn check_only_name(named: &Metadata) -> Result<(), KeyFileError> {
+        if named.is_symlink() || (named.is_file() && named.nlink() > 1) {
+            return Err(KeyFileError::Linked);
+        }
+        Ok(())
+    }
+
+    /// Gives a new file the owner, the group and the permissions of another.
+    pub(in super::super) fn resemble(file: &File, other: &Metadata) -> Result<(), KeyFileError> {
+        let copied = || {
+            // First the owner, because a change of owner removes permissions.
+            fchown(file, Some(other.uid()), Some(other.gid()))?;
+            file.set_permissions(other.permissions())?;
+            file.metadata()
+        };
+        let same = |new: &Metadata| {
+            (new.uid(), new.gid(), new.mode()) == (other.uid(), other.gid(), other.mode())
+        };
+        match copied() {
+            Ok(new) if same(&new) => Ok(()),
+            Ok(_) => Err(KeyFileError::NotKept(io::ErrorKind::Unsupported.into())),
+            Err(error) => Err(KeyFileError::NotKept(error)),
+        }
+    }
+
     pub(in super::super) fn owner(metadata: &Metadata) -> u32 {
         metadata.uid()
     }
@@ -141,6 +167,8 @@ mod unix {
 
 #[cfg(not(unix))]
 mod other {
+    use std::fs::File;
+
     use super::{KeyFileError, Metadata, Path, Rule};
 
     #[expect(
@@ -172,6 +200,18 @@ mod other {
         Ok(())
     }
 
+    pub(in super::super) fn check_only_name(named: &Metadata) -> Result<(), KeyFileError> {
+        if named.is_symlink() {
+            return Err(KeyFileError::Linked);
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the twin on Unix copies")]
+    pub(in super::super) fn resemble(_: &File, _: &Metadata) -> Result<(), KeyFileError> {
+        Ok(())
+    }
+
     pub(in super::super) fn owner(_: &Metadata) -> u32 {
         0
     }
@@ -182,6 +222,6 @@ mod other {
 }
 
 #[cfg(not(unix))]
-pub(super) use other::{check_mount, check_writers, identity, owner};
+pub(super) use other::{check_mount, check_only_name, check_writers, identity, owner, resemble};
 #[cfg(unix)]
-pub(super) use unix::{check_mount, check_writers, identity, owner};
+pub(super) use unix::{check_mount, check_only_name, check_writers, identity, owner, resemble};

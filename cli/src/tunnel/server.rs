@@ -26,11 +26,16 @@ pub struct Args {
     common: Common,
     #[command(flatten)]
     keys: KeyArgs,
-    /// Handshakes at once; one more evicts another
-    #[arg(long, value_name = "N", default_value = "192")]
+    /// Handshakes at once [default: 192]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "192",
+        hide_default_value = true
+    )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_pending: u32,
-    /// Begins with a header of PROXY protocol v2
+    /// Sends the service a header of PROXY protocol v2
     #[arg(long)]
     send_proxy: bool,
 }
