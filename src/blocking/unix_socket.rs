@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,12 @@ pub(crate) struct SocketFile {
 
 /// The numbers of a device and of a file on it.
 type Inode = (u64, u64);
+
+impl<L: AsFd> AsFd for BoundUnix<L> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
 
 impl BoundUnix<UnixListener> {
     /// Listens at `path`. If there is a socket on which nobody listens, it is replaced.

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{io, iter};
 
@@ -128,13 +127,8 @@ impl End for TunnelClient {
     }
 
     fn close(&mut self, room: usize) -> Vec<Accepted> {
-        let Some(mut listening) = self.listening.take() else {
-            return Vec::new();
-        };
-        let next = || match listening.poll_accept(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(accepted) => accepted.ok(),
-            Poll::Pending => None,
-        };
+        let listening = self.listening.take();
+        let next = || listening.as_ref()?.accept_now().ok();
         iter::from_fn(next).take(room).collect()
     }
 

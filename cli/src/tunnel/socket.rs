@@ -1,8 +1,9 @@
 //! TCP and Unix sockets, as one type.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::os::fd::AsFd;
+use std::os::unix;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -77,6 +78,28 @@ impl Listening {
         let socket = passed.take_unix_listener(0)?.ok_or(ErrorKind::NotFound)?;
         socket.set_nonblocking(true)?;
         Ok(Self::Passed(UnixListener::from_std(socket)?))
+    }
+
+    /// Accepts a connection that waits in the queue of the system, where the runtime may not know of it
+    /// yet.
+    pub(super) fn accept_now(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        let listening = match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Bound(socket, _) => socket.as_fd(),
+            Self::Passed(socket) => socket.as_fd(),
+        };
+        let accepted = rustix::net::accept(listening)?;
+        if let Self::Tcp(_) = self {
+            let socket = net::TcpStream::from(accepted);
+            socket.set_nonblocking(true)?;
+            let socket = TcpStream::from_std(socket)?;
+            let peer = socket.peer_addr()?;
+            set_options(&socket)?;
+            return Ok((Either::Left(socket), Some(peer)));
+        }
+        let socket = unix::net::UnixStream::from(accepted);
+        socket.set_nonblocking(true)?;
+        Ok((Either::Right(UnixStream::from_std(socket)?), None))
     }
 
     /// Returns the address in the form in which `--to` takes it.
