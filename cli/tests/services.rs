@@ -5,6 +5,7 @@
     missing_debug_implementations,
     dead_code,
     clippy::indexing_slicing,
+    clippy::match_bool,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test that panics has failed, and what the tests of the tunnel share is not all used"

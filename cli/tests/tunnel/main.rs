@@ -5,6 +5,7 @@
     missing_docs,
     missing_debug_implementations,
     clippy::indexing_slicing,
+    clippy::match_bool,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test that panics has failed"
