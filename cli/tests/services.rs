@@ -1,4 +1,4 @@
-//! Services of Debian behind the tunnel, with their own clients: Redis and PostgreSQL.
+//! Services of Debian behind the tunnel, with their own clients: Redis and `PostgreSQL`.
 #![cfg(unix)]
 #![allow(
     missing_docs,
@@ -180,7 +180,7 @@ fn redis_works_while_5000_strangers_are_silent_and_others_flood_the_port() {
     assert_eq!(cut, None);
 }
 
-/// A cluster of PostgreSQL, which refuses to run as root.
+/// A cluster of `PostgreSQL`, which refuses to run as root.
 fn postgres(files: &Files) -> (Daemon, String) {
     let directory = files.path("postgres");
     fs::create_dir(&directory).unwrap();

@@ -218,7 +218,7 @@ fn an_answer_arrives_from_a_service_that_does_not_take_the_rest_of_the_question(
     let mut near = connect(&tunnel.client.address);
     let mut far = service.accept();
     let mut to = near.another();
-    let sending = thread::spawn(move || while to.write_all(&[0; 1 << 16]).is_ok() {});
+    let sending = thread::spawn(move || while to.write_all(&[0; 1 << 13]).is_ok() {});
     far.read_exact(&mut [0; 1000]).unwrap();
     far.write_all(b"413 too long").unwrap();
     far.end();
