@@ -119,6 +119,8 @@ pub use random::NoRandomness;
 
 #[cfg(all(feature = "std", feature = "encrypt"))]
 pub use blocking::Encrypted;
+#[cfg(all(unix, feature = "net"))]
+pub use blocking::unix_socket::BoundUnix;
 #[cfg(feature = "net")]
 pub use {
     blocking::{

@@ -60,9 +60,9 @@ impl<P: Protection> Incoming<P> {
 }
 
 impl<P: Protection> Outgoing<P> {
-    /// Sends a record of as much of the parts as fits, after what is still to be sent. Once it is
-    /// sealed, the sequence number is used, so it counts as written. If the stream then has no room,
-    /// the rest stays here: the next call sends it, or returns the error.
+    /// Sends records of as much of the parts as fits, after what is still to be sent. Once they are
+    /// sealed, their sequence numbers are used, so they count as written. If the stream then has no
+    /// room, the rest stays here: the next call sends it, or returns the error.
     pub(crate) fn write<'d>(
         &mut self,
         stream: &mut impl Write,

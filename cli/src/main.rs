@@ -5,6 +5,7 @@ mod check;
 mod fingerprint;
 mod keygen;
 mod rotate;
+#[cfg(unix)]
 mod tunnel;
 
 use std::error::Error;
@@ -41,6 +42,7 @@ enum Command {
     Rotate(rotate::Args),
     Check(check::Args),
     /// Carries connections of other programs between two hosts
+    #[cfg(unix)]
     #[command(subcommand)]
     Tunnel(tunnel::Args),
 }
@@ -92,6 +94,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Fingerprint(args) => fingerprint::run(&args),
         Command::Rotate(args) => rotate::run(&args),
         Command::Check(args) => check::run(&args),
+        #[cfg(unix)]
         Command::Tunnel(args) => tunnel::run(args),
     }
 }

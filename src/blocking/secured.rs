@@ -36,9 +36,10 @@ pub type Encrypted<S> = Secured<S, Encryption>;
 
 /// A stream of [records](crate::record): [`Protected`] or, with feature `encrypt`, `Encrypted`.
 ///
-/// **Writing.** What is written is sent at once, as on a socket. A `write` makes one record of up to
-/// 16,384 bytes, 18 more on the wire, in one write of the stream below. If you write in small pieces,
-/// put a [`BufWriter`](std::io::BufWriter) around it. `flush` only sends what a timeout has left over.
+/// **Writing.** What is written is sent at once, as on a socket. A `write` takes up to 32,768 bytes. It
+/// makes one record of each 16,384 bytes, 18 more on the wire, and sends them in one write of the
+/// stream below. If you write in small pieces, put a [`BufWriter`](std::io::BufWriter) around it.
+/// `flush` only sends what a timeout has left over.
 ///
 /// **Ends.** [`close`](Self::close) sends the end of this direction, which the peer reads as the end
 /// of the data. The two directions end independently. If the stream below ends or is reset before the

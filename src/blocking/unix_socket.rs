@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,25 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen};
 use super::source::{Pause, Source};
 use crate::listener::Process;
 
-/// A listening Unix socket (`L`) whose file is removed when it is dropped.
-pub(crate) struct BoundUnix<L> {
+/// A listening Unix socket (`L`) whose file is removed when it is dropped: the source of connections
+/// that `bind_unix` of a listener makes.
+///
+/// It is for programs that listen at a path without a [`Listener`](crate::Listener), or with another
+/// [`Source`] on top of it.
+///
+/// ```
+/// use countersign::BoundUnix;
+/// use std::os::unix::net::{UnixListener, UnixStream};
+///
+/// # let path = std::env::temp_dir().join(format!("countersign-doc-{}", std::process::id()));
+/// let listener = BoundUnix::<UnixListener>::bind(&path, 0o600)?;
+/// assert!(UnixStream::connect(&path).is_ok());
+/// drop(listener);
+/// assert!(!path.exists());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BoundUnix<L> {
     /// Dropped first: while the socket is open nobody takes the path over, and no other file has the
     /// same inode.
     #[cfg_attr(
@@ -27,6 +44,7 @@ pub(crate) struct BoundUnix<L> {
 }
 
 /// The file of a socket that this process has bound.
+#[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     /// Another program may have bound the path meanwhile.
@@ -36,11 +54,23 @@ pub(crate) struct SocketFile {
 /// The numbers of a device and of a file on it.
 type Inode = (u64, u64);
 
+impl<L: AsFd> AsFd for BoundUnix<L> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl BoundUnix<UnixListener> {
-    /// Binds the path, and replaces a socket on which nobody listens. The socket is not in blocking
-    /// mode.
-    pub(crate) fn bind(path: &Path, mode: u32) -> io::Result<Self> {
-        let address = SocketAddrUnix::new(path)?;
+    /// Listens at `path`, with a file of this mode. A socket on which nobody listens is replaced.
+    ///
+    /// The socket is not in blocking mode.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of kind [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there or if
+    /// it is no socket, and the errors of binding.
+    pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
+        let address = SocketAddrUnix::new(path.as_ref())?;
         let path = std::path::absolute(path)?;
         let socket = new_socket()?;
         match bind(&socket, &address) {

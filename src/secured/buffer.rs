@@ -11,8 +11,15 @@ use zeroize::optimization_barrier;
 
 use crate::record::{Error, OVERHEAD, PAYLOAD_MAX};
 
-/// Room for two records, so that the rest of one and the next come in one read.
-const LEN: usize = 2 * (PAYLOAD_MAX + OVERHEAD);
+/// The longest record.
+pub(super) const RECORD_MAX: usize = PAYLOAD_MAX + OVERHEAD;
+
+/// How many of the longest records a buffer has room for. The rest of one and the next come in one
+/// read, and a large write sends two at once. With four, the time that calls take is not made up for:
+/// the buffers leave the cache.
+pub(super) const RECORDS: usize = 2;
+
+const LEN: usize = RECORDS * RECORD_MAX;
 
 /// How many buffers a thread keeps: both directions of two streams, as a proxy has.
 const SPARE_MAX: usize = 4;

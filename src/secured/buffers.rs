@@ -5,13 +5,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
 use std::sync::Arc;
 
-use super::buffer::{Buffer, wipe};
+use super::buffer::{Buffer, RECORD_MAX, RECORDS, wipe};
 use crate::record::{
     Error, OVERHEAD, Opened, Opener, PAYLOAD_MAX, Protection, Records, Sealer, len_of,
 };
 
 const PAYLOAD_START: usize = 2;
-const PAYLOAD_END: usize = PAYLOAD_START + PAYLOAD_MAX;
 const TAG_LEN: usize = OVERHEAD - PAYLOAD_START;
 
 /// Makes the buffers of both directions.
@@ -183,7 +182,7 @@ impl<P> Drop for Incoming<P> {
     }
 }
 
-/// A record that is sent: it is sealed, then written.
+/// Records that are sent: they are sealed, then written.
 pub(crate) struct Outgoing<P> {
     sealer: Sealer<P>,
     /// Held only while something is unsent.
@@ -256,32 +255,62 @@ impl<P> Outgoing<P> {
 }
 
 impl<P: Protection> Outgoing<P> {
-    /// Seals as much of the parts as fits into one record, when nothing is unsent, and returns how
-    /// much that is. There must be something in them.
+    /// Seals as much of the parts as fits into the buffer, when nothing is unsent, and returns how much
+    /// that is. There must be something in them.
     pub(super) fn seal<'d>(
         &mut self,
-        parts: impl Iterator<Item = &'d [u8]>,
+        mut parts: impl Iterator<Item = &'d [u8]>,
     ) -> Result<usize, Error> {
         self.dead.check()?;
         if self.closed {
             return Err(Error::Closed);
         }
+        let (mut sealed, mut part) = (0, [].as_slice());
+        for start in (0..).step_by(RECORD_MAX).take(RECORDS) {
+            let end = self.fill(start + PAYLOAD_START, &mut part, &mut parts)?;
+            let len = end - start - PAYLOAD_START;
+            if len == 0 {
+                break;
+            }
+            let record = start..end + TAG_LEN;
+            let bytes = self.buffer.get_mut(&record)?;
+            if let Err(error) = self.sealer.seal(bytes) {
+                wipe(bytes);
+                // What was sealed before is sent, and the next call has the same error.
+                if sealed > 0 {
+                    break;
+                }
+                self.discard();
+                return Err(error);
+            }
+            self.unsent = 0..record.end;
+            sealed += len;
+        }
+        Ok(sealed)
+    }
+
+    /// Fills the payload of a record that begins at `start`, and returns its end.
+    fn fill<'d>(
+        &mut self,
+        start: usize,
+        part: &mut &'d [u8],
+        parts: &mut impl Iterator<Item = &'d [u8]>,
+    ) -> Result<usize, Error> {
         self.buffer.hold();
-        let mut end = PAYLOAD_START;
-        for part in parts {
-            let (part, _) = part.split_at(part.len().min(PAYLOAD_END - end));
-            let room = end..end + part.len();
-            self.buffer.get_mut(&room)?.copy_from_slice(part);
-            end = room.end;
+        let (mut end, limit) = (start, start + PAYLOAD_MAX);
+        while end < limit {
+            if part.is_empty() {
+                match parts.next() {
+                    Some(next) => *part = next,
+                    None => break,
+                }
+            }
+            let (now, later) = part.split_at(part.len().min(limit - end));
+            let room = end..end + now.len();
+            self.buffer.get_mut(&room)?.copy_from_slice(now);
+            (*part, end) = (later, room.end);
         }
-        let record = self.buffer.get_mut(&(0..end + TAG_LEN))?;
-        if let Err(error) = self.sealer.seal(record) {
-            wipe(record);
-            self.discard();
-            return Err(error);
-        }
-        self.unsent = 0..end + TAG_LEN;
-        Ok(end - PAYLOAD_START)
+        Ok(end)
     }
 
     /// Makes the record that ends the direction, once, when nothing is unsent.

@@ -69,3 +69,30 @@ fn what_is_sent_stays_where_it_was_sealed() -> io::Result<()> {
     assert!(tag.is_some_and(|tag| spare_has(tag)));
     Ok(())
 }
+
+/// A stream that notes the length of each write.
+struct Writes(Vec<usize>);
+
+impl Write for Writes {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.push(buf.len());
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_large_write_sends_two_records_in_one_write_of_the_stream_below() -> io::Result<()> {
+    let [ours, theirs] = [b"client", b"server"].map(|key| Integrity::new(MacKey::new(key)));
+    let (_, mut outgoing) = buffers(Records::new(ours, theirs));
+    let mut below = Writes(Vec::new());
+    let mut write = |len| outgoing.write(&mut below, [&*std::vec![1; len], &[2; 8]].into_iter());
+    assert_eq!(write(16_384)?, 16_392);
+    assert_eq!(write(100_000)?, 32_768);
+    assert_eq!(write(16_376)?, 16_384);
+    assert_eq!(below.0, [16_392 + 36, 32_768 + 36, 16_384 + 18]);
+    Ok(())
+}

@@ -110,9 +110,7 @@ async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 #[cfg(unix)]
 fn listen_unix(path: &Path, mode: u32) -> io::Result<BoundUnix<UnixListener>> {
     runtime::with_time_and_io()?;
-    let BoundUnix { file, socket } = BoundUnix::bind(path, mode)?;
-    let socket = UnixListener::from_std(socket)?;
-    Ok(BoundUnix { file, socket })
+    BoundUnix::<UnixListener>::bind(path, mode)
 }
 
 fn authenticated<S>(stream: S, session: Session) -> Authenticated<S> {

@@ -17,6 +17,7 @@ use crate::listener::{Process, Trouble, trouble};
 use {
     crate::blocking::unix_socket::BoundUnix,
     ::tokio::net::{UnixListener, UnixStream},
+    std::path::Path,
 };
 
 /// A source of connections for a [`Listener`](super::Listener): a listening socket of tokio, or
@@ -107,6 +108,25 @@ impl Source for UnixListener {
 
     fn process(stream: &UnixStream) -> Option<Process> {
         Process::connected_to(stream)
+    }
+}
+
+#[cfg(unix)]
+impl BoundUnix<UnixListener> {
+    /// [`BoundUnix::bind`](crate::BoundUnix) over tokio.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a runtime whose I/O is enabled.
+    pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
+        let bound = BoundUnix::<std::os::unix::net::UnixListener>::bind(path, mode)?;
+        let BoundUnix { file, socket } = bound;
+        let socket = UnixListener::from_std(socket)?;
+        Ok(Self { file, socket })
     }
 }
 

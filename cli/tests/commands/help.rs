@@ -2,7 +2,16 @@
 
 use crate::{end, program, run};
 
-const COMMANDS: [&[&str]; 5] = [&[], &["keygen"], &["fingerprint"], &["rotate"], &["check"]];
+const COMMANDS: [&[&str]; 8] = [
+    &[],
+    &["keygen"],
+    &["fingerprint"],
+    &["rotate"],
+    &["check"],
+    &["tunnel"],
+    &["tunnel", "client"],
+    &["tunnel", "server"],
+];
 
 #[test]
 fn each_help_fits_a_screen_and_has_an_example() {
@@ -18,7 +27,7 @@ fn each_help_fits_a_screen_and_has_an_example() {
             long.lines().all(|line| line.chars().count() <= 80),
             "{long}"
         );
-        let example = format!("\n  countersign {}", command.concat());
+        let example = format!("\n  countersign {}", command.join(" "));
         assert!(long.contains(&example), "{long}");
     }
 }
@@ -47,6 +56,9 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
         &["rotate", "a.key"],
         &["rotate", "a.key", "unknown"],
         &["check", "127.0.0.1:1"],
+        &["tunnel", "client", "--to", "127.0.0.1:1"],
+        &["tunnel", "server", "--to", "127.0.0.1:1"],
+        &["tunnel", "server", "--to", "127.0.0.1", "--key-dir", "keys"],
         &[
             "check",
             "127.0.0.1:1",

@@ -1,0 +1,109 @@
+//! Log lines on standard error.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::ValueEnum;
+use countersign::handshake;
+use countersign::{Error, Event, Outcome};
+use tracing::{Level, debug, info, warn};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+/// Dropping it writes what is still to be written.
+pub(super) struct Log {
+    _guard: WorkerGuard,
+    lost: ErrorCounter,
+    reported: usize,
+}
+
+impl Log {
+    /// Lines are written by a thread of its own. If it does not keep up, lines are lost and counted;
+    /// if they cannot be written, as to a full disk, they are lost.
+    pub(super) fn start(format: Format, verbose: bool) -> Self {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(4096)
+            .finish(io::stderr());
+        let lost = writer.error_counter();
+        let level = if verbose { Level::DEBUG } else { Level::INFO };
+        let builder = tracing_subscriber::fmt()
+            .with_writer(writer)
+            .with_max_level(level)
+            .with_target(false)
+            .with_ansi(false)
+            // It would tell standard error, and panic if that fails too.
+            .log_internal_errors(false);
+        match format {
+            Format::Text => builder.init(),
+            Format::Json => builder.json().flatten_event(true).init(),
+        }
+        Self {
+            _guard: guard,
+            lost,
+            reported: 0,
+        }
+    }
+
+    /// Tells how many lines were lost since the last call.
+    pub(super) fn report_lost(&mut self) {
+        let lost = self.lost.dropped_lines();
+        if lost > self.reported {
+            warn!(lines = lost - self.reported, "log lines were lost");
+            self.reported = lost;
+        }
+    }
+}
+
+/// Counts connections that did not authenticate and were not even about to.
+#[derive(Default)]
+pub(super) struct Strangers {
+    refused: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl Strangers {
+    /// Logs what a listener reports, except who was accepted: that line is the connection's.
+    pub(super) fn log(&self, event: &Event) {
+        match &event.outcome {
+            Outcome::Accepted { .. } => {}
+            Outcome::Refused(error) if is_of_a_client(error) => warn!("{event}"),
+            Outcome::Refused(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                debug!("{event}");
+            }
+            Outcome::Evicted => {
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+                debug!("{event}");
+            }
+            Outcome::ShutDown => debug!("{event}"),
+            _ => warn!("{event}"),
+        }
+    }
+
+    /// Tells how many there were since the last call, if there were any.
+    pub(super) fn report(&self) {
+        let refused = self.refused.swap(0, Ordering::Relaxed);
+        let evicted = self.evicted.swap(0, Ordering::Relaxed);
+        if refused + evicted > 0 {
+            info!(refused, evicted, "strangers since the last such line");
+        }
+    }
+}
+
+/// Returns whether the peer is a client of this protocol. Its operator looks for the reason here.
+fn is_of_a_client(error: &Error) -> bool {
+    use handshake::Incompatible::{Mode, Version};
+
+    matches!(
+        error,
+        Error::Handshake(
+            handshake::Error::ClientNotAuthentic { .. }
+                | handshake::Error::Incompatible(Mode { .. } | Version(_))
+        )
+    )
+}

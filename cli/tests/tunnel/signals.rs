@@ -1,0 +1,121 @@
+//! SIGTERM, and what becomes of connections then.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Instant;
+
+use crate::process::{PATIENCE, Tunnel, start_client, start_server};
+use crate::service::{Service, connect, echoes, exchange, pattern};
+
+/// Waits until nobody listens there.
+fn wait_until_closed(address: &str) {
+    let end = Instant::now() + PATIENCE;
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < end, "{address} is still open");
+    }
+}
+
+#[test]
+fn a_successor_takes_the_port_while_connections_finish() {
+    for stop_server in [true, false] {
+        let service = Service::echo();
+        let mut tunnel = Tunnel::to(&service);
+        let mut open = connect(&tunnel.client.address);
+        echoes(&mut *open).unwrap();
+        let stopped = match stop_server {
+            true => &mut tunnel.server,
+            false => &mut tunnel.client,
+        };
+        stopped.signal("TERM");
+        stopped.logs(&["INFO", "stopping connections=1"]);
+        let address = stopped.address.clone();
+        wait_until_closed(&address);
+        let listen = ["--listen", &address];
+        let successor = match stop_server {
+            true => start_server(&tunnel.files, &service, &listen),
+            false => start_client(&tunnel.files, &tunnel.server.address, &listen),
+        };
+        echoes(&mut *connect(&tunnel.client.address)).unwrap();
+        echoes(&mut *open).unwrap();
+        open.end();
+        open.read_to_end(&mut Vec::new()).unwrap();
+        let stopped = match stop_server {
+            true => &mut tunnel.server,
+            false => &mut tunnel.client,
+        };
+        assert!(stopped.wait().success());
+        assert!(!successor.lines().is_empty());
+    }
+}
+
+#[test]
+fn a_stop_under_load_loses_no_byte() {
+    for stop_server in [true, false] {
+        let mut tunnel = Tunnel::to(&Service::echo());
+        let transfers: Vec<_> = (0..8)
+            .map(|seed| {
+                let stream = connect(&tunnel.client.address);
+                let (started, wait) = std::sync::mpsc::channel();
+                let transfer = thread::spawn(move || {
+                    let mut stream = stream;
+                    echoes(&mut *stream).unwrap();
+                    started.send(()).unwrap();
+                    let sent = pattern(seed, 4 << 20);
+                    assert!(exchange(stream, sent.clone()) == sent);
+                });
+                wait.recv().unwrap();
+                transfer
+            })
+            .collect();
+        match stop_server {
+            true => tunnel.server.stop(),
+            false => tunnel.client.stop(),
+        }
+        for transfer in transfers {
+            transfer.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_left_is_cut_after_the_grace_or_by_a_second_signal() {
+    for (grace, signals) in [("1", 1), ("600", 2)] {
+        let options = ["--grace", grace];
+        let mut tunnel = Tunnel::with(&Service::echo(), &options, &options);
+        let mut open = connect(&tunnel.client.address);
+        echoes(&mut *open).unwrap();
+        for _ in 0..signals {
+            tunnel.client.signal("TERM");
+            tunnel.client.logs(&["stopping"]);
+        }
+        assert!(tunnel.client.wait().success());
+        tunnel
+            .client
+            .logs(&["WARN", "cut: the grace is over connections=1"]);
+        let read = open.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(read, Err(std::io::ErrorKind::ConnectionReset));
+        tunnel.server.logs(&["WARN", "cut: reading the tunnel"]);
+    }
+}
+
+#[test]
+fn clients_that_the_system_has_accepted_are_carried_after_a_stop() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = service.local_addr().unwrap().to_string();
+    let mut tunnel = Tunnel::to(&address);
+    let streams: Vec<_> = (0..50)
+        .map(|_| TcpStream::connect(&tunnel.client.address).unwrap())
+        .collect();
+    tunnel.client.signal("TERM");
+    // They reach the service in any order.
+    for mut stream in &streams {
+        stream.write_all(b"x").unwrap();
+    }
+    for _ in &streams {
+        let (mut far, _) = service.accept().unwrap();
+        far.read_exact(&mut [0; 1]).unwrap();
+    }
+    drop(streams);
+    assert!(tunnel.client.wait().success());
+}

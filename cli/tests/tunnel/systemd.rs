@@ -1,0 +1,130 @@
+//! What systemd passes to the program, and what it is told.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::process::{Files, PATIENCE, Process, client_args, server_args, shell, start_client};
+use crate::service::{Service, connect, echoes};
+
+/// Passes a socket as systemd does: as descriptor 3.
+fn activated(socket: impl Into<OwnedFd>, args: Vec<String>) -> Process {
+    let mut shell = shell("exec 3<&0 < /dev/null; export LISTEN_PID=$$ LISTEN_FDS=1;");
+    Process::spawn(shell.args(args).stdin(Stdio::from(socket.into())))
+}
+
+#[test]
+fn a_socket_that_is_passed_is_listened_at_and_outlives_the_program() {
+    let files = Files::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let passed = || OwnedFd::from(socket.try_clone().unwrap());
+    let args = server_args(&files, &Service::echo(), &["--no-listen"]);
+    let mut server = activated(passed(), args.clone());
+    assert_eq!(server.address, address);
+
+    let path = files.path("plain");
+    let unix = UnixListener::bind(&path).unwrap();
+    let client = activated(unix, client_args(&files, &address, &["--no-listen"]));
+    assert_eq!(client.address, format!("unix:{path}"));
+    echoes(&mut *connect(&client.address)).unwrap();
+
+    server.stop();
+    // It waits in the queue of the socket for the next one.
+    let mut waiting = connect(&client.address);
+    let _server = activated(passed(), args);
+    echoes(&mut *waiting).unwrap();
+    drop(client);
+    assert!(Path::new(&path).exists());
+}
+
+#[test]
+fn nowhere_or_two_places_to_listen_are_refused() {
+    let files = Files::new();
+    let error = |args: Vec<String>, commands: &str| {
+        let socket = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        let output = shell(commands)
+            .args(args)
+            .stdin(Stdio::from(socket))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let nowhere = error(server_args(&files, "127.0.0.1:1", &["--no-listen"]), "");
+    assert!(
+        nowhere.contains("give --listen, or pass a socket by LISTEN_FDS"),
+        "{nowhere}"
+    );
+    let pass = "exec 3<&0 4<&0; export LISTEN_FDS=";
+    let both = error(
+        server_args(&files, "127.0.0.1:1", &[]),
+        &format!("{pass}1;"),
+    );
+    assert!(both.contains("leave one of them out"), "{both}");
+    let two = server_args(&files, "127.0.0.1:1", &["--no-listen"]);
+    let two = error(two, &format!("{pass}2;"));
+    assert!(two.contains("2 sockets"), "{two}");
+}
+
+#[test]
+fn systemd_is_told_of_readiness_reloads_and_the_stop() {
+    let files = Files::new();
+    let path = files.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 200];
+        let n = socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..n].into()).unwrap()
+    };
+    let mut shell = shell(&format!("export NOTIFY_SOCKET='{path}';"));
+    let mut server = Process::spawn(shell.args(server_args(&files, &Service::echo(), &[])));
+    assert_eq!(told(), "READY=1\n");
+    // It accepts by then.
+    let client = start_client(&files, &server.address, &[]);
+    echoes(&mut *connect(&client.address)).unwrap();
+    server.signal("HUP");
+    let reloading = told();
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
+    assert_eq!(told(), "READY=1\n");
+    server.stop();
+    assert_eq!(told(), "STOPPING=1\n");
+}
+
+#[test]
+fn the_unit_files_are_accepted_by_systemd() {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let files = Files::new();
+    let mut paths = Vec::new();
+    for unit in fs::read_dir(units).unwrap() {
+        let unit = unit.unwrap().path();
+        let content = fs::read_to_string(&unit).unwrap();
+        // The program is not installed where the units expect it.
+        let content = content.replace("/usr/bin/countersign", env!("CARGO_BIN_EXE_countersign"));
+        let name = unit.file_name().unwrap().to_str().unwrap();
+        files.write(name, &content);
+        paths.push(files.path(name));
+    }
+    assert_eq!(paths.len(), 4);
+    let mut verify = Command::new("systemd-analyze");
+    match verify.arg("verify").args(&paths).output() {
+        Ok(output) => {
+            let errors = String::from_utf8(output.stderr).unwrap();
+            let about_units = errors.contains("countersign-tunnel");
+            assert!(output.status.success() && !about_units, "{errors}");
+        }
+        Err(error) => assert_eq!(
+            error.kind(),
+            ErrorKind::NotFound,
+            "systemd-analyze is optional"
+        ),
+    }
+}
