@@ -1,10 +1,10 @@
 //! Plain services and their clients.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::process::PATIENCE;
 
@@ -69,22 +69,46 @@ impl Service {
     }
 
     pub fn accept(&self) -> Box<dyn Stream> {
-        let stream: Box<dyn Stream> = match self {
-            Self::Tcp(listener) => Box::new(listener.accept().unwrap().0),
-            Self::Unix(listener, _) => Box::new(listener.accept().unwrap().0),
-        };
-        stream.wait_at_most(PATIENCE);
-        stream
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.try_accept() {
+                Ok(stream) => {
+                    stream.wait_at_most(PATIENCE);
+                    return stream;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+            assert!(Instant::now() < end, "no connection comes");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Accepts a connection that is there.
+    pub fn try_accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                let stream = listener.accept()?.0;
+                stream.set_nonblocking(false)?;
+                Box::new(stream)
+            }
+            Self::Unix(listener, _) => {
+                listener.set_nonblocking(true)?;
+                let stream = listener.accept()?.0;
+                stream.set_nonblocking(false)?;
+                Box::new(stream)
+            }
+        })
     }
 
     /// Accepts for ever, and sends back what comes.
     pub fn echo() -> String {
-        let service = Self::tcp();
-        let address = service.address();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
         thread::spawn(move || {
-            loop {
-                let stream = service.accept();
-                thread::spawn(move || echo(&*stream));
+            for stream in listener.incoming() {
+                thread::spawn(move || echo(&stream.unwrap()));
             }
         });
         address

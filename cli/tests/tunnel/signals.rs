@@ -1,7 +1,7 @@
 //! SIGTERM, and what becomes of connections then.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::Instant;
 
@@ -101,20 +101,21 @@ fn what_is_left_is_cut_after_the_grace_or_by_a_second_signal() {
 
 #[test]
 fn clients_that_the_system_has_accepted_are_carried_after_a_stop() {
-    let service = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = service.local_addr().unwrap().to_string();
-    let mut tunnel = Tunnel::to(&address);
+    let service = Service::tcp();
+    let mut tunnel = Tunnel::to(&service.address());
+    // The program finds the connections and the signal at once.
+    tunnel.client.signal("STOP");
     let streams: Vec<_> = (0..50)
         .map(|_| TcpStream::connect(&tunnel.client.address).unwrap())
         .collect();
     tunnel.client.signal("TERM");
+    tunnel.client.signal("CONT");
     // They reach the service in any order.
     for mut stream in &streams {
         stream.write_all(b"x").unwrap();
     }
     for _ in &streams {
-        let (mut far, _) = service.accept().unwrap();
-        far.read_exact(&mut [0; 1]).unwrap();
+        service.accept().read_exact(&mut [0; 1]).unwrap();
     }
     drop(streams);
     assert!(tunnel.client.wait().success());
