@@ -45,7 +45,7 @@
 //! | the two ends | [`Client`], [`Server`]; without options [`client_authenticate`], [`server_authenticate`]; what they have in common is [`endpoint::Endpoint`] |
 //! | keys | [`Key`], [`KeyId`], [`Secret`], [`Fingerprint`], [`generate_secret`]; many of them [`Keyring`], [`Reloaded`], [`KeyLookup`]; a key file in steps [`Rotation`] |
 //! | the result | [`Session`], [`Matched`]; [`Protected`], [`Encrypted`], which are [`Secured`], and its [`ReadHalf`] and [`WriteHalf`] |
-//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`Connection`], [`Pending`], [`Pause`] |
+//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`BoundUnix`], [`Connection`], [`Pending`], [`Pause`] |
 //! | the stream below | [`Deadline`], [`DeadlineHandle`], [`Timed`]; [`Binding`] to TLS |
 //! | errors | [`Error`], [`Denial`], [`Hint`], [`Phase`], [`InvalidInput`], [`NoRandomness`]; of files [`KeyFileError`], [`Malformed`], [`Found`] |
 //! | modules | [`tokio`]: all of it with `await`; [`handshake`] and [`record`]: the core, without I/O; [`compat`]: other protocols |

@@ -157,13 +157,13 @@ fn a_dead_link_is_found() {
 }
 
 /// Whether a path begins with a directory of the repository. Patterns are not looked for, and paths
-/// from another directory neither.
+/// from another directory or of what is built neither.
 fn is_of_repository(path: &str) -> bool {
     let Some((first, _)) = path.split_once('/') else {
         return false;
     };
     let is_pattern = path.contains('*') || path.contains("/foo/");
-    !["", ".", ".."].contains(&first) && !is_pattern && root().join(first).exists()
+    !["", ".", "..", "target"].contains(&first) && !is_pattern && root().join(first).exists()
 }
 
 #[test]
