@@ -3,7 +3,7 @@
 //!
 //! Both ends are authenticated. What follows is not protected (mode 0). A deadline is yours to add.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -60,17 +60,13 @@ fn main() -> Result<(), Failure> {
     let (mut socket, _) = listener.accept()?;
     // The messages are single bytes, to show that any size will do.
     let (mailbox, messages) = channel();
-    let mut bytes = socket.try_clone()?.bytes().map_while(Result::ok);
+    let reader = BufReader::new(socket.try_clone()?);
+    let mut bytes = reader.bytes().map_while(Result::ok);
     thread::spawn(move || bytes.try_for_each(|byte| mailbox.send([byte])));
 
     let (transcript, dummy) = (Box::new(Transcript::new()), Dummy::new());
-    let (challenge, login) = start(
-        transcript,
-        dummy,
-        &Prologue::EMPTY,
-        Authenticate,
-        &mut SysRng,
-    )?;
+    let prologue = &Prologue::EMPTY;
+    let (challenge, login) = start(transcript, dummy, prologue, Authenticate, &mut SysRng)?;
     socket.write_all(challenge.as_ref())?;
     (messages.iter()).try_fold(Actor::Login(login), |actor, message| {
         actor.receive(&message, &key, &mut socket)
