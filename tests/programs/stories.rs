@@ -52,3 +52,15 @@ fn actor_shows_a_handshake_that_is_kept_between_messages() {
 fn graceful_stop_shows_a_stop_that_ends_nothing_half_done() {
     tells_its_story("graceful_stop");
 }
+
+#[cfg(feature = "tokio")]
+#[test]
+fn framed_shows_messages_and_an_end_that_is_missing() {
+    tells_its_story("framed");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_over_tls_shows_that_both_ends_have_to_bind() {
+    tells_its_story("tokio_over_tls");
+}
