@@ -1,4 +1,4 @@
-//! Runs each recipe as a process to its end.
+//! Runs each server, with its clients, as a process to its end.
 
 use std::process::Command;
 
