@@ -129,6 +129,10 @@ impl Error {
             Self::Handshake(handshake::Error::Incompatible(incompatible)) => {
                 Hint::of(*incompatible)
             }
+            #[cfg(feature = "multiprocessing")]
+            Self::Multiprocessing(multiprocessing::Problem::MessageLength(len)) => {
+                Hint::of_beginning(len.to_be_bytes())
+            }
             _ => None,
         }
     }
@@ -177,7 +181,7 @@ impl Error {
             AllZeroSecret, ClientNotAuthentic, NoRandomness, ServerNotAuthentic, Stream,
         };
         #[cfg(feature = "multiprocessing")]
-        use multiprocessing::Problem::{Rejected, WrongDigest};
+        use multiprocessing::Problem::{Rejected, RejectedMd5, WrongDigest};
 
         match self {
             Self::Io { source, .. } | Self::Connect { source, .. } => source.kind(),
@@ -195,7 +199,9 @@ impl Error {
                 | ClientNotAuthentic { .. },
             ) => io::ErrorKind::PermissionDenied,
             #[cfg(feature = "multiprocessing")]
-            Self::Multiprocessing(Rejected | WrongDigest) => io::ErrorKind::PermissionDenied,
+            Self::Multiprocessing(Rejected | RejectedMd5 | WrongDigest) => {
+                io::ErrorKind::PermissionDenied
+            }
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(_) => io::ErrorKind::InvalidData,
             Self::Handshake(_) | Self::Cookbook(_) => io::ErrorKind::InvalidData,
@@ -271,13 +277,7 @@ impl fmt::Display for Error {
             Self::TimedOut(phase) => {
                 write!(f, "timed out while {phase}{}", phase.when_silent())
             }
-            Self::Handshake(error) => {
-                error.fmt(f)?;
-                match self.hint() {
-                    Some(hint) => write!(f, "; {hint}"),
-                    None => Ok(()),
-                }
-            }
+            Self::Handshake(error) => error.fmt(f),
             Self::Denied(denial) => denial.fmt(f),
             Self::Cookbook(problem) => problem.fmt(f),
             #[cfg(feature = "multiprocessing")]
@@ -298,6 +298,10 @@ impl fmt::Display for Error {
             Self::NoDirectory => f.write_str(
                 "this key ring was not loaded from a directory, so there is nothing to reload",
             ),
+        }?;
+        match self.hint() {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
         }
     }
 }

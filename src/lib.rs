@@ -1,72 +1,68 @@
 //! Mutual authentication with a shared secret, over any byte stream.
 //!
 //! Two programs that share one secret prove it to each other over a TCP or Unix socket, TLS or a
-//! pipe. One call at each end and three small messages authenticate *both* ends. The secret never
-//! crosses the wire, and there are no certificates, no clock and no server to ask.
+//! pipe. Three small messages authenticate *both* ends. The secret never crosses the wire, and there
+//! are no certificates, no clock and no server to ask.
 //!
 //! ```
-//! use countersign::{Client, Key, Server, generate_secret};
-//! use std::{net::{TcpListener, TcpStream}, thread, time::Duration};
+//! use countersign::{Client, Key, Listener, Server, generate_secret};
 //!
-//! let key = Key::new(generate_secret()?)?.with_id("worker-7")?; // or Key::from_file("secret.key")?
-//! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! let stream = TcpStream::connect(listener.local_addr()?)?;
+//! // In two programs: Key::from_file("worker-7.key")?.with_id("worker-7")?
+//! let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
+//! let listener = Listener::bind("127.0.0.1:0", Server::new(key.clone()))?;
+//! let (stream, session) = Client::new(key).connect(listener.local_addr().unwrap())?;
 //!
-//! let server = Server::new(key.clone());
-//! let server = thread::spawn(move || {
-//!     let (stream, _) = listener.accept().expect("a connection");
-//!     server.authenticate_timeout(&stream, Duration::from_secs(5))
-//! });
-//! Client::new(key).authenticate_timeout(&stream, Duration::from_secs(5))?;
-//! assert_eq!(server.join().unwrap()?.key_id(), "worker-7");
+//! let (stream, session) = listener.accept()?;
+//! assert_eq!(session.key_id(), "worker-7");
+//! // The next byte read from either stream is application data.
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it proves, and what it does not
-//!
-//! | | both ends are authentic | what follows cannot be altered | what follows cannot be read | forward secrecy |
+//! | verb | both ends are authentic | what follows cannot be altered | nor read | forward secrecy |
 //! |---|---|---|---|---|
-//! | `authenticate` | yes | no | no | no |
-//! | `protect` | yes | yes | no | no |
-//! | `encrypt` | yes | yes | yes | yes |
+//! | [`authenticate`](endpoint::Endpoint::authenticate) | yes | no | no | no |
+//! | [`protect`](endpoint::Endpoint::protect) | yes | yes | no | no |
+//! | [`encrypt`](endpoint::Endpoint::encrypt) | yes | yes | yes | yes |
 //!
-//! An attacker who controls the network can relay the three messages of `authenticate` and then read
-//! and alter what follows. `protect` stops the alteration, and `encrypt` the reading too. Under TLS, a
-//! [`Binding`] stops the relay. Without forward secrecy, anyone who later obtains the secret can
-//! recompute the session secrets of recorded handshakes. Use random secrets: anyone who records one
-//! handshake can test guesses offline.
+//! Secrets must come from a random generator: anyone who records one login can test guesses offline.
 //!
-//! # Where to start
+//! **Guides:** [keys and rotation](guide::keys), [many clients](guide::many_clients),
+//! [async](guide::asynchronous), [inside TLS](guide::inside_tls),
+//! [hostile networks](guide::hostile_networks), [proxies](guide::proxies),
+//! [Python and Node peers](guide::other_languages), [migrating](guide::migrating),
+//! [drivers](guide::drivers), [`no_std`](guide::no_std), [diagnosing](guide::diagnosing),
+//! [operating](guide::operating).
 //!
-//! - [`Client`] and [`Server`] have the verbs, with services, channel bindings and timeouts.
-//!   [`client_authenticate`] and [`server_authenticate`] have no options.
-//! - [`Listener`] is an accept loop that returns authenticated streams only.
-//! - [`Key`] comes from a file or from [`generate_secret`]; a [`Keyring`] has a key for each client.
-//! - [`Error`] says what went wrong, in a sentence.
-//! - With feature `tokio`, module `tokio` has the verbs, streams and listener with `await`.
-//! - [`handshake`] is the core, without I/O and without `std`; [`compat`] speaks the protocols of
-//!   others.
+//! **Features:** `std` and `net` (default): streams, key files, deadlines and the listener. `tokio`: the
+//! same with `await`. `encrypt`: the verb. `passphrase`: [`Key::from_passphrase`]. `multiprocessing`:
+//! the protocol of Python's `multiprocessing`; `multiprocessing-md5`: the same for CPython up to 3.11.
+//! Without `std`, the core is left, which allocates nothing.
 //!
-//! # Features
+//! # Interface
 //!
-//! - `std` (default): streams, key files and the operating system's random number generator.
-//!   Without it: [`handshake`], [`record`] and keys, without allocation.
-//! - `net` (default): deadlines over sockets, the verbs with a timeout, `connect`, and the blocking
-//!   listener.
-//! - `tokio`: the same over tokio's streams.
-//! - `encrypt`: the verb `encrypt`, with X25519 and AES-256-GCM.
-//! - `passphrase`: keys from passphrases, made slow to guess by scrypt.
-//! - `multiprocessing`: the protocol of Python's `multiprocessing`, of CPython 3.12 and later.
-//!   `multiprocessing-md5`: of CPython up to 3.11.
+//! | | |
+//! |---|---|
+//! | the two ends | [`Client`], [`Server`]; without options [`client_authenticate`], [`server_authenticate`]; what they have in common is [`endpoint::Endpoint`] |
+//! | keys | [`Key`], [`KeyId`], [`Secret`], [`Fingerprint`], [`generate_secret`]; many of them [`Keyring`], [`Reloaded`], [`KeyLookup`]; a key file in steps [`Rotation`] |
+//! | the result | [`Session`], [`Matched`]; [`Protected`], [`Encrypted`], which are [`Secured`], and its [`ReadHalf`] and [`WriteHalf`] |
+//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`Connection`], [`Pending`], [`Pause`] |
+//! | the stream below | [`Deadline`], [`DeadlineHandle`], [`Timed`]; [`Binding`] to TLS |
+//! | errors | [`Error`], [`Denial`], [`Hint`], [`Phase`], [`InvalidInput`], [`NoRandomness`]; of files [`KeyFileError`], [`Malformed`], [`Found`] |
+//! | modules | [`tokio`]: all of it with `await`; [`handshake`] and [`record`]: the core, without I/O; [`compat`]: other protocols |
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(feature = "net"),
+    not(all(
+        feature = "tokio",
+        feature = "encrypt",
+        feature = "passphrase",
+        feature = "multiprocessing"
+    )),
     allow(
         rustdoc::broken_intra_doc_links,
-        reason = "the links lead to what needs `net`"
+        reason = "the links lead to what needs a feature"
     )
 )]
 
@@ -96,6 +92,14 @@ pub mod compat;
 pub mod endpoint;
 #[cfg(feature = "std")]
 mod error;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "tokio",
+    feature = "encrypt",
+    feature = "passphrase",
+    feature = "multiprocessing"
+))]
+pub mod guide;
 #[cfg(feature = "std")]
 mod keys;
 #[cfg(feature = "net")]
@@ -107,6 +111,7 @@ pub mod tokio;
 #[cfg(feature = "std")]
 mod wire;
 
+#[doc(inline)]
 pub use handshake::{Binding, Matched, Session};
 pub use invalid_input::InvalidInput;
 pub use key::{Fingerprint, Key, KeyId, Secret};

@@ -1,6 +1,6 @@
 //! The attack book: known attacks under their own names, each carried out against three wires.
 //!
-//! `ATTACKS.md` explains each attack, and says which wire falls to it. Here each attack is one
+//! The last part of `EVIDENCE.md` explains each attack, and says which wire falls to it. Here each attack is one
 //! function, and a test compares its outcome with the table. Honest programs run in threads of
 //! their own, each with the attacker at the other end of its connection. The function is the
 //! attacker. An attack *succeeds* if the attacker achieves its aim. Two attacks need a server with

@@ -30,7 +30,7 @@ fn errors_say_what_was_wrong_in_these_words() {
     assert!(said == EXPECTED, "they are now:\n{said}");
 }
 
-fn sentences() -> Vec<String> {
+pub(crate) fn sentences() -> Vec<String> {
     let phases = MESSAGES.map(|message| [Phase::Awaiting(message), Phase::Sending(message)]);
     let mut errors = Vec::new();
     let of_a_server = [Phase::Upgrading, Phase::LookingUp];
@@ -204,7 +204,7 @@ fn denied_over(driver: Driver, key_id: &str, service: &str, binding: Option<&Bin
     driver.client(&mut wire, &client).unwrap_err()
 }
 
-fn streams() -> impl Iterator<Item = StreamError> {
+pub(crate) fn streams() -> impl Iterator<Item = StreamError> {
     let overrun = StreamError::Overrun { room: 33, len: 34 };
     [StreamError::Ended, overrun].into_iter()
 }
@@ -318,6 +318,8 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
         cookbook::Problem::WrongDigest.into(),
         #[cfg(feature = "multiprocessing")]
         multiprocessing::Problem::Rejected.into(),
+        #[cfg(feature = "multiprocessing")]
+        multiprocessing::Problem::RejectedMd5.into(),
         #[cfg(feature = "multiprocessing")]
         multiprocessing::Problem::WrongDigest.into(),
         key_file(writable()),

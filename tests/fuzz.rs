@@ -6,6 +6,7 @@ mod client;
 mod cookbook;
 mod harness;
 mod key;
+mod key_file;
 #[cfg(feature = "multiprocessing-md5")]
 mod multiprocessing;
 mod record;
@@ -51,6 +52,11 @@ fn two_cores_agree_or_fail_whatever_happens_to_their_messages() {
 #[test]
 fn bytes_become_a_secret_an_id_or_a_service_exactly_if_the_rules_allow_it() {
     replay("key", key::body);
+}
+
+#[test]
+fn a_key_file_is_loaded_or_refused_exactly_as_its_content_says() {
+    replay("key_file", key_file::body);
 }
 
 /// The number of altered inputs for each target.

@@ -2,9 +2,12 @@
 //! and the recipe.
 
 mod files;
+mod kit;
+mod matrix;
 mod native;
 mod ours;
 mod process;
+mod readmes;
 mod recipe;
 mod vectors;
 
@@ -29,10 +32,8 @@ pub const TIME: Duration = Duration::from_secs(20);
 struct Peer {
     /// The program, and its first arguments.
     command: &'static [&'static str],
-    verbs: &'static [Verb],
-    modes: RangeInclusive<u8>,
-    /// The files of vectors that it can check.
-    files: &'static [&'static str],
+    /// What a verb of it needs besides its language: a command that fails without.
+    needs: fn(Verb) -> Option<&'static [&'static str]>,
 }
 
 const PYTHON: Peer = Peer {
@@ -44,9 +45,7 @@ const PYTHON: Peer = Peer {
             "/../peers/python/countersign.py"
         ),
     ],
-    verbs: &[Verb::Authenticate, Verb::Protect],
-    modes: 0..=1,
-    files: &["handshake", "key-files", "passphrases"],
+    needs: |verb| (verb.mode() == 2).then_some(&["python3", "-c", "import cryptography"][..]),
 };
 
 const NODE: Peer = Peer {
@@ -54,19 +53,23 @@ const NODE: Peer = Peer {
         "node",
         concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/node/countersign.mjs"),
     ],
-    verbs: Verb::ALL,
-    modes: 0..=2,
-    files: &["handshake", "encrypt", "key-files", "passphrases"],
+    needs: |_| None,
 };
 
 /// Returns whether a program is installed. Panics on CI if it is not.
 fn is_installed(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output();
-    if found.is_ok_and(|output| output.status.success()) {
+    succeeds(&[program, "--version"])
+}
+
+/// Returns whether a command succeeds. Panics on CI if it does not.
+fn succeeds(command: &[&str]) -> bool {
+    let ran = Command::new(command[0]).args(&command[1..]).output();
+    if ran.is_ok_and(|output| output.status.success()) {
         return true;
     }
-    assert!(env::var_os("CI").is_none(), "CI needs {program}");
-    eprintln!("NOT RUN: there is no {program}");
+    let command = command.join(" ");
+    assert!(env::var_os("CI").is_none(), "CI needs this: {command}");
+    eprintln!("NOT RUN: this fails: {command}");
     false
 }
 
@@ -74,14 +77,29 @@ impl Peer {
     /// Returns the peers whose languages are installed.
     fn all() -> impl Iterator<Item = &'static Self> {
         const ALL: &[Peer] = &[PYTHON, NODE];
-        ALL.iter().filter(|peer| is_installed(peer.command[0]))
+        ALL.iter().filter(|peer| peer.is_installed())
     }
 
-    /// Returns each peer with each verb that it has, for each of our drivers.
+    fn is_installed(&self) -> bool {
+        is_installed(self.command[0])
+    }
+
+    /// Returns the verbs that can be run here.
+    fn verbs(&self) -> impl Iterator<Item = Verb> {
+        let verbs = Verb::ALL.iter().copied();
+        verbs.filter(|&verb| (self.needs)(verb).is_none_or(succeeds))
+    }
+
+    /// Returns the modes that can be run here.
+    fn modes(&self) -> RangeInclusive<u8> {
+        0..=self.verbs().map(Verb::mode).max().unwrap()
+    }
+
+    /// Returns each peer with each verb that can be run here, for each of our drivers.
     fn with_verbs() -> impl Iterator<Item = (&'static Self, Verb, Driver)> {
         Self::all().flat_map(|peer| {
-            let verbs = peer.verbs.iter();
-            verbs.flat_map(move |&verb| Driver::ALL.iter().map(move |&driver| (peer, verb, driver)))
+            (peer.verbs())
+                .flat_map(move |verb| Driver::ALL.iter().map(move |&driver| (peer, verb, driver)))
         })
     }
 

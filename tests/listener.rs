@@ -15,9 +15,13 @@ mod lingering;
 mod pending;
 pub mod running;
 mod sharing;
+#[cfg(target_os = "linux")]
+mod short;
 mod shutdown;
 mod sources;
 mod strangers;
+#[cfg(target_os = "linux")]
+mod threads;
 mod told;
 #[cfg(unix)]
 mod unix;

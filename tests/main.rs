@@ -21,7 +21,10 @@ mod attacks;
 mod connect;
 mod cookbook;
 mod deadline;
+#[cfg(feature = "multiprocessing")]
+mod diagnosing;
 mod disk;
+mod documents;
 #[cfg(feature = "encrypt")]
 mod encrypt;
 mod endpoints;
@@ -47,6 +50,7 @@ mod records;
 mod secrets;
 mod side;
 mod sockets;
+mod specification;
 mod states;
 mod support;
 mod types;

@@ -151,12 +151,13 @@ fn messages() -> impl Iterator<Item = Vec<u8>> {
         .map(move |len| pattern.repeat(len / 250 + 1)[..len].to_vec())
 }
 
-/// Runs our end in this role, with each driver and each of these authkeys in turn, and the peer in
-/// the other role. Returns the outcome of our end, and what the peer said of it.
+/// Runs our end in this role, with each driver and each of these authkeys in turn, and the peer, with
+/// the options of its build, in the other role. Returns the outcome of our end, and what the peer said of it.
 fn meet(
     python: &Python,
     role: Role,
     calls: Calls,
+    build: &[&str],
     authkeys: &[&'static str],
 ) -> Vec<(Driver, &'static str, Result<(), Error>, String)> {
     let ours: Vec<_> = (Driver::ALL.iter())
@@ -178,7 +179,7 @@ fn meet(
         Role::Client => vec!["listen"],
         Role::Listener => vec!["connect", "--connect", &address],
     };
-    let mut peer = start(python, &[&command[..], &options].concat());
+    let mut peer = start(python, &[&command[..], &options, build].concat());
     let theirs = match role {
         Role::Client => Some(peer.address()),
         Role::Listener => None,
@@ -203,19 +204,29 @@ fn meet(
 
 /// Asserts that two ends accept each other with one authkey, and refuse each other with two.
 fn assert_one_authkey_is_needed(python: &Python, role: Role, calls: Calls) {
-    for (driver, authkey, outcome, said) in meet(python, role, calls, &[AUTHKEY, OTHER]) {
+    for (driver, authkey, outcome, said) in meet(python, role, calls, &[], &[AUTHKEY, OTHER]) {
         let case = format!("{driver:?}, {role:?}, {calls:?} with {python}, which said {said:?}");
         if authkey == AUTHKEY {
             assert!(outcome.is_ok(), "{case}: {outcome:?}");
             assert_eq!(said, "accepted", "{case}");
         } else {
-            let (expected, says) = match role {
-                Role::Client => (Problem::Rejected, "digest received was wrong"),
-                Role::Listener => (Problem::WrongDigest, "digest sent was rejected"),
+            let (expected, says) = match (role, calls) {
+                (Role::Client, Calls::Sha2) => (Problem::Rejected, "digest received was wrong"),
+                #[cfg(feature = "multiprocessing-md5")]
+                (Role::Client, Calls::Md5) => (Problem::RejectedMd5, "digest received was wrong"),
+                (Role::Listener, _) => (Problem::WrongDigest, "digest sent was rejected"),
             };
             assert_problem(&outcome, expected, &case);
             assert!(said.contains(says), "{case}");
         }
+    }
+}
+
+fn assert_refused(python: &Python, build: &[&str], role: Role, calls: Calls, expected: Problem) {
+    for (driver, _, outcome, said) in meet(python, role, calls, build, &[AUTHKEY]) {
+        let case = format!("{driver:?}, {role:?} with {python} {build:?}, which said {said:?}");
+        assert_problem(&outcome, expected, &case);
+        assert!(said.starts_with("refused"), "{case}");
     }
 }
 
@@ -241,15 +252,52 @@ fn our_listener_accepts_and_refuses_clients_of_cpython_since_3_12() {
 }
 
 #[test]
-fn cpython_up_to_3_11_is_refused_as_md5_only_in_either_role() {
+fn cpython_up_to_3_11_is_refused_by_the_digest_that_it_has_in_either_role() {
     for python in pythons().filter(|python| !python.knows_sha256()) {
-        for role in [Role::Client, Role::Listener] {
-            for (driver, _, outcome, said) in meet(python, role, Calls::Sha2, &[AUTHKEY]) {
-                let case = format!("{driver:?}, {role:?} with {python}, which said {said:?}");
-                assert_problem(&outcome, Problem::Md5Only, &case);
-                assert!(said.starts_with("refused"), "{case}");
+        for (build, answered) in [
+            (&[][..], Problem::Md5Only),
+            (&["--fips"], Problem::BareSha256),
+        ] {
+            let client = (Role::Client, Problem::UnnamedDigest);
+            for (role, expected) in [client, (Role::Listener, answered)] {
+                assert_refused(python, build, role, Calls::Sha2, expected);
             }
         }
+    }
+}
+
+#[cfg(feature = "multiprocessing-md5")]
+#[test]
+fn our_md5_calls_name_a_cpython_without_md5() {
+    for python in pythons() {
+        let answered = if python.knows_sha256() {
+            Problem::NoMd5
+        } else {
+            let rejected = Problem::RejectedMd5;
+            assert_refused(python, &["--fips"], Role::Client, Calls::Md5, rejected);
+            Problem::BareSha256
+        };
+        assert_refused(python, &["--fips"], Role::Listener, Calls::Md5, answered);
+    }
+}
+
+#[test]
+fn cpython_without_an_authkey_is_named_in_either_role() {
+    let Some(python) = pythons().last() else {
+        return;
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for &driver in Driver::ALL {
+        let mut peer = start(python, &["listen", "--greet"]);
+        let socket = TcpStream::connect(peer.address()).unwrap();
+        let outcome = our_end(driver, Role::Client, Calls::Sha2, &socket, AUTHKEY);
+        assert_problem(&outcome, Problem::NotAChallenge, "a listener");
+
+        let mut peer = start(python, &["connect", "--connect", &address, "--greet"]);
+        let socket = peer.accept(&listener);
+        let outcome = our_end(driver, Role::Listener, Calls::Sha2, &socket, AUTHKEY);
+        assert_problem(&outcome, Problem::NotADigest, "a client");
     }
 }
 

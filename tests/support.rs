@@ -1,5 +1,7 @@
 //! What the tests share, by subject.
 
+#[cfg(target_os = "linux")]
+mod again;
 mod by_hand;
 mod driver;
 mod keys;
@@ -10,6 +12,8 @@ mod random;
 mod states;
 mod wire;
 
+#[cfg(target_os = "linux")]
+pub use self::again::*;
 pub use self::by_hand::*;
 pub use self::driver::*;
 pub use self::keys::*;

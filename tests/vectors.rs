@@ -5,11 +5,15 @@
 //! can be seen from outside against the crate. The messages and the exporter's outputs belong to
 //! both, and tie the one to the other.
 
+mod exchanges;
 mod file;
+mod inputs;
 mod key_files;
+mod kit;
 mod made;
 #[cfg(feature = "passphrase")]
 mod passphrases;
+mod records;
 
 use countersign::handshake::{Error, Prologue, Refusal};
 use countersign::record::len_of;
@@ -18,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::file::split;
 use self::file::{Vector, handshakes, recompute};
+pub use self::kit::FILES as KIT_FILES;
 pub use self::made::made_by_the_crate;
 use crate::support::{
     AnyRecords, BASE_POINT, Draws, Exchanged, Pair, Schedule, export, f1, hex, lv, record,

@@ -11,10 +11,16 @@ multiprocessing had only HMAC-MD5 before.
 
 import argparse
 import json
+import os
+import queue
+import socket
 import sys
 import threading
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Listener
+from multiprocessing.connection import (
+    Listener, answer_challenge, deliver_challenge)
+
+TIMEOUT = 5.0
 
 
 def read_key(path):
@@ -29,12 +35,28 @@ def address(text):
     return host, int(port)
 
 
-def accept(listener):
-    while True:
+def authenticate(connection, key, accepted):
+    """Does what Listener.accept does with an authkey, which has no timeout."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        timer = threading.Timer(TIMEOUT, sock.shutdown, [socket.SHUT_RDWR])
+        timer.start()
         try:
-            return listener.accept()
+            deliver_challenge(connection, key)
+            answer_challenge(connection, key)
         except (AuthenticationError, EOFError, OSError) as error:
-            print("refused: %s" % error, file=sys.stderr)
+            print("refused: %s" % (error or "disconnected"), file=sys.stderr)
+            connection.close()
+        else:
+            accepted.put(connection)
+        finally:
+            timer.cancel()
+
+
+def accept(listener, key, accepted):
+    """Gives each connection a thread, so that no peer holds up another."""
+    while True:
+        threading.Thread(target=authenticate, daemon=True,
+                         args=[listener.accept(), key, accepted]).start()
 
 
 def work_off(connection, jobs, results):
@@ -60,13 +82,15 @@ def main():
             for number, limit in enumerate(options.limits)]
     results = {}
     threads = []
-    with Listener(options.listen, backlog=options.workers,
-                  authkey=read_key(options.key_file)) as listener:
-        print("listening on %s:%d" % listener.address, flush=True)
-        for first in range(options.workers):
-            share = jobs[first::options.workers]
-            threads.append(threading.Thread(
-                target=work_off, args=(accept(listener), share, results)))
+    accepted = queue.Queue()
+    listener = Listener(options.listen, backlog=64)
+    print("listening on %s:%d" % listener.address, flush=True)
+    threading.Thread(target=accept, daemon=True, args=[
+        listener, read_key(options.key_file), accepted]).start()
+    for first in range(options.workers):
+        share = jobs[first::options.workers]
+        threads.append(threading.Thread(
+            target=work_off, args=(accepted.get(), share, results)))
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -23,6 +23,8 @@ pub mod cookbook;
 pub mod harness;
 #[path = "../../tests/fuzz/key.rs"]
 pub mod key;
+#[path = "../../tests/fuzz/key_file.rs"]
+pub mod key_file;
 #[path = "../../tests/fuzz/multiprocessing.rs"]
 pub mod multiprocessing;
 #[path = "../../tests/fuzz/record.rs"]

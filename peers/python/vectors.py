@@ -1,14 +1,20 @@
-"""Known-answer vectors: three files, each made and checked from its inputs."""
+"""Known-answer vectors: three files, each made and checked from its inputs.
+
+Those of mode 2 are checked and not made.
+"""
 
 import hashlib
+import re
 from collections import namedtuple
 from itertools import zip_longest
 
-import key_files
+import kit
 from countersign import (
-    ACCEPTED, F1_LEN, F2_LEN, F3_DENIED, MIN_PASSPHRASE, MIN_SECRET, RECORDS,
-    Key, Sealer, Session, client_proof, expand, lv, make_f1, make_f2_untagged,
-    passphrase_secret, prologue, server_proof, session_secret, verify_client)
+    ACCEPTED, ENCRYPT, F1_LEN, F2_LEN, HANDSHAKE_ONLY, MIN_PASSPHRASE,
+    MIN_SECRET, STEP_BITS, Key, MalformedKeyFile, Sealer, Session,
+    client_proof, denial, exchange, expand, lv, mac, make_f1,
+    make_f2_untagged, parse_key_file, passphrase_secret, prologue,
+    server_proof, session_secret, share_of, verify_client)
 
 HANDSHAKE_COMMENT = """\
 # Known-answer vectors of the countersign protocol, version 1.
@@ -66,7 +72,8 @@ def compute_handshake(
         name, expect, secret, accepted_secret=None, client_secret=None,
         key_id=b"", service=b"", client_service=None, binding=b"",
         client_binding=None, mode=0, server_nonce=b"", client_nonce=b"",
-        exports=(), client_payloads=(), server_payloads=(), children=()):
+        exports=(), client_payloads=(), server_payloads=(), children=(),
+        client_private=b"", server_private=b"", later=()):
     """All fields of a vector, in order, as pairs of strings.
 
     Of ``expect`` only UNKNOWN is an input, the other values are computed.  The
@@ -79,6 +86,8 @@ def compute_handshake(
         service if client_service is None else client_service,
         binding if client_binding is None else client_binding)
 
+    if mode == ENCRYPT:
+        client_nonce = share_of(client_private)
     f1 = make_f1(mode, server_nonce)
     f2_untagged = make_f2_untagged(mode, key_id, client_nonce)
     if (len(f1), len(f2_untagged)) != (F1_LEN, F2_LEN - 32 + len(key_id)):
@@ -89,7 +98,8 @@ def compute_handshake(
     used = verify_client(known, our_agreed, f1, f2)
     if expect != UNKNOWN:
         expect = "accepted" if used else WRONG_PROOF
-    ts = used and server_proof(used, our_agreed, f1, f2)
+    share = share_of(server_private) if used and mode == ENCRYPT else b""
+    ts = used and server_proof(used, our_agreed, f1, f2, share)
 
     fields = [("name", name), ("expect", expect)]
 
@@ -111,46 +121,99 @@ def compute_handshake(
     add_client("client-binding", client_binding, binding)
     add("mode", bytes([mode]))
     add("server-nonce", server_nonce)
-    add("client-nonce", client_nonce)
+    if mode != ENCRYPT:
+        add("client-nonce", client_nonce)
+    else:
+        add("client-private", client_private)
+        if used:
+            add("server-private", server_private)
     add("prk", theirs.prk)
     add("kc", theirs.kc)
     add("ks", theirs.ks)
     add("kx", theirs.kx)
     fields.append(("fingerprint", theirs.fingerprint()))
     add("prologue", agreed)
+    if mode == ENCRYPT:
+        add("client-share", client_nonce)
     add("f1", f1)
     add("f2-untagged", f2_untagged)
     add("tc", tc)
     add("f2", f2)
-    add("f3", ACCEPTED + ts if used else F3_DENIED)
+    if share:
+        add("server-share", share)
+    add("f3", ACCEPTED + share + ts if used else denial(mode))
     if used:
         if accepted_secret is not None:
             place = "first" if used is ours else "second"
             fields.append(("matched", place))
-        secret_x = session_secret(used, our_agreed, f1, f2)
-        session = Session(secret_x, key_id, mode)
+        secret_x = session_secret(used, our_agreed, f1, f2, share)
+        shared = None
         add("ts", ts)
         add("x", secret_x)
+        if mode == ENCRYPT:
+            shared = exchange(client_private, share)
+            if exchange(server_private, client_nonce) != shared:
+                raise ValueError("the ends do not agree on z")
+            xe = mac(secret_x, shared)
+            add("z", shared)
+            add("xe", xe)
+            add("ke", expand(xe, b"countersign/1 encrypt export", 32))
+        session = Session(secret_x, key_id, mode, shared=shared)
         for label, context, length in exports:
             add("export-label", label)
             add("export-context", context)
             fields.append(("export-length", str(length)))
             add("export-output", session.export(label, context, length))
-        if mode == RECORDS:
+        if mode != HANDSHAKE_ONLY:
             krc, krs = session.record_keys()
-            add("krc", krc)
-            add("krs", krs)
+            if mode != ENCRYPT:
+                add("krc", krc)
+                add("krs", krs)
             for end, key, payloads in (("client", krc, client_payloads),
                                        ("server", krs, server_payloads)):
-                sealer = Sealer(key)
-                for number, payload in enumerate(payloads):
-                    add("record-%s-payload-%d" % (end, number), payload)
-                    add("record-%s-%d" % (end, number), sealer.seal(payload))
-                add("record-%s-close" % end, sealer.close())
+                fields += compute_direction(
+                    end, mode, key, payloads,
+                    [record for record in later if record[0] == end])
     for child in children:
         add("child-id", child)
         fields.append(("child-secret",
                        theirs.child_secret(child).decode("ascii")))
+    return fields
+
+
+def compute_direction(end, mode, key, payloads, later):
+    """The fields of the records of one direction."""
+    fields, states = [], []
+
+    def add(field, data):
+        fields.append((field, data.hex()))
+
+    def step(number):
+        while len(states) <= number:
+            state = key if not states else expand(
+                states[-1], b"countersign/1 encrypt next", 32)
+            add("state-%s-%d" % (end, len(states)), state)
+            add("key-%s-%d" % (end, len(states)),
+                expand(state, b"countersign/1 encrypt key", 32))
+            states.append(state)
+        return states[number]
+
+    sealer = Sealer(step(0) if mode == ENCRYPT else key, mode)
+    for number, payload in enumerate(payloads):
+        add("record-%s-payload-%d" % (end, number), payload)
+        add("record-%s-%d" % (end, number), sealer.seal(payload))
+    add("record-%s-close" % end, sealer.close())
+    # What the end would have sent, had it gone on in place of its close.
+    for _, kind, number, value in later:
+        sealer = Sealer(step(number >> STEP_BITS), mode, number)
+        if kind == "payload":
+            add("later-%s-payload-%d" % (end, number), value)
+            add("later-%s-%d" % (end, number), sealer.seal(value))
+        else:
+            fields.append(("later-%s-pattern-%d" % (end, number), str(value)))
+            record = sealer.seal(bytes(i & 255 for i in range(value)))
+            add("later-%s-sha256-%d" % (end, number),
+                hashlib.sha256(record).digest())
     return fields
 
 
@@ -201,20 +264,20 @@ def handshakes():
         dict(name="a long secret of 1000 octets", secret=k1000),
         dict(name="a secret which is the SHA-256 of the long one",
              secret=hashlib.sha256(k1000).digest()),
-        dict(name="records, with nothing named", secret=k32, mode=RECORDS,
+        dict(name="records, with nothing named", secret=k32, mode=1,
              client_payloads=[b"a", b"hello"],
              server_payloads=[b"\0", b"world"]),
         dict(name="records, with everything named, one of 257 octets",
              secret=text, key_id=b"node7", service=billing, binding=tls,
-             mode=RECORDS, exports=[(b"example label", b"a context", 32)],
+             mode=1, exports=[(b"example label", b"a context", 32)],
              client_payloads=[b"hello", fixed("a payload", 257)],
              server_payloads=[b"world", b"a"]),
-        dict(name="records, with only the closes", secret=k32, mode=RECORDS),
+        dict(name="records, with only the closes", secret=k32, mode=1),
         dict(rotating, name="two secrets, of which the first matches"),
         dict(rotating, name="two secrets, of which the second matches",
              client_secret=new, exports=[(b"example label", b"", 32)]),
         dict(rotating, name="two secrets, the second matches, and records",
-             client_secret=new, binding=tls, mode=RECORDS,
+             client_secret=new, binding=tls, mode=1,
              client_payloads=[b"hello"], server_payloads=[b"world"]),
         dict(rotating, name="the children of two secrets of a parent",
              secret=Key(old).child_secret(b"node7"),
@@ -267,10 +330,11 @@ def handshakes():
 def inputs_of_handshake(fields):
     """The arguments of ``compute_handshake`` in the fields of a vector."""
     arguments = dict(exports=[], children=[], client_payloads=[],
-                     server_payloads=[])
+                     server_payloads=[], later=[])
     byte_fields = ("secret", "accepted-secret", "client-secret", "key-id",
                    "service", "client-service", "binding", "client-binding",
-                   "server-nonce", "client-nonce")
+                   "server-nonce", "client-nonce", "client-private",
+                   "server-private")
     for field, value in fields:
         if field in ("name", "expect"):
             arguments[field] = value
@@ -290,6 +354,11 @@ def inputs_of_handshake(fields):
             arguments["client_payloads"].append(bytes.fromhex(value))
         elif field.startswith("record-server-payload-"):
             arguments["server_payloads"].append(bytes.fromhex(value))
+        elif re.match("later-.*-(payload|pattern)-", field):
+            _, end, kind, number = field.split("-")
+            arguments["later"].append(
+                (end, kind, int(number), int(value) if kind == "pattern"
+                 else bytes.fromhex(value)))
     return arguments
 
 
@@ -300,8 +369,8 @@ def compute_key_file(name, content, **_):
     fields = [("name", name), ("expect", "malformed"),
               ("content", content.hex())]
     try:
-        secrets = key_files.parse(content)
-    except key_files.Malformed as malformed:
+        secrets = parse_key_file(content)
+    except MalformedKeyFile as malformed:
         return fields + [("found", malformed.found),
                          ("offset", str(malformed.offset))]
     given = [secret for secret in secrets if secret is not None]
@@ -456,6 +525,9 @@ KINDS = {
                         compute_passphrase, inputs_of_passphrase),
 }
 
+# The fields of a case of the kit are recomputed one by one.
+CASES = {"receives": kit.exchange, "skip": kit.records, "input": kit.one_input}
+
 
 def format_vectors(name):
     """The text of a vector file."""
@@ -487,18 +559,30 @@ def parse_vectors(text):
     return vectors
 
 
+def in_order(fields):
+    """By name, since files differ in their order.  A name may be repeated."""
+    return sorted(fields, key=lambda field: field[0])
+
+
 def differences(fields):
     """What is wrong with a vector, as sentences."""
+    given = dict(fields)
     try:
-        kind = next(kind for kind in KINDS.values()
-                    if kind.field in dict(fields))
-        computed = kind.compute(**kind.inputs_of(fields))
+        # Records are received too.
+        case = [run for field, run in CASES.items() if field in given]
+        if case:
+            computed = case[-1](fields)
+        else:
+            kind = next(kind for kind in KINDS.values()
+                        if kind.field in given)
+            computed = kind.compute(**kind.inputs_of(fields))
     except StopIteration:
         return ["is of no kind that is known"]
     except (KeyError, TypeError, ValueError, UnboundLocalError) as error:
         return ["cannot be computed: %s" % error]
     found = []
-    for given, wanted in zip_longest(fields, computed, fillvalue=("", "")):
+    for given, wanted in zip_longest(in_order(fields), in_order(computed),
+                                     fillvalue=("", "")):
         if given[0] != wanted[0]:
             # From here on the two lists do not match.
             found.append("field %s where %s belongs" % (
@@ -514,7 +598,12 @@ def check_file(path):
     """Recompute a vector file; true if nothing differs."""
     with open(path, encoding="ascii") as file:
         vectors = parse_vectors(file.read())
-    failed = 0
+    spoken = [fields for fields in vectors
+              if int(dict(fields).get("mode", "0")) in kit.MODES]
+    if len(spoken) < len(vectors):
+        print("%d of a mode that is not spoken here"
+              % (len(vectors) - len(spoken)))
+    vectors, failed = spoken, 0
     for number, fields in enumerate(vectors, 1):
         found = differences(fields)
         failed += bool(found)

@@ -20,9 +20,14 @@
 //! another length of eight bytes. In the handshake a message has at most 256 bytes, and any other
 //! length is refused before more is read.
 //!
-//! Digests are SHA-256 and SHA-384. CPython up to 3.11 knows HMAC-MD5 only and is refused with
-//! [`Problem::Md5Only`]; the feature `multiprocessing-md5` has separate functions for it. A listener
-//! here never accepts an MD5 answer to a challenge in SHA-256, unlike CPython's.
+//! Digests are SHA-256 and SHA-384. CPython up to 3.11 names no digest and means HMAC-MD5. A client
+//! refuses it with [`Problem::UnnamedDigest`], and a listener with [`Problem::Md5Only`]. The feature
+//! `multiprocessing-md5` has separate functions for it. Its FIPS builds mean HMAC-SHA-256, and a
+//! listener refuses them with [`Problem::BareSha256`]. A listener here never accepts an MD5 answer to
+//! a challenge in SHA-256, unlike CPython's.
+//!
+//! HMAC fills its key with zeros, so two authkeys are the same if they differ only in zero bytes at
+//! the end. An authkey of zeros alone is refused.
 //!
 //! The functions have no timeout. Wrap a socket in [`Deadline`](crate::Deadline), or set the
 //! [timeout](Connection::set_read_timeout) of a [`Connection`].
@@ -59,7 +64,7 @@ use super::{receive, send};
 use crate::error::Error;
 use crate::wire::multiprocessing::messages::{Messages, Received};
 use crate::wire::multiprocessing::{
-    Authkey, CHALLENGE, DIGEST, Digests, Verified, WELCOME, Welcomed, await_welcome,
+    Authkey, CHALLENGE, DIGEST, Digests, Verified, WELCOME, Welcomed,
 };
 
 pub use crate::wire::multiprocessing::{KnowsAuthkey, Problem};
@@ -68,8 +73,8 @@ pub use crate::wire::multiprocessing::{KnowsAuthkey, Problem};
 ///
 /// # Errors
 ///
-/// Returns [`Error::Multiprocessing`] for what the peer sent, [`Error::InvalidInput`] for an empty
-/// `authkey`, an error if the random number generator fails, and [`Error::Io`], [`Error::Closed`] or
+/// Returns [`Error::Multiprocessing`] for what the peer sent, [`Error::InvalidInput`] for an `authkey`
+/// that is empty or has zeros only, an error if the random number generator fails, and [`Error::Io`], [`Error::Closed`] or
 /// [`Error::TimedOut`] of the stream.
 pub fn client_authenticate<S>(stream: &mut S, authkey: &[u8]) -> Result<KnowsAuthkey, Error>
 where
@@ -148,7 +153,7 @@ where
 {
     let digest = receive(stream, authkey.await_challenge()?)?;
     send(stream, DIGEST, digest.as_ref())?;
-    receive(stream, await_welcome()?)
+    receive(stream, authkey.await_welcome()?)
 }
 
 fn challenge<S>(stream: &mut S, authkey: Authkey<'_>) -> Result<Verified, Error>

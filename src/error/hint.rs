@@ -6,7 +6,7 @@ use crate::handshake::{Incompatible, Message};
 
 /// A guess at the protocol of a peer that does not speak this one.
 ///
-/// It depends on the first byte that cannot belong to the awaited message, so it is a guess.
+/// It depends on the first bytes that cannot belong to the awaited message, so it is a guess.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hint {
@@ -24,6 +24,8 @@ pub enum Hint {
     HttpOrProxy,
     /// This client's own response, sent back.
     Echo,
+    /// The protocol of this crate, where Python's `multiprocessing` was awaited.
+    Native,
 }
 
 impl Hint {
@@ -49,6 +51,23 @@ impl Hint {
     }
 }
 
+#[cfg(feature = "multiprocessing")]
+impl Hint {
+    /// Guesses by the first four bytes, in place of the length of a message of `multiprocessing`.
+    pub(super) fn of_beginning(bytes: [u8; 4]) -> Option<Self> {
+        match &bytes {
+            b"CSIG" => Some(Self::Native),
+            b"SSH-" => Some(Self::Ssh),
+            // The content types alert and handshake, and the major version.
+            [0x15 | 0x16, 3, ..] => Some(Self::Tls),
+            b"\r\n\r\n" | b"PROX" => Some(Self::Proxy),
+            b"HTTP" | b"GET " | b"HEAD" | b"POST" | b"PUT " | b"DELE" | b"CONN" | b"OPTI"
+            | b"TRAC" | b"PATC" | b"PRI " => Some(Self::Http),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,6 +84,9 @@ impl fmt::Display for Hint {
                  handshake, or turn it off at the proxy"
             }
             Self::Echo => "they are this client's own bytes, sent back",
+            Self::Native => {
+                "they look like the protocol of countersign; use its own functions at this end"
+            }
         })
     }
 }

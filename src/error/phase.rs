@@ -5,6 +5,8 @@ use std::io;
 
 use super::Error;
 use crate::handshake::{Message, StreamError};
+#[cfg(feature = "multiprocessing")]
+use crate::wire::multiprocessing;
 
 /// The step of a driver during which the stream failed.
 #[non_exhaustive]
@@ -82,6 +84,12 @@ impl Phase {
             Self::Sending(Message::RESPONSE) | Self::Awaiting(Message::VERDICT) => {
                 "; cut before the server's verdict; it may be overloaded, retry later"
             }
+            #[cfg(feature = "multiprocessing")]
+            Self::Awaiting(multiprocessing::CHALLENGE) => "; a peer without an authkey sends none",
+            #[cfg(feature = "multiprocessing")]
+            Self::Awaiting(multiprocessing::DIGEST) => {
+                "; port scans and health checks end here, and peers without an authkey"
+            }
             _ => "",
         }
     }
@@ -93,6 +101,8 @@ impl Phase {
                 "; a peer that is silent here may be another client, or a server of another \
                  protocol that waits for the client to begin"
             }
+            #[cfg(feature = "multiprocessing")]
+            Self::Awaiting(multiprocessing::CHALLENGE) => "; a peer without an authkey sends none",
             _ => "",
         }
     }

@@ -214,8 +214,10 @@ impl<T: Send + 'static> Listener<T> {
         // Made here, and not in the task, so that it also ends what is aborted before it began.
         let closing = Closing(Arc::clone(&shared));
         let endpoint = Arc::new((server, upgrade));
-        let attempt =
-            move |stream, timeout| attempt(Arc::clone(&endpoint), mode, stream, timeout, finish);
+        let attempt = move |stream| {
+            let endpoint = Arc::clone(&endpoint);
+            move |timeout| attempt(endpoint, mode, stream, timeout, finish)
+        };
         let accepting = accept(Arc::clone(&shared), source, attempt);
         let acceptor = runtime.spawn(async move {
             let _closing = closing;

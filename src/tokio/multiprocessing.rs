@@ -11,7 +11,7 @@ use super::{Timeout, receive, send};
 use crate::error::Error;
 use crate::wire::multiprocessing::messages::{Messages, Received};
 use crate::wire::multiprocessing::{
-    Authkey, CHALLENGE, DIGEST, Digests, KnowsAuthkey, Verified, WELCOME, Welcomed, await_welcome,
+    Authkey, CHALLENGE, DIGEST, Digests, KnowsAuthkey, Verified, WELCOME, Welcomed,
 };
 
 /// [`compat::multiprocessing::client_authenticate`] with `await`.
@@ -103,7 +103,7 @@ where
     let timeout = Timeout::NEVER;
     let digest = receive(stream, authkey.await_challenge()?, timeout).await?;
     send(stream, DIGEST, digest.as_ref(), timeout).await?;
-    receive(stream, await_welcome()?, timeout).await
+    receive(stream, authkey.await_welcome()?, timeout).await
 }
 
 async fn challenge<S>(stream: &mut S, authkey: Authkey<'_>) -> Result<Verified, Error>

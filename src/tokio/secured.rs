@@ -39,14 +39,14 @@ pub type Encrypted<S> = Secured<S, Encryption>;
 /// [`countersign::Secured`](crate::Secured) over tokio: [`AsyncRead`] and [`AsyncWrite`].
 ///
 /// Records, ends, errors and memory are as described there. `shutdown` of
-/// [`AsyncWriteExt`](::tokio::io::AsyncWriteExt) is [`close`](Self::close).
+/// [`AsyncWriteExt`](tokio::io::AsyncWriteExt) is [`close`](Self::close).
 ///
 /// A write returns once its record is made. What the stream below does not take at once is sent by
 /// the next write, `flush` or *read*, also by the other half: a task that writes a request and then
 /// only reads does not wait in vain. A task that writes and then does neither should `flush`.
 ///
 /// The calls are cancel safe, like the calls of tokio's own streams, so
-/// [`tokio::time::timeout`](::tokio::time::timeout) around a read or write loses nothing.
+/// [`tokio::time::timeout`](tokio::time::timeout) around a read or write loses nothing.
 pub struct Secured<S, P> {
     session: Session,
     incoming: Incoming<P>,
@@ -256,7 +256,7 @@ macro_rules! of_the_stream {
             /// error of the socket. The peer's read fails too.
             ///
             /// It is `shutdown` of the blocking streams. That name belongs to
-            /// [`AsyncWriteExt::shutdown`](::tokio::io::AsyncWriteExt::shutdown) here, which closes.
+            /// [`AsyncWriteExt::shutdown`](tokio::io::AsyncWriteExt::shutdown) here, which closes.
             ///
             /// # Errors
             ///

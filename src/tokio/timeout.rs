@@ -36,7 +36,8 @@ impl Timeout {
         let soon = Self::after(linger::LONGEST);
         let timeout = Self(self.0.into_iter().chain(soon.0).min());
         let mut left = linger::MOST;
-        let mut discarded = [0; 512];
+        // Small, since every pending login has room for it.
+        let mut discarded = [0; 64];
         let mut ended = timeout.limit(stream.shutdown()).await.is_err();
         while !ended && left > 0 {
             match timeout.limit(stream.read(&mut discarded)).await {

@@ -7,6 +7,4 @@ mod states;
 
 pub use self::problem::Problem;
 pub use self::states::KnowsAuthkey;
-pub(crate) use self::states::{
-    Authkey, CHALLENGE, DIGEST, Digests, Verified, WELCOME, Welcomed, await_welcome,
-};
+pub(crate) use self::states::{Authkey, CHALLENGE, DIGEST, Digests, Verified, WELCOME, Welcomed};

@@ -1,8 +1,12 @@
-//! The table of `ATTACKS.md`, and the outcome of an attack in the words of that table.
+//! The table of the attack book, and the outcome of an attack in the words of that table.
 
 use super::stage::Wire;
 
-const BOOK: &str = include_str!("../../ATTACKS.md");
+/// The attack book, which is the last part of `EVIDENCE.md`.
+fn book() -> &'static str {
+    let evidence = include_str!("../../EVIDENCE.md");
+    evidence.split_once("\n## The attack book\n").unwrap().1
+}
 
 const COLUMNS: usize = 6;
 
@@ -82,7 +86,7 @@ fn not_applicable() -> String {
 
 /// Returns the cells of each row of the book.
 pub fn rows() -> Vec<Vec<&'static str>> {
-    let lines = BOOK.lines().filter(|line| line.starts_with('|')).skip(2);
+    let lines = book().lines().filter(|line| line.starts_with('|')).skip(2);
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
     let rows: Vec<Vec<_>> = lines.map(cells).collect();
     for row in &rows {
@@ -93,6 +97,6 @@ pub fn rows() -> Vec<Vec<&'static str>> {
 
 /// Returns the attacks that are explained below the table.
 pub fn explained() -> Vec<&'static str> {
-    let headings = BOOK.lines().filter_map(|line| line.strip_prefix("### "));
+    let headings = book().lines().filter_map(|line| line.strip_prefix("### "));
     headings.collect()
 }

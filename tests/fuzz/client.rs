@@ -11,8 +11,8 @@ use countersign::handshake::{
 use countersign::{Client, Error, Key, Phase};
 
 use super::harness::{
-    Draws, Options, Wire, assert_is_about, counting_allocations, fault, feed, key, verdict_len,
-    without_allocating,
+    Draws, Options, Wire, assert_is_about, assert_is_told, counting_allocations, fault, feed, key,
+    verdict_len, without_allocating,
 };
 
 static KEYS: LazyLock<[Key; 2]> = LazyLock::new(|| ["", "worker-7"].map(|id| key("ours", id)));
@@ -91,6 +91,7 @@ fn driver(options: Options, says: &[u8], key: &Key) {
         mode => unreachable!("mode {mode}"),
     });
     let error = outcome.expect_err("no session without the secret");
+    assert_is_told(&error, wire.read());
 
     let fate = fate(wire.read(), mode);
     assert_is(&error, &fate, wire.read(), key);

@@ -1,6 +1,7 @@
 //! Helpers of the bodies. They allocate nothing, so that every allocation counted is the crate's.
 
 use std::convert::Infallible;
+use std::fmt::{self, Write as _};
 use std::io::{self, Read, Write};
 
 use allocation_counter::measure;
@@ -10,13 +11,13 @@ use countersign::Encrypted;
 use countersign::handshake::Encrypt;
 use countersign::handshake::server::{self, Dummy};
 use countersign::handshake::{
-    Incompatible, Mode, Progress, Prologue, Protect, Receive, Transcript, TryCryptoRng, TryRng,
-    client,
+    self, Incompatible, Message, Mode, Progress, Prologue, Protect, Receive, Transcript,
+    TryCryptoRng, TryRng, client,
 };
 #[cfg(feature = "encrypt")]
 use countersign::record::Encryption;
 use countersign::record::{Integrity, Protection, Records};
-use countersign::{Error, Key, Protected, Secured, Server, Session};
+use countersign::{Error, Hint, Key, Protected, Secured, Server, Session};
 
 /// Runs a body and asserts that it frees what it allocates.
 pub fn run(body: fn(&[u8]), bytes: &[u8]) {
@@ -260,6 +261,46 @@ pub fn assert_is_about(incompatible: Incompatible, at: usize, message: &[u8]) {
         _ => panic!("{incompatible:?} for the byte at {at}"),
     };
     assert_eq!(reported, (at, message[at]), "{incompatible:?}");
+}
+
+/// Asserts that the error is one line for a log, and that its hint names what a stranger speaks.
+pub fn assert_is_told(error: &Error, received: &[u8]) {
+    write!(OneLine, "{error}").unwrap();
+    let Error::Handshake(handshake::Error::Incompatible(Incompatible::Foreign {
+        awaiting, ..
+    })) = *error
+    else {
+        assert_eq!(error.hint(), None);
+        return;
+    };
+    let message = match awaiting {
+        Message::VERDICT => &received[40..],
+        _ => received,
+    };
+    let at_client = awaiting == Message::CHALLENGE;
+    assert_eq!(
+        error.hint(),
+        match message {
+            _ if awaiting == Message::VERDICT => (message[0] == b'C').then_some(Hint::Echo),
+            [b'\r', ..] if !at_client => Some(Hint::Proxy),
+            [b'P', ..] if !at_client => Some(Hint::HttpOrProxy),
+            [b'G' | b'H' | b'P' | b'D' | b'O' | b'T', ..] | [b'C', b'O', ..] => Some(Hint::Http),
+            [b'S', ..] => Some(Hint::Ssh),
+            [0x15 | 0x16, ..] => Some(Hint::Tls),
+            [0, ..] if at_client => Some(Hint::Multiprocessing),
+            _ => None,
+        }
+    );
+}
+
+/// Accepts only text for one line of a log. It allocates nothing.
+pub struct OneLine;
+
+impl fmt::Write for OneLine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+        Ok(())
+    }
 }
 
 /// A stream from a peer that sends fixed bytes, and then perhaps echoes.

@@ -12,7 +12,7 @@ use countersign::handshake::{
 use countersign::{Error, Key, Phase, Server};
 
 use super::harness::{
-    Draws, Options, Unused, Wire, assert_is_about, fault, feed, key, verdict_len,
+    Draws, Options, Unused, Wire, assert_is_about, assert_is_told, fault, feed, key, verdict_len,
     without_allocating,
 };
 
@@ -86,6 +86,7 @@ fn driver(options: Options, says: &[u8], known: Option<&Key>) {
     })
     .expect_err("no session without the secret");
 
+    assert_is_told(&error, wire.read());
     let (f1, f3) = wire.written().split_at(40);
     assert_is_challenge(f1, options.mode());
     match (error, fate(wire.read(), options.mode())) {

@@ -18,12 +18,12 @@ use super::{Ours, Peer, Theirs, key_file, options};
 use crate::failures::{incompatible, is_denied, refusal};
 use crate::support::TempDir;
 
-fn client(key: &Key) -> End {
+pub fn client(key: &Key) -> End {
     let client = Client::new(key.clone().with_id("worker-7").unwrap());
     End::Client(client.service("billing/2").unwrap())
 }
 
-fn server(key: &Key) -> End {
+pub fn server(key: &Key) -> End {
     let server = Server::new(key.clone().with_id("worker-7").unwrap());
     End::Server(server.service("billing/2").unwrap())
 }

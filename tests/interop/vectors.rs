@@ -3,16 +3,19 @@
 use std::fs;
 
 use super::process::text;
-use super::{PYTHON, Peer, is_installed};
+use super::{PYTHON, Peer, Process, is_installed};
 use crate::support::TempDir;
-use crate::vectors::{check, made_by_the_crate, split};
+use crate::vectors::{KIT_FILES, check, made_by_the_crate, split};
 
+/// The files that the Python peer makes.
+const MADE: [&str; 3] = ["handshake", "key-files", "passphrases"];
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
 
 #[test]
 fn each_peer_agrees_with_every_vector() {
     for peer in Peer::all() {
-        for kind in peer.files {
+        let encrypt = peer.modes().contains(&2).then_some("encrypt");
+        for kind in MADE.into_iter().chain(encrypt).chain(KIT_FILES) {
             let output = peer.run(&["check", &format!("{VECTORS}/{kind}.txt")]);
             let found = text(&output.stdout);
             assert!(output.status.success(), "{found}");
@@ -23,14 +26,60 @@ fn each_peer_agrees_with_every_vector() {
 }
 
 #[test]
+fn each_peer_notices_a_case_of_the_kit_that_states_something_else() {
+    let temp = TempDir::new();
+    let path = temp.path().join("kit.txt");
+    for peer in Peer::all() {
+        for (file, field, states, instead) in [
+            ("exchanges", "expect", "denied", "closed"),
+            ("exchanges", "expect", "proof rejected", "unknown key id"),
+            ("exchanges", "expect", "accepted", "server not authentic"),
+            ("exchanges", "left", "5", "4"),
+            ("exchanges", "matched", "second", "first"),
+            ("records", "expect", "truncated", "close"),
+            ("records", "expect", "bad tag", "bad length"),
+            ("records", "delivers", "6669727374", "66697273"),
+            ("inputs", "expect", "refused", "taken"),
+            ("inputs", "expect", "taken", "refused"),
+        ] {
+            let kit = fs::read_to_string(format!("{VECTORS}/{file}.txt")).unwrap();
+            let stated = format!("\n{field}: {states}\n");
+            let instead = format!("\n{field}: {instead}\n");
+            fs::write(&path, kit.replacen(&stated, &instead, 1)).unwrap();
+            let output = peer.run(&["check", path.to_str().unwrap()]);
+            let found = text(&output.stdout);
+            assert!(found.ends_with(" passed, 1 failed\n"), "{stated}{found}");
+            assert_eq!(output.status.code(), Some(1));
+        }
+    }
+}
+
+#[test]
 fn the_python_peer_makes_the_same_files_of_vectors() {
     if !is_installed(PYTHON.command[0]) {
         return;
     }
-    for kind in PYTHON.files {
+    for kind in MADE {
         let made = PYTHON.run(&["vectors", kind]);
         let file = fs::read_to_string(format!("{VECTORS}/{kind}.txt")).unwrap();
         assert_eq!(text(&made.stdout), file);
+    }
+}
+
+#[test]
+fn the_files_of_the_kit_are_what_its_generator_makes() {
+    if !is_installed(PYTHON.command[0]) {
+        return;
+    }
+    let program = format!("{VECTORS}/kit/kit.py");
+    for file in KIT_FILES {
+        let made = Process::start("python3", &["-B", &program, "print", file]).output();
+        let written = fs::read(format!("{VECTORS}/{file}.txt")).unwrap();
+        let errors = text(&made.stderr);
+        assert!(
+            made.stdout == written,
+            "run tests/vectors/kit/kit.py write\n{errors}"
+        );
     }
 }
 
@@ -39,7 +88,7 @@ fn each_peer_agrees_with_vectors_that_the_crate_makes() {
     let temp = TempDir::new();
     let path = temp.path().join("vectors.txt");
     for peer in Peer::all() {
-        let vectors = made_by_the_crate(peer.modes.clone());
+        let vectors = made_by_the_crate(peer.modes());
         let checked = |vectors: &str| {
             fs::write(&path, vectors).unwrap();
             peer.run(&["check", path.to_str().unwrap()])

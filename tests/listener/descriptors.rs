@@ -2,58 +2,24 @@
 
 use std::fs::File;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{any, env, thread};
 
 use super::clients::{log_in, silent};
 use super::events::Seen;
 use super::running::{assert_connected, options, ring, worker};
-use crate::sockets::LONG;
-use crate::support::Driver;
+use crate::support::{Driver, Few, again};
 
-const CHILD: &str = "COUNTERSIGN_TEST_WITH_FEW_DESCRIPTORS";
 const FEW: usize = 64;
 
-/// Runs itself again in a process that may open few files.
 #[test]
 fn a_listener_out_of_descriptors_reports_it_and_recovers() {
-    if env::var_os(CHILD).is_some() {
+    let test = a_listener_out_of_descriptors_reports_it_and_recovers;
+    again(test, Few::Descriptors(FEW), || {
         for &driver in Driver::ALL {
             starve(driver);
             crowd(driver);
         }
-        return;
-    }
-
-    // The test harness wants the path without the name of the crate.
-    let test = a_listener_out_of_descriptors_reports_it_and_recovers;
-    let (_, name) = any::type_name_of_val(&test).split_once("::").unwrap();
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("ulimit -n {FEW} && exec \"$0\" \"$@\"")])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if began.elapsed() > 2 * LONG {
-            child.kill().unwrap();
-            break;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().unwrap();
-    let [stdout, stderr] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    assert!(
-        output.status.success() && stdout.contains("1 passed"),
-        "{stdout}\n{stderr}"
-    );
+    });
 }
 
 fn starve(driver: Driver) {

@@ -24,9 +24,9 @@ fn a_challenge_that_is_malformed_or_too_weak_gets_no_answer() {
             challenge(b"{sha256}1234567890!"),
             Problem::ChallengeTooShort { len: 19 },
         ),
-        (challenge(&[7; 20]), Problem::Md5Only),
+        (challenge(&[7; 20]), Problem::UnnamedDigest),
         // Its length makes it a challenge of CPython up to 3.11, whatever it contains.
-        (challenge(b"{sha256}1234567890!!"), Problem::Md5Only),
+        (challenge(b"{sha256}1234567890!!"), Problem::UnnamedDigest),
         (challenge(&[7; 21]), Problem::UnknownDigest),
         (named(""), Problem::UnknownDigest),
         (named("{md5}"), Problem::Md5Only),
@@ -90,9 +90,14 @@ pub fn sha256(challenge: &[u8]) -> Vec<u8> {
 #[test]
 fn a_wrong_answer_is_refused_with_a_failure() {
     let rows: &[(&str, Answer, Problem)] = &[
-        ("nothing", |_| vec![], Problem::UnknownDigest),
+        ("nothing", |_| vec![], Problem::NotADigest),
         ("any 16 bytes", |_| vec![7; 16], Problem::Md5Only),
-        ("any 20 bytes", |_| vec![7; 20], Problem::UnknownDigest),
+        ("any 20 bytes", |_| vec![7; 20], Problem::NotADigest),
+        (
+            "a pickled message of a peer without an authkey",
+            |_| b"\x80\x04\x95\x09\0\0\0\0\0\0\0\x8c\x05hello\x94.".to_vec(),
+            Problem::NotADigest,
+        ),
         (
             "MD5 by name",
             |_| [&b"{md5}"[..], &[7; 16]].concat(),
@@ -111,7 +116,7 @@ fn a_wrong_answer_is_refused_with_a_failure() {
         (
             "the right one without a name",
             |challenge| sha256(challenge).split_off(8),
-            Problem::UnknownDigest,
+            Problem::BareSha256,
         ),
         (
             "a name alone",
@@ -175,10 +180,10 @@ fn an_answer_with_any_bit_flipped_is_refused() {
                 answer[bit / 8] ^= 1 << (bit % 8);
                 answer
             });
-            let expected = if bit < 8 * 8 {
-                Problem::UnknownDigest
-            } else {
-                Problem::WrongDigest
+            let expected = match bit / 8 {
+                0 => Problem::NotADigest,
+                1..8 => Problem::UnknownDigest,
+                _ => Problem::WrongDigest,
             };
             assert_eq!(problem(side.run(driver, &mut wire)), expected, "bit {bit}");
         }

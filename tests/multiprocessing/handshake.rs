@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::thread;
 
 use countersign::compat::multiprocessing::{self, KnowsAuthkey, Problem};
-use countersign::{Deadline, Error, InvalidInput};
+use countersign::{Deadline, Error, Hint, InvalidInput};
 
 use super::{
     AUTHKEY, CHALLENGE, Digest, FAILURE, Far, Message, TAIL, WELCOME, beginning, ends, framed,
@@ -172,14 +172,69 @@ fn a_message_of_the_handshake_is_one_write_and_one_flush() {
     }
 }
 
+/// HMAC fills its key with zeros, so the last two are one key.
 #[test]
-fn an_empty_authkey_is_refused_before_anything_is_sent_or_read() {
+fn an_authkey_without_a_byte_that_counts_is_refused_before_anything_is_sent_or_read() {
+    let rows: [(&[u8], InvalidInput); 3] = [
+        (b"", InvalidInput::SecretTooShort { len: 0 }),
+        (b"\0", InvalidInput::SecretConstant { len: 1 }),
+        (&[0; 32], InvalidInput::SecretConstant { len: 32 }),
+    ];
     for (driver, side) in ends() {
-        let mut wire = Far::opposite(side).with_authkey(b"").wire();
-        let outcome = side.run_with(driver, &mut wire, b"");
-        let short = InvalidInput::SecretTooShort { len: 0 };
-        assert!(matches!(outcome, Err(Error::InvalidInput(reason)) if reason == short));
-        assert!(wire.written.is_empty());
-        assert!(wire.offered.is_empty());
+        for (authkey, expected) in rows {
+            let mut wire = Far::opposite(side).with_authkey(authkey).wire();
+            let outcome = side.run_with(driver, &mut wire, authkey);
+            assert!(matches!(outcome, Err(Error::InvalidInput(reason)) if reason == expected));
+            assert!(wire.written.is_empty());
+            assert!(wire.offered.is_empty());
+        }
+        // The controls: passwords, which need not be good.
+        for authkey in [&b"a"[..], b"\0\x01"] {
+            let mut wire = Far::opposite(side).with_authkey(authkey).wire();
+            let _knows = side.run_with(driver, &mut wire, authkey).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_peer_of_another_protocol_is_named_by_its_first_four_bytes() {
+    let rows: [(&[u8], Hint); 12] = [
+        (b"GET / HTTP/1.1\r\n\r\n", Hint::Http),
+        (b"POST / HTTP/1.1\r\n", Hint::Http),
+        (b"CONNECT a:1 HTTP/1.1\r\n", Hint::Http),
+        (b"PRI * HTTP/2.0\r\n", Hint::Http),
+        (b"HTTP/1.1 400 Bad Request\r\n", Hint::Http),
+        (b"\x16\x03\x01\x02\0\x01\0", Hint::Tls),
+        (b"\x15\x03\x03\0\x02\x02\x32", Hint::Tls),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Hint::Ssh),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", Hint::Proxy),
+        (b"\r\n\r\n\0\r\nQUIT\n", Hint::Proxy),
+        (b"CSIGN1S\0", Hint::Native),
+        (b"CSIGN1C\0", Hint::Native),
+    ];
+    for (driver, side) in ends() {
+        for (bytes, expected) in rows {
+            let error = side.run(driver, &mut Wire::to(Says(bytes.to_vec())));
+            let error = error.unwrap_err();
+            assert_eq!(error.hint(), Some(expected));
+            let sentence = error.to_string();
+            assert!(
+                sentence.ends_with(&format!("at most 256; {expected}")),
+                "{sentence}"
+            );
+        }
+        // The control: a length that is wrong and nothing else.
+        let error = side.run(driver, &mut Wire::to(Says(vec![0, 1, 0, 0])));
+        assert_eq!(error.unwrap_err().hint(), None);
+    }
+}
+
+#[test]
+fn a_peer_that_sends_nothing_may_have_no_authkey() {
+    for (driver, side) in ends() {
+        let error = side.run(driver, &mut Wire::to(Says(vec![]))).unwrap_err();
+        assert!(matches!(error, Error::TimedOut(_)), "{error:?}");
+        let names_it = error.to_string().ends_with("without an authkey sends none");
+        assert_eq!(names_it, side == Side::Client, "{error}");
     }
 }

@@ -90,7 +90,7 @@ fn the_md5_calls_refuse_an_old_peer_with_another_authkey() {
         let mut old = Old::opposite(side);
         old.authkey = b"other";
         let expected = match side {
-            Side::Client => Problem::Rejected,
+            Side::Client => Problem::RejectedMd5,
             Side::Server => Problem::WrongDigest,
         };
         let outcome = side.run_md5(driver, &mut Wire::to(old));
@@ -110,7 +110,7 @@ fn the_md5_calls_accept_each_other_and_refuse_another_authkey() {
         |stream| multiprocessing::client_authenticate_md5(stream, b"another password"),
         |stream| multiprocessing::server_authenticate_md5(stream, AUTHKEY),
     );
-    assert_eq!(problem(client), Problem::Rejected);
+    assert_eq!(problem(client), Problem::RejectedMd5);
     assert_eq!(problem(server), Problem::WrongDigest);
 }
 
@@ -120,14 +120,14 @@ fn the_md5_calls_and_the_others_refuse_each_other() {
         |stream| multiprocessing::client_authenticate(stream, AUTHKEY),
         |stream| multiprocessing::server_authenticate_md5(stream, AUTHKEY),
     );
-    assert_eq!(problem(client), Problem::Md5Only);
+    assert_eq!(problem(client), Problem::UnnamedDigest);
     assert!(matches!(server, Err(Error::Closed(_))), "{server:?}");
 
     let (client, server) = meet(
         |stream| multiprocessing::client_authenticate_md5(stream, AUTHKEY),
         |stream| multiprocessing::server_authenticate(stream, AUTHKEY),
     );
-    assert_eq!(problem(client), Problem::Rejected);
+    assert_eq!(problem(client), Problem::RejectedMd5);
     assert_eq!(problem(server), Problem::Md5Only);
 }
 
@@ -172,10 +172,19 @@ fn the_md5_calls_answer_every_challenge_in_md5() {
 
 #[test]
 fn the_md5_calls_refuse_an_answer_in_sha256() {
+    let rows: [(Answer, Problem); 2] = [
+        (sha256, Problem::NoMd5),
+        (
+            |challenge| sha256(challenge).split_off(8),
+            Problem::BareSha256,
+        ),
+    ];
     for &driver in Driver::ALL {
-        let mut wire = Answers::that(Side::Server, sha256);
-        let outcome = Side::Server.run_md5(driver, &mut wire);
-        assert_eq!(problem(outcome), Problem::WrongDigest);
+        for (answer, expected) in rows {
+            let mut wire = Answers::that(Side::Server, answer);
+            let outcome = Side::Server.run_md5(driver, &mut wire);
+            assert_eq!(problem(outcome), expected);
+        }
     }
 }
 

@@ -77,9 +77,10 @@ fn a_timeout_names_the_message_wherever_the_stream_times_out() {
         for (expected, mut wire) in reads.chain(writes).chain(flushes) {
             let error = side.run(driver, &mut wire).unwrap_err();
             let case = format!("{driver:?} {side:?}, {act:?}: {error:?}");
-            assert!(matches!(error, Error::TimedOut(_)), "{case}");
-            let sentence = format!("timed out while {expected}");
-            assert_eq!(error.to_string(), sentence, "{case}");
+            assert!(
+                matches!(error, Error::TimedOut(phase) if phase.to_string() == expected),
+                "{case}"
+            );
         }
     }
 }

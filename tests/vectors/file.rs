@@ -299,7 +299,7 @@ impl<'a> Fields<'a> {
         Ok(Self(fields.collect::<Result<_, _>>()?))
     }
 
-    fn has(&self, field: &str) -> bool {
+    pub fn has(&self, field: &str) -> bool {
         self.0.iter().any(|(name, _)| *name == field)
     }
 
@@ -308,6 +308,17 @@ impl<'a> Fields<'a> {
         let at = self.0.iter().position(|(name, _)| *name == field);
         let at = at.ok_or(format!("{field} is missing"))?;
         Ok(self.0.remove(at).1)
+    }
+
+    /// Takes the first field with this name, if there is one.
+    pub fn optional(&mut self, field: &str) -> Option<String> {
+        self.text(field).ok().map(str::to_owned)
+    }
+
+    /// Takes a decimal number.
+    pub fn number(&mut self, field: &str) -> Result<usize, String> {
+        let digits = self.text(field)?;
+        digits.parse().map_err(|_| format!("{field}: {digits}"))
     }
 
     /// Takes lower-case hexadecimal.
@@ -326,7 +337,7 @@ impl<'a> Fields<'a> {
             .ok_or(format!("{field} is not hexadecimal"))
     }
 
-    fn array(&mut self, field: &str) -> Result<[u8; 32], String> {
+    pub fn array(&mut self, field: &str) -> Result<[u8; 32], String> {
         let bytes = self.bytes(field)?;
         (bytes.try_into()).map_err(|_| format!("{field} has no 32 bytes"))
     }

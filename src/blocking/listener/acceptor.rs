@@ -1,5 +1,6 @@
 //! The thread that accepts.
 
+use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,6 +21,9 @@ pub(super) struct Acceptor<L, A, T> {
 }
 
 const STACK_SIZE: usize = 320 * 1024;
+
+/// How long a thread still counts that has left its handshake. Nothing tells when it has ended.
+const THREAD_END: Duration = Duration::from_millis(1);
 
 impl<L, A, T, U> Acceptor<L, A, T>
 where
@@ -91,6 +95,8 @@ where
             if !self.make_room() {
                 return self.fail(arrival, error);
             }
+            // Without this, more handshakes would be evicted than have to be.
+            thread::sleep(THREAD_END);
             socket = returned;
         }
     }

@@ -18,10 +18,11 @@ use crate::tokio::source::{Source, nobody_waits};
 use crate::tokio::timeout::Timeout;
 
 /// Accepts until the source has no more connections.
-pub(super) async fn accept<L, A, F, T, U>(shared: Arc<Shared<T>>, mut source: L, attempt: A)
+pub(super) async fn accept<L, A, J, F, T, U>(shared: Arc<Shared<T>>, mut source: L, attempt: A)
 where
     L: Source,
-    A: Fn(L::Stream, Timeout) -> F,
+    A: Fn(L::Stream) -> J,
+    J: FnOnce(Timeout) -> F + Send + 'static,
     F: Future<Output = Attempt<T, U>> + Send + 'static,
     T: Send + 'static,
     U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -31,7 +32,7 @@ where
         match poll_fn(|cx| source.poll_accept(cx)).await {
             Ok((stream, peer)) => {
                 let arrival = Arrival::now(peer, L::process(&stream));
-                admit(&shared, arrival, |timeout| attempt(stream, timeout));
+                admit(&shared, arrival, attempt(stream));
             }
             // Nobody waits. After the pause it is worth another try, whatever has left.
             Err(error) if nobody_waits(&error) => {
@@ -51,8 +52,9 @@ where
 }
 
 /// Starts a task for the connection, and evicts a handshake if too many are pending.
-fn admit<F, T, U>(shared: &Arc<Shared<T>>, arrival: Arrival, attempt: impl FnOnce(Timeout) -> F)
+fn admit<J, F, T, U>(shared: &Arc<Shared<T>>, arrival: Arrival, attempt: J)
 where
+    J: FnOnce(Timeout) -> F + Send + 'static,
     F: Future<Output = Attempt<T, U>> + Send + 'static,
     T: Send + 'static,
     U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -75,7 +77,6 @@ where
         arrival,
         shared: Arc::clone(shared),
     };
-    let attempt = attempt(handshake.timeout());
     // Not under the lock: a runtime that is shutting down drops the task here and now.
     let task = ::tokio::spawn(handshake.run(attempt)).abort_handle();
     let admission = &mut shared.lock().admission;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
 use super::shared::Shared;
-use crate::error::Phase;
+use crate::error::{Error, Phase};
 use crate::handshake::{Binding, Mode};
 use crate::listener::admission::Ticket;
 use crate::listener::{Arrival, Attempt, Outcome};
@@ -71,46 +71,74 @@ impl<T> Handshake<T> {
         Timeout::after(self.shared.deadline.saturating_sub(elapsed))
     }
 
-    pub(super) async fn run<U>(self, attempt: impl Future<Output = Attempt<T, U>>)
+    /// Makes the future of the attempt here: one that came as an argument would take its space twice
+    /// while the handshake is pending.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would have room for its arguments twice"
+    )]
+    pub(super) fn run<F, U>(self, attempt: impl FnOnce(Timeout) -> F) -> impl Future<Output = ()>
     where
+        F: Future<Output = Attempt<T, U>>,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let Attempt {
+        async move {
+            let over = attempt(self.timeout()).await;
+            self.conclude(over).await;
+        }
+    }
+
+    // What is kept across a wait in a function of its own takes the space of the attempt, which is
+    // over by then.
+
+    async fn conclude<U>(
+        self,
+        Attempt {
             bound,
             result,
             denied,
-        } = attempt.await;
-        let shared = &self.shared;
-        let result = match (result, denied) {
-            (Err(error), Some(mut stream)) => {
-                match shared.lock().admission.pending_mut(self.ticket) {
-                    // Before it lingers, so that an eviction meanwhile is not reported instead.
-                    Some(pending) => pending.reported = true,
-                    None => return,
-                }
-                let refused = Outcome::Refused(error);
-                if shared.report(self.arrival, bound, refused).await {
-                    self.timeout().linger(&mut stream).await;
-                }
-                return;
-            }
-            (result, _) => result,
-        };
-        // If it is not pending, it was evicted, and that has been reported.
-        if !shared.lock().admission.settle(self.ticket) {
-            return;
+        }: Attempt<T, U>,
+    ) where
+        U: AsyncRead + AsyncWrite + Unpin,
+    {
+        match (result, denied) {
+            (Ok((accepted, stream)), _) => self.deliver(bound, accepted, stream).await,
+            (Err(error), Some(stream)) => self.deny(bound, error, stream).await,
+            (Err(error), None) => self.refuse(bound, error).await,
         }
-        match result {
-            Ok((accepted, stream)) => {
-                if shared.report(self.arrival, bound, accepted).await {
-                    shared.lock().admission.deliver(stream);
-                }
-            }
-            Err(error) => {
-                let refused = Outcome::Refused(error);
-                shared.report(self.arrival, bound, refused).await;
-            }
+    }
+
+    async fn deliver(self, bound: bool, accepted: Outcome, stream: T) {
+        if self.settles() && self.shared.report(self.arrival, bound, accepted).await {
+            self.shared.lock().admission.deliver(stream);
         }
+    }
+
+    async fn deny<U>(self, bound: bool, error: Error, mut stream: U)
+    where
+        U: AsyncRead + AsyncWrite + Unpin,
+    {
+        match self.shared.lock().admission.pending_mut(self.ticket) {
+            // Before it lingers, so that an eviction meanwhile is not reported instead.
+            Some(pending) => pending.reported = true,
+            None => return,
+        }
+        let refused = Outcome::Refused(error);
+        if self.shared.report(self.arrival, bound, refused).await {
+            self.timeout().linger(&mut stream).await;
+        }
+    }
+
+    async fn refuse(self, bound: bool, error: Error) {
+        if self.settles() {
+            let refused = Outcome::Refused(error);
+            self.shared.report(self.arrival, bound, refused).await;
+        }
+    }
+
+    /// Returns `false` if it was evicted. That has been reported then.
+    fn settles(&self) -> bool {
+        self.shared.lock().admission.settle(self.ticket)
     }
 }
 

@@ -3,10 +3,11 @@
 use core::pin::pin;
 use core::time::Duration;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::tokio::runtime::Handle;
-use ::tokio::sync::Notify;
+use ::tokio::sync::{Notify, oneshot};
 use ::tokio::task::AbortHandle;
 
 use crate::handshake::{Mode, Prologue};
@@ -83,24 +84,45 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Calls the hook, and returns whether it returned.
-    ///
-    /// The hook may block, so it has a thread for that. Only the handshake that it is about awaits it.
+    /// Calls the hook, and returns whether it returned. Only the handshake that it is about awaits it.
     pub(super) async fn report(&self, arrival: Arrival, bound: bool, outcome: Outcome) -> bool {
         if !self.reporter.has_hook() {
             return true;
         }
         let reporter = Arc::clone(&self.reporter);
-        let report = move || reporter.report(arrival, bound, outcome);
-        self.runtime.spawn_blocking(report).await.is_ok()
+        let (returns, returned) = oneshot::channel();
+        self.call(move || {
+            reporter.report(arrival, bound, outcome);
+            // This fails if the handshake was evicted meanwhile.
+            let _ = returns.send(());
+        });
+        returned.await.is_ok()
     }
 
     /// Calls the hook, which nothing awaits.
     pub(super) fn report_apart(&self, arrival: Arrival, outcome: Outcome) {
         if self.reporter.has_hook() {
             let reporter = Arc::clone(&self.reporter);
-            self.runtime
-                .spawn_blocking(move || reporter.report_apart(arrival, outcome));
+            self.call(move || reporter.report_apart(arrival, outcome));
         }
+    }
+
+    /// Calls the hook on a thread for blocking calls, because it may block.
+    fn call(&self, hook: impl FnOnce() + Send + 'static) {
+        // Shared, because a closure that could not be started is lost with all that it has.
+        let hook = Arc::new(Mutex::new(Some(hook)));
+        let theirs = Arc::clone(&hook);
+        let spawn = || self.runtime.spawn_blocking(move || call_once(&theirs));
+        // The runtime panics if it has no such thread and cannot start one.
+        if panic::catch_unwind(AssertUnwindSafe(spawn)).is_err() {
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| call_once(&hook)));
+        }
+    }
+}
+
+fn call_once<F: FnOnce()>(hook: &Mutex<Option<F>>) {
+    let taken = hook.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(hook) = taken {
+        hook();
     }
 }

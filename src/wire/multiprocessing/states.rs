@@ -25,6 +25,9 @@ const FAILURE_TEXT: &[u8] = b"#FAILURE#";
 /// The size of the random part of a challenge in a named digest, as CPython has it.
 const RANDOM_LEN: usize = 40;
 const HEADER_LEN: usize = 4;
+/// The sizes of digests without a name, as CPython up to 3.11 sends them.
+const BARE_MD5_LEN: usize = 16;
+const BARE_SHA256_LEN: usize = 32;
 
 /// The peer knew the `authkey`, or passed messages on to somebody who does.
 #[must_use = "it is proof that the peer knew the authkey: pass it to `Connection::new`"]
@@ -58,6 +61,11 @@ impl<'a> Authkey<'a> {
     pub(crate) fn new(secret: &'a [u8], digests: Digests) -> Result<Self, InvalidInput> {
         if secret.is_empty() {
             return Err(InvalidInput::SecretTooShort { len: 0 });
+        }
+        // HMAC pads its key with zeros, so all of these are one key, and it is the empty one.
+        if secret.iter().fold(0, |bits, byte| bits | byte) == 0 {
+            let len = secret.len();
+            return Err(InvalidInput::SecretConstant { len });
         }
         Ok(Self { secret, digests })
     }
@@ -102,6 +110,21 @@ impl<'a> Authkey<'a> {
         Ok((packet, state))
     }
 
+    /// Awaits the peer's verdict on this end's digest.
+    pub(crate) fn await_welcome(
+        self,
+    ) -> Result<AwaitPacket<impl Then<'a, Packet, Welcomed>>, StreamError> {
+        await_packet(WELCOME, move |payload| match payload {
+            WELCOME_TEXT => Ok(Welcomed(())),
+            FAILURE_TEXT => Err(match self.digests {
+                Digests::Sha2 => Problem::Rejected,
+                #[cfg(feature = "multiprocessing-md5")]
+                Digests::Md5 => Problem::RejectedMd5,
+            }),
+            _ => Err(Problem::NotAWelcome),
+        })
+    }
+
     /// Answers what stands behind `#CHALLENGE#`: with the digest's name, and the HMAC of it all, the
     /// name included.
     fn answer(&self, challenge: &[u8]) -> Result<Packet, Problem> {
@@ -113,7 +136,7 @@ impl<'a> Authkey<'a> {
             #[cfg(feature = "multiprocessing-md5")]
             Digests::Md5 => Ok(Packet::of([&hmac_md5(self.secret, challenge)[..]])?),
             // A challenge with a named digest would be longer.
-            Digests::Sha2 if len == CHALLENGE_MIN => Err(Problem::Md5Only),
+            Digests::Sha2 if len == CHALLENGE_MIN => Err(Problem::UnnamedDigest),
             Digests::Sha2 => {
                 let (named, _) = Named::parse(challenge)?;
                 let digest = named.hmac(self.secret, challenge)?;
@@ -124,12 +147,15 @@ impl<'a> Authkey<'a> {
 
     fn verify(&self, challenge: &[u8], digest: &[u8]) -> Result<Verified, Problem> {
         match self.digests {
+            _ if digest.len() == BARE_SHA256_LEN => Err(Problem::BareSha256),
+            #[cfg(feature = "multiprocessing-md5")]
+            Digests::Md5 if Named::parse(digest).is_ok() => Err(Problem::NoMd5),
             #[cfg(feature = "multiprocessing-md5")]
             Digests::Md5 => {
                 Verified::if_right(digests_equal(&hmac_md5(self.secret, challenge), digest))
             }
-            // A bare MD5 digest has this length.
-            Digests::Sha2 if digest.len() == 16 => Err(Problem::Md5Only),
+            Digests::Sha2 if digest.len() == BARE_MD5_LEN => Err(Problem::Md5Only),
+            Digests::Sha2 if !digest.starts_with(b"{") => Err(Problem::NotADigest),
             Digests::Sha2 => {
                 let (named, received) = Named::parse(digest)?;
                 let expected = named.hmac(self.secret, challenge)?;
@@ -157,16 +183,6 @@ pub(crate) struct Welcomed(());
 
 /// The verdict to send, and what it says.
 type Judged = (Packet, Result<Verified, Problem>);
-
-/// Awaits the peer's verdict on a digest.
-pub(crate) fn await_welcome()
--> Result<AwaitPacket<impl Then<'static, Packet, Welcomed>>, StreamError> {
-    await_packet(WELCOME, |payload| match payload {
-        WELCOME_TEXT => Ok(Welcomed(())),
-        FAILURE_TEXT => Err(Problem::Rejected),
-        _ => Err(Problem::NotAWelcome),
-    })
-}
 
 type AwaitPacket<T> = Await<Packet, T>;
 

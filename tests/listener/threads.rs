@@ -1,0 +1,77 @@
+//! A listener in a process that may run few threads.
+
+use std::fs;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use super::clients::{log_in, silent};
+use super::running::{options, ring, worker};
+use crate::sockets::{LONG, until};
+use crate::support::{Driver, Few, again};
+
+const FEW: usize = 64;
+const STRANGERS: usize = 10;
+const CLIENTS: usize = 3;
+
+#[test]
+fn a_listener_out_of_threads_evicts_handshakes_and_lets_clients_in() {
+    let test = a_listener_out_of_threads_evicts_handshakes_and_lets_clients_in;
+    again(test, Few::Threads(FEW), || {
+        for &driver in Driver::ALL {
+            crowd(driver, 192);
+            crowd(driver, STRANGERS);
+        }
+    });
+}
+
+fn crowd(driver: Driver, max_pending: usize) {
+    // Those of another crowd may still be ending.
+    until(|| running() < FEW / 2);
+    let running = driver.listen(options().max_pending(max_pending), ring());
+    let accepted = running.accept_all(1).remove(0);
+    let strangers: Vec<_> = (0..STRANGERS).map(|_| silent(running.address)).collect();
+    let mut threads = Threads::default();
+    for nth in 0..CLIENTS {
+        // The listener has to find a thread itself.
+        threads.take_all();
+        log_in(running.address, &worker(nth)).unwrap();
+    }
+    drop(threads);
+    assert_eq!(running.events.count("failed"), 0);
+    let evicted = running.events.count("evicted");
+    match driver {
+        // Each client needs the thread of another. A thread that ends is counted for a moment, in
+        // which one more may be evicted.
+        Driver::Blocking => assert!((1..STRANGERS).contains(&evicted), "{evicted}"),
+        // A handshake over tokio needs no thread. The hook is called without one.
+        #[cfg(feature = "tokio")]
+        Driver::Tokio => assert_eq!(evicted, usize::from(max_pending == STRANGERS)),
+    }
+    drop(strangers);
+    running.shutdown();
+    assert_eq!(accepted.recv_timeout(LONG).unwrap().len(), CLIENTS);
+}
+
+/// Threads that do nothing. Each ends when its channel is dropped.
+#[derive(Default)]
+struct Threads(Vec<Sender<()>>);
+
+impl Threads {
+    /// Starts threads until there may be no more.
+    fn take_all(&mut self) {
+        until(|| {
+            let (life, ends) = mpsc::channel();
+            let body = move || assert!(ends.recv().is_err());
+            // It also fails while a thread that has ended is still counted.
+            if thread::Builder::new().spawn(body).is_ok() {
+                self.0.push(life);
+            }
+            running() == FEW
+        });
+    }
+}
+
+/// Returns how many threads this process has.
+fn running() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
