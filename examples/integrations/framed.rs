@@ -1,8 +1,8 @@
 //! A codec of tokio-util over a protected stream: messages in place of bytes.
 //!
-//! Run it with `cargo run -p countersign-integrations --features tokio --example framed`. Both ends are
-//! authenticated, and messages arrive unaltered, in order and once. An end that the peer did not send
-//! is an error, so a connection that is cut does not look complete. Nothing is encrypted.
+//! Run it with `cargo run --features tokio --example framed`. Both ends are authenticated, and
+//! messages arrive unaltered, in order and once. An end that the peer did not send is an error, so a
+//! connection that is cut does not look complete. Nothing is encrypted.
 
 use std::io;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A listener inside TLS, each handshake bound to its TLS connection, over tokio.
 //!
-//! Run it with `cargo run -p countersign-integrations --features tokio --example tokio_over_tls`. TLS
-//! encrypts, and its certificates are not verified. The handshake authenticates both ends, and the
-//! binding ties it to this TLS connection, so a man in the middle is denied. `over_tls` shows one.
+//! Run it with `cargo run --features tokio --example tokio_over_tls`. TLS encrypts, and nobody
+//! verifies its certificates. The handshake authenticates both ends, and the binding ties it to this
+//! TLS connection, so a man in the middle is denied. The example `over_tls` shows one.
 
 use std::io;
 use std::sync::Arc;
