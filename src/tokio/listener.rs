@@ -132,8 +132,9 @@ impl<T> Listener<T> {
     /// Many tasks may wait here at once. It is cancel safe: a stream is taken in the same step in
     /// which it is returned.
     ///
-    /// Where a `Stream` of connections is wanted, as by the servers of tonic, `unfold` of the crate
-    /// `futures-util` makes one of this method. For axum, call it in `axum::serve::Listener::accept`.
+    /// Where a `Stream` of connections is wanted, `unfold` of the crate `futures-util` makes one of
+    /// this method. For axum, hyper and tonic, the repository has servers in `examples/http`, whose
+    /// handlers are given the key ids of their clients.
     ///
     /// # Errors
     ///

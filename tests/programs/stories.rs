@@ -42,3 +42,25 @@ fn rotate_keys_shows_that_no_login_is_refused_during_a_rotation() {
 fn async_lookup_shows_a_key_that_is_awaited() {
     tells_its_story("async_lookup");
 }
+
+#[test]
+fn actor_shows_a_handshake_that_is_kept_between_messages() {
+    tells_its_story("actor");
+}
+
+#[test]
+fn graceful_stop_shows_a_stop_that_ends_nothing_half_done() {
+    tells_its_story("graceful_stop");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn framed_shows_messages_and_an_end_that_is_missing() {
+    tells_its_story("framed");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_over_tls_shows_that_both_ends_have_to_bind() {
+    tells_its_story("tokio_over_tls");
+}
