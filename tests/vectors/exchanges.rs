@@ -22,8 +22,9 @@ fn every_exchange_of_the_kit_comes_out_as_it_states() {
             ran[usize::from(mode)] += 1;
         }
     }
-    for (mode, ran) in ran.into_iter().enumerate() {
-        assert_eq!(ran >= 600, mode < 2 || cfg!(feature = "encrypt"), "{ran}");
+    let modes = if cfg!(feature = "encrypt") { 3 } else { 2 };
+    for (mode, ran) in ran.into_iter().enumerate().take(modes) {
+        assert!(ran >= 600, "{ran} in mode {mode}");
     }
 }
 
