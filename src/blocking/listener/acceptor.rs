@@ -52,6 +52,7 @@ where
                         return;
                     }
                     Trouble::Passing => {}
+                    Trouble::Nobody => self.pause(),
                     Trouble::Shortage if self.make_room() => {}
                     Trouble::Shortage | Trouble::Unknown => self.fail(Arrival::of_nobody(), error),
                 },
@@ -146,6 +147,11 @@ where
     fn fail(&self, arrival: Arrival, error: io::Error) {
         let reporter = &self.shared.reporter;
         reporter.report_apart(arrival, Outcome::Failed(error));
+        self.pause();
+    }
+
+    /// Waits until a handshake has left, but not for long.
+    fn pause(&self) {
         let state = self.shared.lock();
         if !state.stopping {
             drop(wait_for(&self.shared.room, state, PAUSE));
