@@ -271,10 +271,8 @@ impl<T: Send + 'static> Listener<T> {
 impl<T> Drop for Listener<T> {
     fn drop(&mut self) {
         self.shutdown();
-        let mut state = self.shared.lock();
-        state.dropped = true;
-        state.admission.close();
-        for pending in state.admission.evict_all(Instant::now()) {
+        let (pending, _ready) = self.shared.lock().admission.abandon(Instant::now());
+        for pending in pending {
             pending.end();
         }
     }

@@ -54,7 +54,8 @@ pub trait Source: Send + 'static {
     /// An error of kind [`NotConnected`](io::ErrorKind::NotConnected) or
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) says that no further connection will come, and
     /// stops the listener. If descriptors or memory ran out, the listener evicts a pending handshake.
-    /// After that, and after any other error, it calls again.
+    /// After that, and after any other error, it calls again. `NotConnected` as an error of the system,
+    /// such as from `peer_addr` of a connection that has ended, does not stop it either.
     fn accept(&self, pause: &Pause) -> io::Result<Option<(Self::Stream, Option<SocketAddr>)>>;
 
     /// Returns the address that clients connect to, if there is one.

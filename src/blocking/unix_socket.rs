@@ -1,6 +1,6 @@
 //! Unix sockets that a listener of either driver binds to a path.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,8 +8,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen};
 
 use super::source::{Pause, Source};
 use crate::listener::Process;
@@ -74,7 +75,7 @@ impl BoundUnix<UnixListener> {
         let path = std::path::absolute(path)?;
         let socket = new_socket()?;
         match bind(&socket, &address) {
-            Err(Errno::ADDRINUSE) if remove_dead(&path)? => bind(&socket, &address)?,
+            Err(Errno::ADDRINUSE) => take_over(&socket, &path, &address)?,
             bound => bound?,
         }
         let inode = inode(&path)?;
@@ -107,24 +108,31 @@ fn new_socket() -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Removes a socket on which nobody listens, and returns whether it did.
-fn remove_dead(path: &Path) -> io::Result<bool> {
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.file_type().is_socket() {
+/// Binds a path again, without the socket that is there if nobody listens on it.
+///
+/// If two programs did this at once, each would remove the socket of the other. So a lock of the
+/// directory is held meanwhile.
+fn take_over(socket: &OwnedFd, path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
+    let directory = File::open(path.parent().unwrap_or(path))?;
+    retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))?;
+    if is_dead(path, address)? {
+        fs::remove_file(path)?;
+    }
+    Ok(bind(socket, address)?)
+}
+
+/// Returns whether there is a socket on which nobody listens.
+///
+/// It connects to the address that is bound, because the absolute path may be too long for one.
+fn is_dead(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
+    // What is gone by now can be bound.
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         return Ok(false);
     }
-    let found = (metadata.dev(), metadata.ino());
     // To a stream socket that exists, a datagram socket fails at once as one of another type, even
     // if its queue is full or it does not listen yet.
-    let is_dead = match UnixDatagram::unbound()?.connect(path) {
-        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        Ok(()) => false,
-    };
-    if !is_dead || inode(path)? != found {
-        return Ok(false);
-    }
-    fs::remove_file(path)?;
-    Ok(true)
+    let connected = connect(UnixDatagram::unbound()?, address);
+    Ok(connected == Err(Errno::CONNREFUSED))
 }
 
 fn inode(path: &Path) -> io::Result<Inode> {

@@ -32,6 +32,8 @@ pub(crate) struct Admission<P, T> {
     running: usize,
     ready: VecDeque<T>,
     closed: bool,
+    /// Nobody will take what is ready.
+    abandoned: bool,
 }
 
 /// What there is to take.
@@ -71,6 +73,7 @@ impl<P, T> Admission<P, T> {
             running: 0,
             ready: VecDeque::new(),
             closed: false,
+            abandoned: false,
         }
     }
 
@@ -128,9 +131,15 @@ impl<P, T> Admission<P, T> {
         self.pending.remove(ticket).is_some()
     }
 
-    /// Lets a stream wait to be taken. Its handshake has been settled.
-    pub(crate) fn deliver(&mut self, stream: T) {
+    /// Lets a stream wait to be taken. Its handshake has been settled. Returns the stream if nobody
+    /// will take it.
+    #[must_use]
+    pub(crate) fn deliver(&mut self, stream: T) -> Option<T> {
+        if self.abandoned {
+            return Some(stream);
+        }
         self.ready.push_back(stream);
+        None
     }
 
     /// Records that an admitted handshake has left, whatever became of it: what it held is free.
@@ -159,10 +168,19 @@ impl<P, T> Admission<P, T> {
         self.closed
     }
 
-    /// Evicts every pending handshake, the oldest first.
-    pub(crate) fn evict_all(&mut self, now: Instant) -> Vec<P> {
+    /// Records that nobody will take a stream any more. Evicts every pending handshake, the oldest
+    /// first, and returns them and the streams that wait.
+    pub(crate) fn abandon(&mut self, now: Instant) -> (Vec<P>, VecDeque<T>) {
+        self.closed = true;
+        self.abandoned = true;
         let all = self.pending.remove_all();
-        all.map(|evicted| self.evict(evicted, now)).collect()
+        let evicted = all.map(|evicted| self.evict(evicted, now)).collect();
+        (evicted, core::mem::take(&mut self.ready))
+    }
+
+    /// Returns whether nobody will take a stream any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 
     /// Returns whether a handshake was evicted and has not left.

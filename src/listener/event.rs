@@ -1,6 +1,6 @@
 //! What a listener tells the application about each connection.
 
-use core::fmt;
+use core::fmt::{self, Write};
 use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::key::KeyId;
 /// The report of one connection. `Display` makes a log line of it.
 ///
 /// Nothing in it is secret, and a stranger can choose all of it. The key id is escaped when it is
-/// displayed.
+/// displayed, and so are control characters of other errors, such as those of an upgrade.
 ///
 /// ```
 /// # use countersign::{Error, Event, Outcome};
@@ -104,6 +104,21 @@ impl fmt::Display for Event {
     }
 }
 
+/// Escapes control characters: an upgrade may quote its peer in its error.
+struct OneLine<'f, 'b>(&'f mut fmt::Formatter<'b>);
+
+impl Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|char| {
+            if char.is_control() {
+                write!(self.0, "{}", char.escape_default())
+            } else {
+                self.0.write_char(char)
+            }
+        })
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let service = self.service.escape_ascii();
@@ -126,13 +141,13 @@ impl fmt::Display for Outcome {
                     Matched::Accepted => f.write_str(" by its accept: secret"),
                 }
             }
-            Self::Refused(error) => write!(f, "refused: {error}"),
+            Self::Refused(error) => write!(OneLine(f), "refused: {error}"),
             Self::Evicted => f.write_str(
                 "evicted: too many handshakes were pending; raise max_pending, and the limits of \
                  descriptors and threads with it, if the clients are honest",
             ),
             Self::ShutDown => f.write_str("ended: the listener was dropped"),
-            Self::Failed(error) => write!(f, "not accepted: {error}"),
+            Self::Failed(error) => write!(OneLine(f), "not accepted: {error}"),
             Self::FewDescriptors { max_pending, limit } => write!(
                 f,
                 "at most {limit} descriptors may be open, which is too few for max_pending \

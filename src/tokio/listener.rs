@@ -233,11 +233,7 @@ impl<T: Send + 'static> Listener<T> {
 impl<T> Drop for Listener<T> {
     fn drop(&mut self) {
         self.acceptor.abort();
-        let pending = {
-            let mut state = self.shared.lock();
-            state.admission.close();
-            state.admission.evict_all(Instant::now())
-        };
+        let (pending, _ready) = self.shared.lock().admission.abandon(Instant::now());
         for pending in pending {
             self.shared.end(&pending, Outcome::ShutDown);
         }

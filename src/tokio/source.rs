@@ -57,7 +57,8 @@ pub trait Source: Send + 'static {
     /// Returns an error of kind [`NotConnected`](io::ErrorKind::NotConnected) or
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if no further connection will come, which stops
     /// the listener. If descriptors or memory ran out, the listener evicts a pending handshake. After
-    /// that, and after any other error, it polls again.
+    /// that, and after any other error, it polls again. `NotConnected` as an error of the system, such
+    /// as from `peer_addr` of a connection that has ended, does not stop it either.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
@@ -144,11 +145,6 @@ impl Source for BoundUnix<UnixListener> {
     fn process(stream: &UnixStream) -> Option<Process> {
         Process::connected_to(stream)
     }
-}
-
-/// Returns whether this is the error of [`or_nobody_waits`]. That of a system call has a number.
-pub(super) fn nobody_waits(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock && error.raw_os_error().is_none()
 }
 
 /// Returns an error of kind `WouldBlock` if descriptors or memory ran out, but not for a connection.

@@ -165,6 +165,57 @@ fn a_path_is_taken_over_from_nobody_who_listens_and_is_removed_at_the_end() {
     }
 }
 
+/// On Linux, an address has room for 108 bytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_short_path_in_a_deep_directory_is_taken_over_too() {
+    use crate::support::{Few, again};
+
+    let test = a_short_path_in_a_deep_directory_is_taken_over_too;
+    again(test, Few::Nothing, || {
+        let directory = TempDir::new();
+        let deep = directory.path().join("d".repeat(200));
+        fs::create_dir(&deep).unwrap();
+        std::env::set_current_dir(&deep).unwrap();
+        for &driver in Driver::ALL {
+            let path = Path::new("short");
+            drop(UnixListener::bind(path).unwrap());
+            let listener = bind(driver, path).unwrap();
+            let taken = bind(driver, path).err().unwrap();
+            assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+            drop(listener);
+            assert!(!path.exists());
+        }
+    });
+}
+
+/// Both drivers bind with the same code.
+#[cfg(unix)]
+#[test]
+fn of_those_that_take_a_path_over_at_once_one_listens() {
+    use std::sync::Barrier;
+    use std::thread;
+
+    const AT_ONCE: usize = 3;
+
+    let directory = TempDir::new();
+    for round in 0..400 {
+        let path = directory.path().join(round.to_string());
+        drop(UnixListener::bind(&path).unwrap());
+        let all_are_here = Barrier::new(AT_ONCE);
+        let bind = || {
+            all_are_here.wait();
+            bind(Driver::Blocking, &path)
+        };
+        let bound = thread::scope(|scope| {
+            let threads = [(); AT_ONCE].map(|()| scope.spawn(bind));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(bound.iter().filter(|bound| bound.is_ok()).count(), 1);
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_path_on_which_somebody_listens_is_not_taken_over_though_the_queue_is_full() {

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,29 @@ fn a_dropped_listener_frees_its_port_and_closes_its_connections() {
             assert_eq!(events.count("shut down"), 20);
         }
         assert_most_in_time(driver, times);
+    }
+}
+
+#[test]
+fn a_dropped_listener_closes_the_streams_that_waited_though_a_hook_blocks() {
+    for &driver in Driver::ALL {
+        let (unblock, blocks) = mpsc::channel::<()>();
+        let blocks = Mutex::new(blocks);
+        let running = driver.listen_hooked(options(), ring(), move |outcome| {
+            if outcome == "accepted worker-2" {
+                // Until the test drops the other end.
+                assert!(blocks.lock().unwrap().recv().is_err());
+            }
+        });
+        let ready = log_in(running.address, &worker(1)).unwrap();
+        running.once_ready(1);
+        let late = log_in(running.address, &worker(2)).unwrap();
+        running.events.once(|seen| seen.len() == 2);
+
+        drop(running);
+        assert_closed(&ready.0);
+        drop(unblock);
+        assert_closed(&late.0);
     }
 }
 

@@ -188,7 +188,6 @@ fn what_runs_out_costs_a_pending_handshake_and_no_client() {
 
     use super::clients::F1_LEN;
 
-    const EAGAIN: i32 = 11;
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
@@ -201,20 +200,43 @@ fn what_runs_out_costs_a_pending_handshake_and_no_client() {
             stranger.read_exact(&mut [0; F1_LEN]).unwrap();
             stranger
         });
-        for (nth, error) in [EAGAIN, ENOMEM, ENFILE, EMFILE, ENOBUFS]
-            .into_iter()
-            .enumerate()
-        {
+        for (nth, error) in [ENOMEM, ENFILE, EMFILE, ENOBUFS].into_iter().enumerate() {
             feed(Err(io::Error::from_raw_os_error(error)));
             let evicted = |evicted| move |seen: &[_]| count(seen, "evicted") == evicted;
             running.events.once(evicted(nth + 1));
         }
-        assert_eq!(running.events.now().len(), 5, "{driver:?}");
-        assert!(running.shows("pending", 3), "{driver:?}");
+        assert_eq!(running.events.now().len(), 4, "{driver:?}");
+        assert!(running.shows("pending", 4), "{driver:?}");
 
         // The limit grows again, but not at once.
         assert_login(&feed, &running, 1);
         assert_eq!(running.events.count("failed"), 0);
+    }
+}
+
+/// The numbers of Linux.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_accept_that_finds_nobody_or_a_peer_that_has_gone_costs_nobody_anything() {
+    use std::io::Read;
+
+    use super::clients::F1_LEN;
+
+    const EAGAIN: i32 = 11;
+    const ENOTCONN: i32 = 107;
+
+    for &driver in Driver::ALL {
+        let (feed, running) = listen(driver, options());
+        let mut pending = connect(&feed);
+        let mut challenge = [0; F1_LEN];
+        pending.read_exact(&mut challenge).unwrap();
+        for error in [EAGAIN, ENOTCONN] {
+            feed(Err(io::Error::from_raw_os_error(error)));
+            assert_login(&feed, &running, 1);
+        }
+        assert_eq!(running.events.now().len(), 2, "{driver:?}");
+        assert_eq!(running.events.accepted(), 2);
+        assert!(running.shows("pending", 1), "{driver:?}");
     }
 }
 

@@ -1,17 +1,21 @@
 //! A listener in a process that may run few threads.
 
 use std::fs;
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::clients::{log_in, silent};
 use super::running::{options, ring, worker};
-use crate::sockets::{LONG, until};
+use crate::sockets::{LONG, assert_closed, connect, until};
 use crate::support::{Driver, Few, again};
 
 const FEW: usize = 64;
 const STRANGERS: usize = 10;
 const CLIENTS: usize = 3;
+/// Less than a listener waits for its acceptor.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_listener_out_of_threads_evicts_handshakes_and_lets_clients_in() {
@@ -50,6 +54,34 @@ fn crowd(driver: Driver, max_pending: usize) {
     drop(strangers);
     running.shutdown();
     assert_eq!(accepted.recv_timeout(LONG).unwrap().len(), CLIENTS);
+}
+
+#[test]
+fn a_listener_out_of_threads_whose_hook_blocks_is_shut_down_at_once() {
+    let test = a_listener_out_of_threads_whose_hook_blocks_is_shut_down_at_once;
+    again(test, Few::Threads(FEW), || {
+        let (unblock, blocks) = mpsc::channel::<()>();
+        let blocks = Mutex::new(blocks);
+        let hook = move |outcome: &str| {
+            if outcome == "evicted" {
+                // Until the test drops the other end.
+                assert!(blocks.lock().unwrap().recv().is_err());
+            }
+        };
+        let running = Driver::Blocking.listen_hooked(options(), ring(), hook);
+        let pending = [(); 2].map(|()| silent(running.address));
+        let mut threads = Threads::default();
+        threads.take_all();
+        let without_a_thread = connect(running.address);
+        running.events.once(|seen| !seen.is_empty());
+
+        let began = Instant::now();
+        running.shutdown();
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+        assert_closed(&without_a_thread);
+        assert_eq!(running.events.count("failed"), 1);
+        drop((unblock, threads, pending));
+    });
 }
 
 /// Threads that do nothing. Each ends when its channel is dropped.

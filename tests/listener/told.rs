@@ -1,11 +1,12 @@
 //! What an event tells of both ends, so that an operator finds out in what they differ.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use countersign::{
-    Client, Error, Key, Keyring, Listener, ListenerOptions, Matched, Outcome, Server,
+    Client, Error, Key, Keyring, Listener, ListenerOptions, Matched, Outcome, Phase, Server,
 };
 
 use crate::identity::key_of;
@@ -126,5 +127,20 @@ fn an_event_says_what_the_client_claimed_and_what_the_server_is() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_an_upgrade_quotes_of_its_peer_does_not_make_a_second_line_of_a_log() {
+    let quoted = || io::Error::other("not \"\r\n127.0.0.1:1 accepted, key id \x1b[2Jé\"");
+    let refused = Outcome::Refused(Error::Io {
+        phase: Phase::Upgrading,
+        source: quoted(),
+    });
+    for outcome in [refused, Outcome::Failed(quoted())] {
+        let line = outcome.to_string();
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(line.contains("\\r\\n127.0.0.1:1"), "{line}");
+        assert!(line.contains("\\u{1b}[2Jé"), "{line}");
     }
 }

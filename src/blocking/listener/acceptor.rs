@@ -52,6 +52,7 @@ where
                         return;
                     }
                     Trouble::Passing => {}
+                    Trouble::Nobody => self.pause(),
                     Trouble::Shortage if self.make_room() => {}
                     Trouble::Shortage | Trouble::Unknown => self.fail(Arrival::of_nobody(), error),
                 },
@@ -93,6 +94,7 @@ where
                 return;
             };
             if !self.make_room() {
+                drop(returned);
                 return self.fail(arrival, error);
             }
             // Without this, more handshakes would be evicted than have to be.
@@ -128,17 +130,18 @@ where
     }
 
     /// Evicts a handshake because something ran out, and waits until one has left. Returns `false`
-    /// if none is pending.
+    /// if none is pending, or if no more connections are wanted.
     fn make_room(&self) -> bool {
         let mut state = self.shared.lock();
+        if state.stopping {
+            return false;
+        }
         match state.admission.shrink(Instant::now()) {
             Shrunk::Evicted(evicted) => evicted.end(),
             Shrunk::Leaving => {}
             Shrunk::Nothing => return false,
         }
-        if !state.stopping {
-            drop(wait_for(&self.shared.room, state, PAUSE));
-        }
+        drop(wait_for(&self.shared.room, state, PAUSE));
         true
     }
 
@@ -146,6 +149,11 @@ where
     fn fail(&self, arrival: Arrival, error: io::Error) {
         let reporter = &self.shared.reporter;
         reporter.report_apart(arrival, Outcome::Failed(error));
+        self.pause();
+    }
+
+    /// Waits until a handshake has left, but not for long.
+    fn pause(&self) {
         let state = self.shared.lock();
         if !state.stopping {
             drop(wait_for(&self.shared.room, state, PAUSE));

@@ -92,13 +92,17 @@ impl<T> Handshake<T> {
         };
         let (settled, dropped) = {
             let mut state = self.shared.lock();
-            (state.admission.settle(self.ticket), state.dropped)
+            (
+                state.admission.settle(self.ticket),
+                state.admission.is_abandoned(),
+            )
         };
         match result {
             Ok((accepted, stream)) if settled => {
                 report(accepted);
                 deadline.lift();
-                self.shared.lock().admission.deliver(stream);
+                // Dropped after the lock: closing may take its time.
+                let _unwanted = self.shared.lock().admission.deliver(stream);
             }
             Err(error) if settled => report(Outcome::Refused(error)),
             // Close the socket before the hook, which may take its time.

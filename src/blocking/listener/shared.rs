@@ -29,7 +29,6 @@ pub(super) struct Shared<T> {
 pub(super) struct State<T> {
     pub(super) admission: Admission<Pending, T>,
     pub(super) stopping: bool,
-    pub(super) dropped: bool,
     pub(super) failure: Option<io::Error>,
 }
 
@@ -39,7 +38,6 @@ impl<T> Shared<T> {
             state: Mutex::new(State {
                 admission: Admission::new(options.max_pending, options.max_ready),
                 stopping: false,
-                dropped: false,
                 failure: None,
             }),
             arrived: Condvar::new(),

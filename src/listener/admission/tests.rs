@@ -49,7 +49,7 @@ fn streams_are_taken_in_the_order_in_which_they_were_delivered() {
         assert!(admission.has_room());
         let (ticket, _) = admit(&mut admission, name);
         assert!(admission.settle(ticket));
-        admission.deliver(name);
+        assert_eq!(admission.deliver(name), None);
         admission.leave(ticket);
     }
     assert!(!admission.has_room());
@@ -70,27 +70,35 @@ fn the_end_comes_after_the_last_handshake_has_left_and_the_last_stream_is_taken(
     assert_eq!(admission.take(), Taken::Nothing);
     admission.leave(evicted);
     assert!(admission.settle(last));
-    admission.deliver("last");
+    assert_eq!(admission.deliver("last"), None);
     admission.leave(last);
     assert_eq!(admission.take(), Taken::Stream("last"));
     assert_eq!(admission.take(), Taken::Ended);
 }
 
 #[test]
-fn all_pending_handshakes_are_evicted_and_waiting_streams_stay() {
+fn what_is_pending_or_waits_when_a_listener_is_dropped_is_returned_to_be_ended() {
     let mut admission = Names::new(3, 3);
     let (done, _) = admit(&mut admission, "done");
     assert!(admission.settle(done));
-    admission.deliver("done");
+    assert_eq!(admission.deliver("done"), None);
+    let (late, _) = admit(&mut admission, "late");
+    assert!(admission.settle(late));
     for name in ["a", "b", "c"] {
         admit(&mut admission, name);
     }
     // This one makes "a" a kept one.
     let (_, evicted) = admit(&mut admission, "d");
     assert_eq!(evicted, Some("b"));
-    assert_eq!(admission.evict_all(Instant::now()), ["a", "c", "d"]);
-    assert_eq!(admission.counts(), (0, 1));
-    assert_eq!(admission.take(), Taken::Stream("done"));
+    let (evicted, waiting) = admission.abandon(Instant::now());
+    assert_eq!(evicted, ["a", "c", "d"]);
+    assert_eq!(waiting, ["done"]);
+    assert_eq!(admission.counts(), (0, 0));
+    assert_eq!(admission.deliver("late"), Some("late"));
+    assert_eq!(
+        admission.admit(Source::Local, "too late", Instant::now()),
+        None
+    );
 }
 
 #[cfg(feature = "tokio")]

@@ -14,7 +14,7 @@ use super::handshake::Handshake;
 use super::shared::{Pending, Shared};
 use crate::listener::admission::{Shrunk, Source as Origin};
 use crate::listener::{Arrival, Attempt, Outcome, PAUSE, Trouble, trouble};
-use crate::tokio::source::{Source, nobody_waits};
+use crate::tokio::source::Source;
 use crate::tokio::timeout::Timeout;
 
 /// Accepts until the source has no more connections.
@@ -34,16 +34,16 @@ where
                 let arrival = Arrival::now(peer, L::process(&stream));
                 admit(&shared, arrival, attempt(stream));
             }
-            // Nobody waits. After the pause it is worth another try, whatever has left.
-            Err(error) if nobody_waits(&error) => {
-                let _ = timeout(PAUSE, shared.room.notified()).await;
-            }
             Err(error) => match trouble(&error) {
                 Trouble::Final => {
                     shared.lock().failure = Some(error);
                     return;
                 }
                 Trouble::Passing => yield_now().await,
+                // After the pause it is worth another try, whatever has left.
+                Trouble::Nobody => {
+                    let _ = timeout(PAUSE, shared.room.notified()).await;
+                }
                 Trouble::Shortage if make_room(&shared).await => {}
                 Trouble::Shortage | Trouble::Unknown => fail(&shared, error).await,
             },

@@ -110,7 +110,8 @@ impl<T> Handshake<T> {
 
     async fn deliver(self, bound: bool, accepted: Outcome, stream: T) {
         if self.settles() && self.shared.report(self.arrival, bound, accepted).await {
-            self.shared.lock().admission.deliver(stream);
+            // Dropped after the lock: closing may take its time.
+            let _unwanted = self.shared.lock().admission.deliver(stream);
         }
     }
 
