@@ -46,11 +46,11 @@ fn main() {
         Ends::new(|socket, done| {
             by_hand(socket, done, move |stream| {
                 handshake_server(&server, stream)
-            })
+            });
         }),
         Ends::new(|socket, done| listener(&key, socket, done)),
         Ends::new(|socket, done| {
-            over_tokio(by_hand_over_tokio(socket, done, constants_over_tokio))
+            over_tokio(by_hand_over_tokio(socket, done, constants_over_tokio));
         }),
         Ends::new(|socket, done| {
             let handshake = move |stream| handshake_over_tokio(servers.clone(), stream);

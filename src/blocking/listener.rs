@@ -23,7 +23,7 @@ use self::shared::{STOP_LIMIT, Shared, wait, wait_for};
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
 use super::deadline::Deadline;
-use super::source::{Connection, Pause, Pending, Source, Waker};
+use super::source::{self, Connection, Pause, Pending, Source, Waker};
 use super::{Protected, Secured, Server};
 #[cfg(feature = "encrypt")]
 use crate::handshake::Encrypt;
@@ -114,6 +114,7 @@ constructors!(
 /// Not in blocking mode, so that the acceptor never waits in `accept`, where nothing can wake it.
 fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let socket = TcpListener::bind(address)?;
+    source::listen(&socket)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

@@ -9,9 +9,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind};
 
-use super::source::{Pause, Source};
+use super::source::{Pause, Source, listen};
 use crate::listener::Process;
 
 /// A listening Unix socket (`L`) whose file is removed when it is dropped.
@@ -51,15 +51,12 @@ impl BoundUnix<UnixListener> {
         let file = SocketFile { path, inode };
         // Nobody can connect before it listens.
         fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
-        listen(&socket, BACKLOG)?;
+        listen(&socket)?;
         let socket = UnixListener::from(socket);
         socket.set_nonblocking(true)?;
         Ok(Self { file, socket })
     }
 }
-
-/// How many connections may wait to be accepted. The system may have a lower limit.
-const BACKLOG: i32 = 4096;
 
 /// Makes a socket that programs which this one starts do not inherit.
 #[cfg(not(target_vendor = "apple"))]

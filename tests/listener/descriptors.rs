@@ -14,7 +14,7 @@ const FEW: usize = 64;
 #[test]
 fn a_listener_out_of_descriptors_reports_it_and_recovers() {
     let test = a_listener_out_of_descriptors_reports_it_and_recovers;
-    again(test, Few::Descriptors(FEW), || {
+    again(&test, Few::Descriptors(FEW), || {
         for &driver in Driver::ALL {
             starve(driver);
             crowd(driver);

@@ -17,7 +17,7 @@ const GROWTH_KIB: usize = 1024;
 #[test]
 fn short_connections_leave_no_descriptor_thread_or_memory_behind() {
     let test = short_connections_leave_no_descriptor_thread_or_memory_behind;
-    again(test, Few::Nothing, || {
+    again(&test, Few::Nothing, || {
         for &driver in Driver::ALL {
             let running = driver.listen(options(), ring());
             let before = Left::after(&running, FIRST);

@@ -16,7 +16,7 @@ const CLIENTS: usize = 3;
 #[test]
 fn a_listener_out_of_threads_evicts_handshakes_and_lets_clients_in() {
     let test = a_listener_out_of_threads_evicts_handshakes_and_lets_clients_in;
-    again(test, Few::Threads(FEW), || {
+    again(&test, Few::Threads(FEW), || {
         for &driver in Driver::ALL {
             crowd(driver, 192);
             crowd(driver, STRANGERS);

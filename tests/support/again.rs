@@ -55,12 +55,12 @@ impl Few {
 /// Calls `body` in a process of its own that has few of something, and waits until it has passed.
 ///
 /// `test` is the test that calls this.
-pub fn again<T>(test: T, few: Few, body: impl FnOnce()) {
+pub fn again<T>(test: &T, few: Few, body: impl FnOnce()) {
     if env::var_os(CHILD).is_some() {
         return body();
     }
     // The test harness wants the path without the name of the crate.
-    let (_, name) = any::type_name_of_val(&test).split_once("::").unwrap();
+    let (_, name) = any::type_name_of_val(test).split_once("::").unwrap();
     let mut child = few
         .command()
         // Another user may not be allowed to enter the directory of this program.
