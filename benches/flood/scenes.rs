@@ -171,6 +171,7 @@ fn herd(name: String, rtt_millis: u64, retry: Retry, sources: u32) -> Scene {
     let rtt = Duration::from_millis(rtt_millis);
     // An accept loop by hand does not look at the source.
     let compared = retry == Retry::AtOnce && sources > 1;
+    let simulated_by_hand = if rtt_millis == 200 { "0 %" } else { "" };
     Scene {
         name,
         servers: if compared { ALL } else { LISTENERS },
@@ -187,7 +188,7 @@ fn herd(name: String, rtt_millis: u64, retry: Retry, sources: u32) -> Scene {
             sources,
             patience: Duration::from_secs(5),
         },
-        simulated: [simulated(rtt_millis, retry), "0 %"],
+        simulated: [simulated(rtt_millis, retry), simulated_by_hand],
     }
 }
 
