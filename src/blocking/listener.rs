@@ -155,7 +155,7 @@ impl<T> Listener<T> {
         loop {
             match state.admission.take() {
                 Taken::Stream(stream) => {
-                    self.shared.room.notify_all();
+                    self.shared.wake_acceptor(state);
                     return Ok(stream);
                 }
                 Taken::Ended => return Err(state.failure.take().unwrap_or_else(stopped)),
@@ -182,8 +182,9 @@ impl<T> Listener<T> {
         let mut state = self.shared.lock();
         state.stopping = true;
         drop(waker);
-        self.shared.room.notify_all();
+        self.shared.wake_acceptor(state);
         let began = Instant::now();
+        let mut state = self.shared.lock();
         while !state.admission.is_closed() {
             let left = STOP_LIMIT.saturating_sub(began.elapsed());
             if left.is_zero() {

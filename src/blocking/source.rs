@@ -227,6 +227,9 @@ impl<S: AsFd> AsFd for Pending<S> {
     }
 }
 
+/// Whether an accepted socket may be nonblocking because the listening socket is.
+const INHERITS: bool = !cfg!(target_os = "linux");
+
 impl Source for TcpListener {
     type Stream = TcpStream;
 
@@ -235,8 +238,9 @@ impl Source for TcpListener {
         let Some((stream, peer)) = accepted else {
             return Ok(None);
         };
-        // On some systems it is nonblocking if the listening socket is.
-        stream.set_nonblocking(false)?;
+        if INHERITS {
+            stream.set_nonblocking(false)?;
+        }
         Ok(Some((stream, Some(peer))))
     }
 
@@ -254,7 +258,9 @@ impl Source for UnixListener {
         let Some((stream, _)) = accepted else {
             return Ok(None);
         };
-        stream.set_nonblocking(false)?;
+        if INHERITS {
+            stream.set_nonblocking(false)?;
+        }
         Ok(Some((stream, None)))
     }
 
