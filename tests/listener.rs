@@ -13,6 +13,7 @@ mod handover;
 mod incoming;
 mod lingering;
 mod pending;
+mod queue;
 pub mod running;
 mod sharing;
 #[cfg(target_os = "linux")]

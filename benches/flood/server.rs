@@ -7,9 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use countersign::{Key, ListenerOptions, Outcome, Server};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Builder;
 
+use super::attacker::runtime;
 use super::role::until_closed;
 
 pub fn key() -> Key {
@@ -18,13 +19,15 @@ pub fn key() -> Key {
 
 /// The default of a listener.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// The connections that wait to be accepted, as with the `bind` of a listener.
+const QUEUE: u32 = 4096;
 /// The pause after a connection could not be accepted or started.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves with this cap, and with a hook that takes so many milliseconds for an eviction.
 pub fn serve(kind: &str, cap: usize, hook: u64) {
     let hook = Duration::from_millis(hook);
-    let socket = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let socket = listen();
     let address = socket.local_addr().unwrap();
     match kind {
         "std" => {
@@ -59,6 +62,17 @@ pub fn serve(kind: &str, cap: usize, hook: u64) {
         }
         other => panic!("there is no server called {other}"),
     }
+}
+
+/// Returns a socket in blocking mode.
+fn listen() -> StdTcpListener {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let socket = socket.listen(QUEUE).unwrap().into_std().unwrap();
+    socket.set_nonblocking(false).unwrap();
+    socket
 }
 
 /// The listener has a hook only where the hook is measured.

@@ -23,7 +23,7 @@ use self::shared::{STOP_LIMIT, Shared, wait, wait_for};
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
 use super::deadline::Deadline;
-use super::source::{Connection, Pause, Pending, Source, Waker};
+use super::source::{self, Connection, Pause, Pending, Source, Waker};
 use super::{Protected, Secured, Server};
 #[cfg(feature = "encrypt")]
 use crate::handshake::Encrypt;
@@ -114,6 +114,7 @@ constructors!(
 /// Not in blocking mode, so that the acceptor never waits in `accept`, where nothing can wake it.
 fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let socket = TcpListener::bind(address)?;
+    source::listen(&socket)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -154,7 +155,7 @@ impl<T> Listener<T> {
         loop {
             match state.admission.take() {
                 Taken::Stream(stream) => {
-                    self.shared.room.notify_all();
+                    self.shared.wake_acceptor(state);
                     return Ok(stream);
                 }
                 Taken::Ended => return Err(state.failure.take().unwrap_or_else(stopped)),
@@ -181,8 +182,9 @@ impl<T> Listener<T> {
         let mut state = self.shared.lock();
         state.stopping = true;
         drop(waker);
-        self.shared.room.notify_all();
+        self.shared.wake_acceptor(state);
         let began = Instant::now();
+        let mut state = self.shared.lock();
         while !state.admission.is_closed() {
             let left = STOP_LIMIT.saturating_sub(began.elapsed());
             if left.is_zero() {

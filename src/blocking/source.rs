@@ -17,6 +17,7 @@ use rustix::event::Timespec;
 use rustix::event::{PollFd, PollFlags, poll};
 #[cfg(unix)]
 use rustix::io::Errno;
+use rustix::net;
 
 use crate::listener::Process;
 
@@ -227,6 +228,9 @@ impl<S: AsFd> AsFd for Pending<S> {
     }
 }
 
+/// Whether an accepted socket may be nonblocking because the listening socket is.
+const INHERITS: bool = !cfg!(target_os = "linux");
+
 impl Source for TcpListener {
     type Stream = TcpStream;
 
@@ -235,8 +239,9 @@ impl Source for TcpListener {
         let Some((stream, peer)) = accepted else {
             return Ok(None);
         };
-        // On some systems it is nonblocking if the listening socket is.
-        stream.set_nonblocking(false)?;
+        if INHERITS {
+            stream.set_nonblocking(false)?;
+        }
         Ok(Some((stream, Some(peer))))
     }
 
@@ -254,13 +259,27 @@ impl Source for UnixListener {
         let Some((stream, _)) = accepted else {
             return Ok(None);
         };
-        stream.set_nonblocking(false)?;
+        if INHERITS {
+            stream.set_nonblocking(false)?;
+        }
         Ok(Some((stream, None)))
     }
 
     fn process(stream: &UnixStream) -> Option<Process> {
         Process::connected_to(stream)
     }
+}
+
+/// How many connections may wait in a socket that this crate has bound. The system may have a lower
+/// limit.
+const QUEUE: i32 = 4096;
+
+/// Makes a bound socket listen, or lengthens the queue of one that listens.
+///
+/// The standard library and tokio give a TCP socket a queue of 128 connections. Of a thousand clients
+/// that connect at once, each one that finds it full tries again after a second.
+pub(crate) fn listen(socket: &impl AsFd) -> io::Result<()> {
+    Ok(net::listen(socket, QUEUE)?)
 }
 
 /// Returns whether a connection waits in a listening socket now.

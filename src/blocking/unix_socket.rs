@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect};
 
-use super::source::{Pause, Source};
+use super::source::{Pause, Source, listen};
 use crate::listener::Process;
 
 /// A listening Unix socket (`L`) whose file is removed when it is dropped: the source of connections
@@ -82,15 +82,12 @@ impl BoundUnix<UnixListener> {
         let file = SocketFile { path, inode };
         // Nobody can connect before it listens.
         fs::set_permissions(&file.path, Permissions::from_mode(mode))?;
-        listen(&socket, BACKLOG)?;
+        listen(&socket)?;
         let socket = UnixListener::from(socket);
         socket.set_nonblocking(true)?;
         Ok(Self { file, socket })
     }
 }
-
-/// How many connections may wait to be accepted. The system may have a lower limit.
-const BACKLOG: i32 = 4096;
 
 /// Makes a socket that programs which this one starts do not inherit.
 #[cfg(not(target_vendor = "apple"))]

@@ -56,6 +56,11 @@ macro_rules! constructors {
             /// Listens at `address`, with the default [`ListenerOptions`](crate::ListenerOptions).
             /// With port 0 the system chooses one, which [`local_addr`](Self::local_addr) returns.
             ///
+            /// Up to 4,096 connections may wait to be accepted, or fewer if the system has a lower
+            /// limit (on Linux `net.core.somaxconn`). A socket that you bind yourself keeps the limit
+            /// that it was given. It is 128 in the standard library and in tokio, which is too few if
+            /// a thousand clients reconnect at once.
+            ///
             /// # Errors
             ///
             /// Returns an error if the address cannot be looked up or bound, and the errors of
@@ -78,6 +83,9 @@ macro_rules! constructors {
             /// Listens at `path`, on a socket whose file has this `mode`: with 0o600 only its owner
             /// can connect. Some systems ignore the mode. There, put it into a directory that only
             /// those users can enter.
+            ///
+            /// Up to 4,096 connections may wait to be accepted, or fewer if the system has a lower
+            /// limit.
             ///
             /// If there is a socket at the path already and nobody listens on it, it is replaced. The
             /// file is removed when the listener stops.

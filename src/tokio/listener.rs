@@ -29,6 +29,7 @@ use self::shared::Shared;
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
 use super::{Lookup, Protected, Secured, Server, Source};
+use crate::blocking::source;
 #[cfg(feature = "encrypt")]
 use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Binding, Mode, Protect, Session};
@@ -104,7 +105,9 @@ constructors!(
 );
 
 async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+    let socket = TcpListener::bind(address).await?;
+    source::listen(&socket)?;
+    Ok(socket)
 }
 
 #[cfg(unix)]

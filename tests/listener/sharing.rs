@@ -117,7 +117,7 @@ fn a_listener_and_a_runtime_that_share_a_socket_both_go_on() {
 
 /// Binds a path, and returns what ends the listener when it is dropped.
 #[cfg(unix)]
-fn bind(driver: Driver, path: &Path) -> std::io::Result<Box<dyn Send>> {
+pub fn bind(driver: Driver, path: &Path) -> std::io::Result<Box<dyn Send>> {
     bind_with_mode(driver, path, 0o600)
 }
 
@@ -172,7 +172,7 @@ fn a_short_path_in_a_deep_directory_is_taken_over_too() {
     use crate::support::{Few, again};
 
     let test = a_short_path_in_a_deep_directory_is_taken_over_too;
-    again(test, Few::Nothing, || {
+    again(&test, Few::Nothing, || {
         let directory = TempDir::new();
         let deep = directory.path().join("d".repeat(200));
         fs::create_dir(&deep).unwrap();

@@ -59,7 +59,7 @@ fn crowd(driver: Driver, max_pending: usize) {
 #[test]
 fn a_listener_out_of_threads_whose_hook_blocks_is_shut_down_at_once() {
     let test = a_listener_out_of_threads_whose_hook_blocks_is_shut_down_at_once;
-    again(test, Few::Threads(FEW), || {
+    again(&test, Few::Threads(FEW), || {
         let (unblock, blocks) = mpsc::channel::<()>();
         let blocks = Mutex::new(blocks);
         let hook = move |outcome: &str| {

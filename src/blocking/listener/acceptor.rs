@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Instant;
 
 use super::handshake::Handshake;
-use super::shared::{Pending, Shared, wait, wait_for};
+use super::shared::{Pending, Shared};
 use crate::blocking::source::{self, Pause, Source};
 use crate::blocking::{Deadline, DeadlineHandle};
 use crate::listener::admission::{Shrunk, Source as Origin};
-use crate::listener::{Arrival, Attempt, Outcome, PAUSE, Trouble, trouble};
+use crate::listener::{Arrival, Attempt, Outcome, Trouble, trouble};
 
 pub(super) struct Acceptor<L, A, T> {
     pub(super) shared: Arc<Shared<T>>,
@@ -64,7 +64,7 @@ where
     fn has_room(&self) -> bool {
         let mut state = self.shared.lock();
         while !state.stopping && !state.admission.has_room() {
-            state = wait(&self.shared.room, state);
+            state = self.shared.wait_for_room(state);
         }
         !state.stopping
     }
@@ -141,7 +141,7 @@ where
             Shrunk::Leaving => {}
             Shrunk::Nothing => return false,
         }
-        drop(wait_for(&self.shared.room, state, PAUSE));
+        self.shared.pause(state);
         true
     }
 
@@ -156,7 +156,7 @@ where
     fn pause(&self) {
         let state = self.shared.lock();
         if !state.stopping {
-            drop(wait_for(&self.shared.room, state, PAUSE));
+            self.shared.pause(state);
         }
     }
 }

@@ -120,8 +120,9 @@ impl<T> Handshake<T> {
 
 impl<T> Drop for Handshake<T> {
     fn drop(&mut self) {
-        self.shared.lock().admission.leave(self.ticket);
+        let mut state = self.shared.lock();
+        state.admission.leave(self.ticket);
+        self.shared.wake_acceptor(state);
         self.shared.arrived.notify_all();
-        self.shared.room.notify_all();
     }
 }

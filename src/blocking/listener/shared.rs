@@ -10,7 +10,7 @@ use crate::blocking::source::Connection;
 use crate::blocking::timed::Timed;
 use crate::handshake::{Mode, Prologue};
 use crate::listener::admission::Admission;
-use crate::listener::{ListenerOptions, Reporter};
+use crate::listener::{ListenerOptions, PAUSE, Reporter};
 
 /// How long a `shutdown` waits for the acceptor.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(1);
@@ -21,13 +21,15 @@ pub(super) struct Shared<T> {
     pub(super) arrived: Condvar,
     /// For the acceptor: there is room for another connection, a handshake has left, or no more
     /// connections are wanted.
-    pub(super) room: Condvar,
+    room: Condvar,
     pub(super) deadline: Duration,
     pub(super) reporter: Reporter,
 }
 
 pub(super) struct State<T> {
     pub(super) admission: Admission<Pending, T>,
+    /// Whether the acceptor waits for `room`. To notify it is a system call, even if nobody waits.
+    acceptor_waits: bool,
     pub(super) stopping: bool,
     pub(super) failure: Option<io::Error>,
 }
@@ -37,6 +39,7 @@ impl<T> Shared<T> {
         Self {
             state: Mutex::new(State {
                 admission: Admission::new(options.max_pending, options.max_ready),
+                acceptor_waits: false,
                 stopping: false,
                 failure: None,
             }),
@@ -50,6 +53,32 @@ impl<T> Shared<T> {
     /// No thread can panic while it holds the lock, so it is never poisoned.
     pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the acceptor wait for a change of the state.
+    pub(super) fn wait_for_room<'g>(
+        &self,
+        mut state: MutexGuard<'g, State<T>>,
+    ) -> MutexGuard<'g, State<T>> {
+        state.acceptor_waits = true;
+        state = wait(&self.room, state);
+        state.acceptor_waits = false;
+        state
+    }
+
+    /// Lets the acceptor wait for a change of the state, or until a pause is over.
+    pub(super) fn pause(&self, mut state: MutexGuard<'_, State<T>>) {
+        state.acceptor_waits = true;
+        wait_for(&self.room, state, PAUSE).acceptor_waits = false;
+    }
+
+    /// Tells the acceptor that the state has changed.
+    pub(super) fn wake_acceptor(&self, state: MutexGuard<'_, State<T>>) {
+        let waits = state.acceptor_waits;
+        drop(state);
+        if waits {
+            self.room.notify_one();
+        }
     }
 }
 
