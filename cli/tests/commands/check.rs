@@ -212,7 +212,7 @@ fn another_protocol_is_named_where_it_can_be_told() {
         ),
         (b"CSIGN2S\0", &["version '2'", "same version"]),
         (b"CSIGN1C\0", &["the peer is a client too"]),
-        (b"", &["closed the connection", "countersign server?"]),
+        (b"", &["closed the connection", "is no countersign server"]),
     ] {
         let ended = check_against(bytes, b"");
         ended.fails(3, parts);
