@@ -48,6 +48,8 @@ guides! {
     hostile_networks: "guide/hostile_networks.md",
     /// Load balancers and service meshes, in front of a server that speaks first.
     proxies: "guide/proxies.md",
+    /// Programs that cannot be changed: `countersign tunnel`.
+    tunnel: "guide/tunnel.md",
     /// Peers in Python and in JavaScript.
     other_languages: "guide/other_languages.md",
     /// From the recipe, from Python's `multiprocessing`, or from a token of your own.

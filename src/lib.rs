@@ -28,7 +28,7 @@
 //!
 //! **Guides:** [keys and rotation](guide::keys), [many clients](guide::many_clients),
 //! [async](guide::asynchronous), [inside TLS](guide::inside_tls),
-//! [hostile networks](guide::hostile_networks), [proxies](guide::proxies),
+//! [hostile networks](guide::hostile_networks), [proxies](guide::proxies), [tunnels](guide::tunnel),
 //! [Python and Node peers](guide::other_languages), [migrating](guide::migrating),
 //! [drivers](guide::drivers), [`no_std`](guide::no_std), [diagnosing](guide::diagnosing),
 //! [operating](guide::operating).
@@ -45,7 +45,7 @@
 //! | the two ends | [`Client`], [`Server`]; without options [`client_authenticate`], [`server_authenticate`]; what they have in common is [`endpoint::Endpoint`] |
 //! | keys | [`Key`], [`KeyId`], [`Secret`], [`Fingerprint`], [`generate_secret`]; many of them [`Keyring`], [`Reloaded`], [`KeyLookup`]; a key file in steps [`Rotation`] |
 //! | the result | [`Session`], [`Matched`]; [`Protected`], [`Encrypted`], which are [`Secured`], and its [`ReadHalf`] and [`WriteHalf`] |
-//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`BoundUnix`], [`Connection`], [`Pending`], [`Pause`] |
+//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`Connection`], [`Pending`], [`Pause`]; a path alone [`BoundUnix`] |
 //! | the stream below | [`Deadline`], [`DeadlineHandle`], [`Timed`]; [`Binding`] to TLS |
 //! | errors | [`Error`], [`Denial`], [`Hint`], [`Phase`], [`InvalidInput`], [`NoRandomness`]; of files [`KeyFileError`], [`Malformed`], [`Found`] |
 //! | modules | [`tokio`]: all of it with `await`; [`handshake`] and [`record`]: the core, without I/O; [`compat`]: other protocols |

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
+use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ const TAG_LEN: usize = OVERHEAD - PAYLOAD_START;
 /// Makes the buffers of both directions.
 pub(crate) fn buffers<P>(records: Records<P>) -> (Incoming<P>, Outgoing<P>) {
     let dead = Dead::default();
-    let incoming = Incoming::new(records.opener, dead.clone());
-    (incoming, Outgoing::new(records.sealer, dead))
+    let incoming = Incoming::new(Box::new(records.opener), dead.clone());
+    (incoming, Outgoing::new(Box::new(records.sealer), dead))
 }
 
 /// Shared by the two directions: what ends one of them for good ends the other.
@@ -35,7 +36,8 @@ impl Dead {
 
 /// Records that are received, and what remains of the payload of the one that was opened last.
 pub(crate) struct Incoming<P> {
-    opener: Opener<P>,
+    /// Over a kilobyte in mode 2. A future that holds the stream may have room for it several times.
+    opener: Box<Opener<P>>,
     /// Held only while something is in one of the two ranges, or while the stream is read.
     buffer: Buffer,
     /// What was read and is not yet opened.
@@ -57,7 +59,7 @@ pub(super) enum Ready {
 }
 
 impl<P> Incoming<P> {
-    fn new(opener: Opener<P>, dead: Dead) -> Self {
+    fn new(opener: Box<Opener<P>>, dead: Dead) -> Self {
         Self {
             opener,
             buffer: Buffer::default(),
@@ -184,7 +186,7 @@ impl<P> Drop for Incoming<P> {
 
 /// Records that are sent: they are sealed, then written.
 pub(crate) struct Outgoing<P> {
-    sealer: Sealer<P>,
+    sealer: Box<Sealer<P>>,
     /// Held only while something is unsent.
     buffer: Buffer,
     /// What is sealed and not yet sent. Nothing is sealed meanwhile.
@@ -196,7 +198,7 @@ pub(crate) struct Outgoing<P> {
 }
 
 impl<P> Outgoing<P> {
-    fn new(sealer: Sealer<P>, dead: Dead) -> Self {
+    fn new(sealer: Box<Sealer<P>>, dead: Dead) -> Self {
         Self {
             sealer,
             buffer: Buffer::default(),

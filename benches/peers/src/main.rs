@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The first writes `BENCHMARKS.md` to the root of the repository, and two pictures to the
-//! directory of this program. The last part of the file is of another bench, and stays. The second prints the same tables from a few rounds, without builds,
-//! and writes no file.
+//! directory of this program. The last parts of the file are of other benches, and stay. The second
+//! prints the same tables from a few rounds, without builds, and writes no file.
 
 #![allow(clippy::indexing_slicing, reason = "a failed bench panics")]
 
@@ -71,18 +71,18 @@ fn main() -> Result<()> {
         pictures::concurrency(&results)?,
     )?;
     let path = own.join("../../BENCHMARKS.md");
-    let kept = last_part(&path)?;
+    let kept = last_parts(&path)?;
     fs::write(path, report + "\n" + &kept)?;
     println!("Wrote BENCHMARKS.md and two pictures.");
     Ok(())
 }
 
-/// Returns the last part of the file, which is measured by another bench.
-fn last_part(path: &Path) -> Result<String> {
+/// Returns the last parts of the file, which are measured by other benches.
+fn last_parts(path: &Path) -> Result<String> {
     const HEADING: &str = "## Listeners in floods and herds\n";
     let before = fs::read_to_string(path)?;
     match before.split_once(HEADING) {
-        Some((_, part)) => Ok(format!("{HEADING}{part}")),
+        Some((_, parts)) => Ok(format!("{HEADING}{parts}")),
         None => bail!("{} has no part \"{}\"", path.display(), HEADING.trim_end()),
     }
 }

@@ -49,7 +49,7 @@ fn head(results: &Results) -> String {
         "\
 # Comparison with alternatives
 
-This command writes this file up to its [last part](#listeners-in-floods-and-herds). It repeats these measurements on
+This command writes this file up to its [last parts](#listeners-in-floods-and-herds). It repeats these measurements on
 your machine, in less than ten minutes:
 
 ```text

@@ -113,9 +113,19 @@ impl End for TunnelClient {
         }
     }
 
-    fn carry(&self, (plain, peer): Accepted) -> impl Future<Output = ()> + Send + 'static {
+    fn carry(&self, (mut plain, peer): Accepted) -> impl Future<Output = ()> + Send + 'static {
         let connection = Connection::new(*self.key.key.id(), peer);
-        carry(Arc::clone(&self.server), plain, connection)
+        let server = Arc::clone(&self.server);
+        async move {
+            connection.log_accepted(None);
+            // The handshake needs more memory than what follows, and gives it back.
+            let mut tunnel = match Box::pin(open(&server, &plain)).await {
+                Ok(tunnel) => tunnel,
+                Err(error) => return connection.log_cut(&error),
+            };
+            let carried = relay(&mut plain, &mut tunnel, server.idle_timeout).await;
+            connection.log_ended(&carried);
+        }
     }
 
     fn reload(&mut self) {
@@ -133,17 +143,6 @@ impl End for TunnelClient {
     }
 
     fn report(&self) {}
-}
-
-async fn carry(server: Arc<Server>, mut plain: Socket, connection: Connection) {
-    connection.log_accepted(None);
-    // The handshake needs more memory than what follows, and gives it back.
-    let mut tunnel = match Box::pin(open(&server, &plain)).await {
-        Ok(tunnel) => tunnel,
-        Err(error) => return connection.log_cut(&error),
-    };
-    let carried = relay(&mut plain, &mut tunnel, server.idle_timeout).await;
-    connection.log_ended(&carried);
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

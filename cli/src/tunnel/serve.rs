@@ -22,7 +22,8 @@ pub(super) trait End: Send + 'static {
     /// Returns the next connection, and an error if none will come. It is cancel safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Accepted>> + Send;
 
-    /// Carries a connection until it ends.
+    /// Carries a connection until it ends. It is not async, because such a function has room for its
+    /// arguments twice.
     fn carry(&self, accepted: Self::Accepted) -> impl Future<Output = ()> + Send + 'static;
 
     /// Reads the keys again.

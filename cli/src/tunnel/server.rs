@@ -135,8 +135,24 @@ impl<P: Protection> End for TunnelServer<P> {
         self.listener.accept().await
     }
 
-    fn carry(&self, client: Secured<Socket, P>) -> impl Future<Output = ()> + Send + 'static {
-        carry(Arc::clone(&self.service), client)
+    fn carry(&self, mut client: Secured<Socket, P>) -> impl Future<Output = ()> + Send + 'static {
+        let service = Arc::clone(&self.service);
+        async move {
+            let connection = Connection::new(
+                *client.session().key_id(),
+                addresses(client.get_ref()).map(|(peer, _)| peer),
+            );
+            connection.log_accepted(Some(client.session().matched()));
+            let mut plain = match service.open(&client).await {
+                Ok(plain) => plain,
+                Err(error) => {
+                    let to = &service.address;
+                    return connection.log_cut(&format!("could not connect to {to}: {error}"));
+                }
+            };
+            let carried = relay(&mut plain, &mut client, service.idle_timeout).await;
+            connection.log_ended(&carried);
+        }
     }
 
     fn reload(&mut self) {
@@ -151,23 +167,6 @@ impl<P: Protection> End for TunnelServer<P> {
     fn report(&self) {
         self.strangers.report();
     }
-}
-
-async fn carry<P: Protection>(service: Arc<Service>, mut client: Secured<Socket, P>) {
-    let connection = Connection::new(
-        *client.session().key_id(),
-        addresses(client.get_ref()).map(|(peer, _)| peer),
-    );
-    connection.log_accepted(Some(client.session().matched()));
-    let mut plain = match service.open(&client).await {
-        Ok(plain) => plain,
-        Err(error) => {
-            let to = &service.address;
-            return connection.log_cut(&format!("could not connect to {to}: {error}"));
-        }
-    };
-    let carried = relay(&mut plain, &mut client, service.idle_timeout).await;
-    connection.log_ended(&carried);
 }
 
 impl Service {
