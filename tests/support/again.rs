@@ -55,7 +55,7 @@ impl Few {
 /// Calls `body` in a process of its own that has few of something, and waits until it has passed.
 ///
 /// `test` is the test that calls this.
-pub fn again<T>(test: T, few: Few, body: impl FnOnce()) {
+pub fn again<T: Copy>(test: T, few: Few, body: impl FnOnce()) {
     if env::var_os(CHILD).is_some() {
         return body();
     }
