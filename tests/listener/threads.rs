@@ -1,8 +1,8 @@
 //! A listener in a process that may run few threads.
 
 use std::fs;
-use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,19 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 #[test]
 fn a_listener_out_of_threads_evicts_handshakes_and_lets_clients_in() {
     let test = a_listener_out_of_threads_evicts_handshakes_and_lets_clients_in;
-    again(&test, Few::Threads(FEW), || {
+    with_few_threads(&test, || {
         for &driver in Driver::ALL {
             crowd(driver, 192);
             crowd(driver, STRANGERS);
         }
     });
+}
+
+/// One test at a time, because the system counts the threads of all processes of a user.
+fn with_few_threads<T>(test: &T, body: impl FnOnce()) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    again(test, Few::Threads(FEW), body);
 }
 
 fn crowd(driver: Driver, max_pending: usize) {
@@ -59,7 +66,7 @@ fn crowd(driver: Driver, max_pending: usize) {
 #[test]
 fn a_listener_out_of_threads_whose_hook_blocks_is_shut_down_at_once() {
     let test = a_listener_out_of_threads_whose_hook_blocks_is_shut_down_at_once;
-    again(&test, Few::Threads(FEW), || {
+    with_few_threads(&test, || {
         let (unblock, blocks) = mpsc::channel::<()>();
         let blocks = Mutex::new(blocks);
         let hook = move |outcome: &str| {
