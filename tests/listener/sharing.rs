@@ -10,12 +10,13 @@ use countersign::Client;
 use countersign::{Listener, Server};
 
 use super::clients::log_in;
-use super::running::{options, ring, worker};
 #[cfg(unix)]
-use crate::{
-    sockets::LONG,
-    support::{Driver, TempDir},
-};
+use super::running::options;
+use super::running::{ring, worker};
+#[cfg(any(unix, feature = "tokio"))]
+use crate::sockets::LONG;
+#[cfg(unix)]
+use crate::support::{Driver, TempDir};
 
 #[test]
 fn a_listener_that_ends_disturbs_no_other_holder_of_its_socket() {
