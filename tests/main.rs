@@ -24,6 +24,7 @@ mod deadline;
 #[cfg(feature = "multiprocessing")]
 mod diagnosing;
 mod disk;
+#[cfg(unix)] // The texts are the same everywhere, and their paths are written with `/`.
 mod documents;
 #[cfg(feature = "encrypt")]
 mod encrypt;
