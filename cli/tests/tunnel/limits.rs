@@ -1,8 +1,12 @@
 //! Caps, and the descriptors that they need.
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::process::{Files, Process, Tunnel, client_args, server_args, shell};
 use crate::service::{Service, connect, echoes};
@@ -95,18 +99,8 @@ fn honest_clients_get_through_silent_strangers_with_1024_descriptors() {
     let server = Process::start_after(few, server_args(&files, &Service::echo(), &[]));
     let client = Process::start_after(few, client_args(&files, &server.address, &[]));
     let strangers = thread::spawn({
-        let address = server.address.clone();
-        move || {
-            let mut silent = std::collections::VecDeque::new();
-            for _ in 0..5000 {
-                silent.push_back(std::net::TcpStream::connect(&address).unwrap());
-                // The server has evicted those that are dropped here.
-                if silent.len() > 700 {
-                    silent.pop_front();
-                }
-            }
-            silent
-        }
+        let address = server.address.parse().unwrap();
+        move || silent_strangers(address)
     });
     let mut open = Vec::new();
     for _ in 0..300 {
@@ -118,4 +112,21 @@ fn honest_clients_get_through_silent_strangers_with_1024_descriptors() {
         echoes(&mut **stream).unwrap();
     }
     drop(strangers.join().unwrap());
+}
+
+/// From an address of their own: no honest client shares their source, so none is evicted, however fast
+/// they come.
+#[tokio::main(flavor = "current_thread")]
+async fn silent_strangers(address: SocketAddr) -> VecDeque<TcpStream> {
+    let mut silent = VecDeque::new();
+    for _ in 0..5000 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+        silent.push_back(socket.connect(address).await.unwrap());
+        // The server has evicted those that are dropped here.
+        if silent.len() > 700 {
+            silent.pop_front();
+        }
+    }
+    silent
 }
