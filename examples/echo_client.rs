@@ -13,7 +13,7 @@ mod client;
 #[path = "common/options.rs"]
 mod options;
 use client::{DEADLINE, Settings};
-use options::{Failure, Verb, Wire, while_doing};
+use options::{Failure, Verb, Wire, connecting_to, while_doing};
 
 const USAGE: &str = "\
 usage: echo_client --connect ADDR [--wire native|cookbook|multiprocessing] [--key-file PATH]
@@ -103,7 +103,7 @@ fn exchange_messages(settings: &Settings) -> Result<(), Failure> {
 }
 
 fn connect(Settings { address, .. }: &Settings) -> Result<TcpStream, Failure> {
-    TcpStream::connect(address).map_err(while_doing(format!("cannot connect to {address}")))
+    Ok(TcpStream::connect(address).map_err(connecting_to(address))?)
 }
 
 type Authenticate = Box<dyn Fn(&mut Deadline<&TcpStream>) -> Result<(), Error>>;

@@ -85,6 +85,8 @@ pub(crate) fn sentences() -> Vec<String> {
     let short = InvalidInput::SecretTooShort { len: 8 };
     let of_files = [
         KeyFileError::Io(io::Error::other("as it says itself")),
+        KeyFileError::Io(ErrorKind::NotFound.into()),
+        KeyFileError::Io(ErrorKind::PermissionDenied.into()),
         writable(),
         readable(0, 0o644),
         readable(1000, 0o640),

@@ -128,3 +128,9 @@ pub fn report(program: &str, result: Result<(), Failure>) -> ExitCode {
 pub fn while_doing(what: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
     move |error| format!("{what}: {error}").into()
 }
+
+/// Says where there is no connection, and what to do about it, as the library's own `connect` does.
+pub fn connecting_to(address: &str) -> impl FnOnce(std::io::Error) -> countersign::Error {
+    let address = address.into();
+    move |source| countersign::Error::Connect { address, source }
+}

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 #[path = "../common/options.rs"]
 mod options;
-use options::{Failure, while_doing};
+use options::{Failure, connecting_to};
 
 const USAGE: &str = "usage: python_worker --connect ADDR --key-file PATH";
 
@@ -42,8 +42,7 @@ fn run() -> Result<(), Failure> {
     let address = address.ok_or(USAGE)?;
     let authkey = compat::secret_from_file(key_file.ok_or(USAGE)?)?;
 
-    let socket = TcpStream::connect(&address)
-        .map_err(while_doing(format!("cannot connect to {address}")))?;
+    let socket = TcpStream::connect(&address).map_err(connecting_to(&address))?;
     let mut deadline = Deadline::new(&socket, Duration::from_secs(10));
     let knows = multiprocessing::client_authenticate(&mut deadline, &authkey)?;
     drop(deadline); // A job may come much later.

@@ -13,7 +13,7 @@ mod client;
 #[path = "../common/options.rs"]
 mod options;
 use client::{DEADLINE, Settings};
-use options::{Failure, Verb, while_doing};
+use options::{Failure, Verb, connecting_to, while_doing};
 
 const USAGE: &str = "\
 usage: tokio_echo_client --connect ADDR [--key-file PATH] [--key-id ID] [--service NAME]
@@ -38,7 +38,7 @@ async fn run() -> Result<(), Failure> {
     let client = Client::new(identity.key()?).service(&identity.service)?;
     let mut stream = TcpStream::connect(address)
         .await
-        .map_err(while_doing(format!("cannot connect to {address}")))?;
+        .map_err(connecting_to(address))?;
     let end = Instant::now() + DEADLINE;
     let result = match identity.verb {
         Verb::Authenticate => {

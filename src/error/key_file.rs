@@ -118,7 +118,7 @@ impl core::error::Error for KeyFileError {
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(source) => source.fmt(f),
+            Self::Io(source) => write!(f, "{source}{}", when_not_read(source)),
             Self::Writable { mode, owner } => write!(
                 f,
                 "others than its owner (user {owner}) may write it (mode {mode:04o})"
@@ -165,5 +165,16 @@ impl fmt::Display for KeyFileError {
                 "it has no \"accept:\" line that could be promoted or dropped; add a secret first",
             ),
         }
+    }
+}
+
+/// What to do about a file that cannot be opened.
+fn when_not_read(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; correct the path, or copy the file from the other end (`countersign keygen` makes a new one)"
+        }
+        io::ErrorKind::PermissionDenied => "; run this program as the owner of the file",
+        _ => "",
     }
 }

@@ -177,7 +177,7 @@ fn a_key_file_that_is_missing_or_exposed_is_named() {
     let missing = std::fs::read(none).unwrap_err();
     for client in CLIENTS {
         let args = ["--connect", NO_SERVER, "--key-file", none];
-        run(client, args).fails(&format!("key file {none}: {missing}"));
+        run(client, args).fails(&format!("key file {none}: {missing}; correct the path, *"));
     }
     #[cfg(unix)]
     {
@@ -196,7 +196,9 @@ fn an_address_that_cannot_be_had_is_named() {
     let refused = TcpStream::connect(NO_SERVER).unwrap_err();
     for client in CLIENTS {
         let args = ["--connect", NO_SERVER, "--key-file", key];
-        run(client, args).fails(&format!("cannot connect to {NO_SERVER}: {refused}"));
+        run(client, args).fails(&format!(
+            "could not connect to {NO_SERVER}: {refused}; start the server, or correct the address"
+        ));
     }
     for name in SERVERS {
         let server = Server::start(name, ["--key-file", key]);
