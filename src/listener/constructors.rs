@@ -9,7 +9,7 @@ macro_rules! constructors {
     (@verb
         $mode:literal,
         $Yields:ident, $Mode:ident, $of_socket:ident, $of_stream:ident,
-        $new:ident, $with_options:ident, $bind:ident, $bind_unix:ident, $upgraded:ident,
+        $new:ident, $with_options:ident, $bind:ident, $bind_with_options:ident, $bind_unix:ident, $upgraded:ident,
         sockets: $Tcp:ident, $Unix:ident,
         bind: [$($async:tt)?] [$($await:tt)*],
         upgrade: [$($upgrade:tt)+] [$($future:ident: $($bounds:tt)+)?],
@@ -72,8 +72,24 @@ macro_rules! constructors {
             where
                 K: Lookup + Send + Sync + 'static,
             {
+                Self::$bind_with_options(address, server, ListenerOptions::new()) $($await)*
+            }
+
+            #[doc = concat!("Like [`", stringify!($bind), "`](Self::", stringify!($bind), "), with options.")]
+            ///
+            /// # Errors
+            ///
+            #[doc = concat!("Returns the errors of [`", stringify!($bind), "`](Self::", stringify!($bind), ").")]
+            pub $($async)? fn $bind_with_options<K>(
+                address: impl ToSocketAddrs,
+                server: Server<K>,
+                options: ListenerOptions,
+            ) -> io::Result<Self>
+            where
+                K: Lookup + Send + Sync + 'static,
+            {
                 let socket = listen(address) $($await)*?;
-                Self::$new(socket, server)
+                Self::$with_options(socket, server, options)
             }
         }
 
@@ -144,22 +160,22 @@ macro_rules! constructors {
         constructors!(@verb
             "mode 0: what follows is neither protected nor encrypted",
             Authenticated, Authenticate, authenticated, authenticated,
-            new, with_options, bind, bind_unix, upgraded,
+            new, with_options, bind, bind_with_options, bind_unix, upgraded,
             $($driver)*
         );
         constructors!(@verb
             "mode 1: what follows is protected from alteration",
             Protected, Protect, secured_socket, secured,
-            new_protected, protected_with_options, bind_protected, bind_unix_protected,
-            upgraded_protected,
+            new_protected, protected_with_options, bind_protected, bind_protected_with_options,
+            bind_unix_protected, upgraded_protected,
             $($driver)*
         );
         #[cfg(feature = "encrypt")]
         constructors!(@verb
             "mode 2: what follows is encrypted",
             Encrypted, Encrypt, secured_socket, secured,
-            new_encrypted, encrypted_with_options, bind_encrypted, bind_unix_encrypted,
-            upgraded_encrypted,
+            new_encrypted, encrypted_with_options, bind_encrypted, bind_encrypted_with_options,
+            bind_unix_encrypted, upgraded_encrypted,
             $($driver)*
         );
     };
