@@ -105,6 +105,7 @@ constructors!(
 );
 
 async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    runtime::with_time_and_io()?;
     let socket = TcpListener::bind(address).await?;
     source::listen(&socket)?;
     Ok(socket)

@@ -290,6 +290,10 @@ fn a_listener_over_tokio_needs_a_runtime_with_time_and_io() {
     };
     let start =
         || countersign::tokio::Listener::new(socket(), countersign::tokio::Server::new(ring()));
+    let bind = || {
+        let server = countersign::tokio::Server::new(ring());
+        countersign::tokio::Listener::bind("127.0.0.1:0", server)
+    };
     assert!(start().is_err());
     for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
         for (runtime, is_enough) in [
@@ -298,11 +302,14 @@ fn a_listener_over_tokio_needs_a_runtime_with_time_and_io() {
             (builder.enable_time().build(), true),
         ] {
             let runtime = runtime.unwrap();
+            assert_eq!(runtime.block_on(bind()).is_ok(), is_enough);
             let _entered = runtime.enter();
             assert_eq!(start().is_ok(), is_enough);
         }
     }
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    #[cfg(unix)]
+    assert!(runtime.block_on(bind()).is_err());
     let _entered = runtime.enter();
     assert_eq!(start().is_ok(), cfg!(not(unix)));
 }
