@@ -61,7 +61,6 @@ pub use self::phase::Phase;
 /// # Ok::<(), Error>(())
 /// ```
 #[non_exhaustive]
-#[derive(Debug)]
 pub enum Error {
     /// The stream failed, the upgrade of a listener, or a look-up that was awaited.
     Io {
@@ -256,6 +255,13 @@ impl core::error::Error for Error {
     }
 }
 
+/// The sentence of its `Display`, because a `main` that returns an error prints it this way.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -325,8 +331,8 @@ impl fmt::Display for Escaped<'_> {
 /// What to do about a connection that could not be made.
 fn when_not_connected(error: &io::Error) -> &'static str {
     use io::ErrorKind::{
-        ConnectionRefused, HostUnreachable, NetworkUnreachable, NotFound, PermissionDenied,
-        TimedOut,
+        ConnectionRefused, HostUnreachable, InvalidInput, NetworkUnreachable, NotFound,
+        PermissionDenied, TimedOut,
     };
 
     match error.kind() {
@@ -335,6 +341,7 @@ fn when_not_connected(error: &io::Error) -> &'static str {
             "; check the address, and the network and firewalls on the way"
         }
         PermissionDenied => "; let this user write the socket, or correct the address",
+        InvalidInput => "; write the address as HOST:PORT",
         // Of the look-up of a name, which has errors of its own.
         _ if error.raw_os_error().is_none() => "; correct the address",
         _ => "",

@@ -48,6 +48,7 @@ pub(crate) fn sentences() -> Vec<String> {
         ErrorKind::NetworkUnreachable,
         ErrorKind::PermissionDenied,
         ErrorKind::InvalidInput,
+        ErrorKind::Other,
     ] {
         errors.push(not_connected(kind));
     }
@@ -158,6 +159,12 @@ fn not_connected(kind: ErrorKind) -> Error {
         address: "127.0.0.1:7000".to_owned(),
         source: kind.into(),
     }
+}
+
+#[test]
+fn a_main_that_returns_an_error_prints_its_sentence() {
+    let error = denied("worker-7", "", None);
+    assert_eq!(format!("{error:?}"), error.to_string());
 }
 
 #[test]

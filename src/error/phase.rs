@@ -76,7 +76,7 @@ impl Phase {
         match self {
             Self::Awaiting(Message::CHALLENGE) => {
                 "; cut before the server's verdict; it may be overloaded, retry later; if it always \
-                 ends here, the program that listens there is no countersign server"
+                 ends here, the program that listens there is no countersign server, or does TLS first"
             }
             Self::Awaiting(Message::RESPONSE) => {
                 "; port scans and health checks end here, and clients of other programs"
@@ -101,6 +101,7 @@ impl Phase {
                 "; a peer that is silent here may be another client, or a server of another \
                  protocol that waits for the client to begin"
             }
+            Self::Upgrading => "; a client that does not upgrade is silent here",
             #[cfg(feature = "multiprocessing")]
             Self::Awaiting(multiprocessing::CHALLENGE) => "; a peer without an authkey sends none",
             _ => "",

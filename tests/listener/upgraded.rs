@@ -196,7 +196,9 @@ fn every_verb_upgrades_within_the_deadline_which_ends_with_the_handshake() {
             let silent = connect(serving.address);
             assert_eq!(outcome(&silent), format!("timed out {}", Phase::Upgrading));
             let failed = outcome(&begin(serving.address, FAILS));
-            assert!(failed.contains("Upgrading") && failed.contains("no such wire"));
+            assert!(
+                failed.contains(&Phase::Upgrading.to_string()) && failed.contains("no such wire")
+            );
             assert_eq!(outcome(&begin(serving.address, HAS_ENDED)), "closed");
 
             let unbound = Client::new(worker(7));
