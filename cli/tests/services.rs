@@ -17,13 +17,15 @@ mod process;
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use process::{Files, PATIENCE, Process, Tunnel, client_args, server_args};
+use tempfile::TempDir;
 
 /// A program of a Debian package that has to be there.
 fn program(name: &str, package: &str) -> Command {
@@ -101,6 +103,48 @@ fn redis(files: &Files) -> (Daemon, String) {
 
 fn redis_cli(args: &[&str]) -> String {
     output(program("redis-cli", "redis-tools").args(args))
+}
+
+/// A command as a user types it in a directory, with this address in the place of the guide's.
+fn typed(command: &str, [guide, address]: [&str; 2], directory: &TempDir) -> Command {
+    assert!(command.contains(guide), "{guide} in {command}");
+    let programs = Path::new(env!("CARGO_BIN_EXE_countersign")).parent();
+    let programs = programs.unwrap().display();
+    let command = command.replace(guide, address);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("PATH='{programs}':$PATH; {command}")]);
+    shell.current_dir(directory);
+    shell
+}
+
+#[test]
+fn redis_works_by_the_commands_of_the_guide() {
+    const SAME: [&str; 2] = [""; 2];
+
+    let guide = include_str!("../../src/guide/tunnel.md");
+    let (_, section) = guide.split_once("\n## Redis").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let blocks = section.split("```text\n").skip(1);
+    let commands = blocks.flat_map(|block| block.split_once("\n```").unwrap().0.lines());
+    let commands: Vec<_> = commands.collect();
+    let [keygen, redis, server, check, client, ping] = commands[..] else {
+        panic!("other commands than in this test: {commands:#?}");
+    };
+
+    let (there, here) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    output(&mut typed(keygen, SAME, &there));
+    let mut redis = typed(&format!("exec {redis}"), SAME, &there);
+    let _redis = Daemon(redis.stdout(Stdio::null()).spawn().unwrap());
+    wait_until(|| UnixStream::connect(there.path().join("redis.sock")).is_ok());
+    let port = ["0.0.0.0:7000", "127.0.0.1:0"];
+    let server = Process::spawn(&mut typed(&format!("exec {server}"), port, &there));
+
+    let key = "worker-7.key";
+    fs::copy(there.path().join("keys").join(key), here.path().join(key)).unwrap();
+    let port = ["redis.internal:7000", &server.address];
+    output(&mut typed(check, port, &here));
+    let _client = Process::spawn(&mut typed(&format!("exec {client}"), port, &here));
+    assert_eq!(output(&mut typed(ping, SAME, &here)), "PONG\n");
 }
 
 #[test]
