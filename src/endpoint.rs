@@ -21,8 +21,8 @@ use crate::invalid_input::InvalidInput;
 use crate::key::Key;
 use crate::keys::KeyLookup;
 
-/// A client or a server (`R`) over the streams of a driver (`D`). One serves many connections, and
-/// its clones share its keys.
+/// A client or a server, which is its [`Role`] (`R`), over the streams of a driver (`D`). One serves
+/// many connections, and its clones share its keys.
 ///
 /// Use it by its names: [`Client`](crate::Client), [`Server`](crate::Server) and, with feature
 /// `tokio`, `tokio::Client` and `tokio::Server`.

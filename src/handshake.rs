@@ -20,6 +20,10 @@
 //!  Session  ◀───────────────── F3 ─────────────────  (Verdict, Result<Session, Error>)
 //! ```
 //!
+//! [`client`] and [`server`] have the states of each end. A handshake appends its messages to a
+//! [`Transcript`]. A server also needs a [`Dummy`](server::Dummy), the same for all handshakes: with it,
+//! an unknown key id costs what a wrong proof costs.
+//!
 //! The states that wait for a message are [`Receive`]. Over a blocking stream,
 //! [`read`](Receive::read) is the whole loop. A whole handshake in memory:
 //!

@@ -58,7 +58,7 @@
         feature = "tokio",
         feature = "encrypt",
         feature = "passphrase",
-        feature = "multiprocessing"
+        feature = "multiprocessing-md5"
     )),
     allow(
         rustdoc::broken_intra_doc_links,

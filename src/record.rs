@@ -4,11 +4,14 @@
 //! n (2 bytes) | payload (n, 0 to 16,384) | tag (16)
 //! ```
 //!
+//! A payload has at most [`PAYLOAD_MAX`] bytes, and its length and its tag have [`OVERHEAD`] bytes.
+//!
 //! Each direction has its own key and sequence number, so a record that is altered, moved,
 //! repeated, reflected or taken from another session has a wrong tag. An empty record ends its
-//! direction; a stream that ends without one was cut. Under [`Integrity`], which is mode 1,
-//! **nothing is hidden:** anyone on the network can read records, but not alter them unnoticed. Under
-//! `Encryption`, which is mode 2, the payload is encrypted, and its length is visible.
+//! direction; a stream that ends without one was cut. There are two kinds of [`Protection`]. Under
+//! [`Integrity`], which is mode 1, **nothing is hidden:** anyone on the network can read records, but
+//! not alter them unnoticed. Under `Encryption`, which is mode 2, the payload is encrypted, and its
+//! length is visible.
 //!
 //! Most programs use the verbs `protect` and `encrypt` of [`Client`](crate::Client) and
 //! [`Server`](crate::Server), which put a stream on top. A handshake in mode

@@ -16,7 +16,8 @@
 //! nothing else, with a secret that is used for nothing else, on a network that you control. The
 //! [native protocol](crate::client_authenticate) costs one more message.
 //!
-//! The functions have no timeout. Wrap a socket in [`Deadline`](crate::Deadline).
+//! [`client_authenticate`] and [`server_authenticate`] have no timeout. Wrap a socket in
+//! [`Deadline`](crate::Deadline).
 
 use std::io::{Read, Write};
 

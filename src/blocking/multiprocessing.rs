@@ -22,9 +22,10 @@
 //!
 //! Digests are SHA-256 and SHA-384. CPython up to 3.11 names no digest and means HMAC-MD5. A client
 //! refuses it with [`Problem::UnnamedDigest`], and a listener with [`Problem::Md5Only`]. The feature
-//! `multiprocessing-md5` has separate functions for it. Its FIPS builds mean HMAC-SHA-256, and a
-//! listener refuses them with [`Problem::BareSha256`]. A listener here never accepts an MD5 answer to
-//! a challenge in SHA-256, unlike CPython's.
+//! `multiprocessing-md5` has separate functions for it, [`client_authenticate_md5`] and
+//! [`server_authenticate_md5`]. Its FIPS builds mean HMAC-SHA-256, and a listener refuses them with
+//! [`Problem::BareSha256`]. A listener here never accepts an MD5 answer to a challenge in SHA-256,
+//! unlike CPython's.
 //!
 //! HMAC fills its key with zeros, so two authkeys are the same if they differ only in zero bytes at
 //! the end. An authkey of zeros alone is refused.

@@ -1,6 +1,10 @@
 //! The protocol of Python's `multiprocessing.connection` over tokio.
 //! [`compat::multiprocessing`](crate::compat::multiprocessing) describes it, and says that it does
 //! **not authenticate the listener**.
+//!
+//! After [`client_authenticate`] or [`server_authenticate`], a [`Connection`] sends and receives
+//! messages. For CPython up to 3.11 there are [`client_authenticate_md5`] and
+//! [`server_authenticate_md5`].
 
 use std::io;
 use std::vec::Vec;
