@@ -2,22 +2,8 @@
 //!
 //! They are part of the documentation only. Each is one Markdown file in `src/guide`, and its examples
 //! are tests.
-//!
-//! The repository also has whole programs. `cargo run --example NAME` runs one:
-//!
-//! | program | what it shows |
-//! |---|---|
-//! | `echo` | a client, a client with another secret, and an impostor |
-//! | `echo_server`, `echo_client` | two terminals, all verbs, key files and key directories; `--help` has the options |
-//! | `tokio_echo_server`, `tokio_echo_client` (`--features tokio`) | the same with `await` |
-//! | `unix_socket` | a Unix socket in a directory that only one user can enter |
-//! | `rotate_keys` | a rotation, step by step, in one process |
-//! | `over_tls` | the handshake inside TLS, and the attack that a binding stops |
-//! | `first_byte` | one port for clients that authenticate and for former ones |
-//! | `proxy_echo_server` | the PROXY protocol before the handshake |
-//! | `async_lookup` (`--features tokio`) | keys from a database |
-//! | `python_worker`, `python_clients` (`--features multiprocessing`) | Rust in the place of one end of Python's `multiprocessing` |
 
+#![doc = include_str!("../examples/README.md")]
 #![allow(
     unused_imports,
     reason = "the links of the guides name what is at the root of the crate"

@@ -31,7 +31,7 @@
 //! [hostile networks](guide::hostile_networks), [proxies](guide::proxies), [tunnels](guide::tunnel),
 //! [Python and Node peers](guide::other_languages), [migrating](guide::migrating),
 //! [drivers](guide::drivers), [`no_std`](guide::no_std), [diagnosing](guide::diagnosing),
-//! [operating](guide::operating).
+//! [operating](guide::operating). **[Recipes](guide#recipes)** for axum, tonic, QUIC and others.
 //!
 //! **Features:** `std` and `net` (default): streams, key files, deadlines and the listener. `tokio`: the
 //! same with `await`. `encrypt`: the verb. `passphrase`: [`Key::from_passphrase`]. `multiprocessing`:

@@ -190,6 +190,58 @@ fn every_example_and_every_file_that_a_text_names_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// What the tables of `examples/README.md` list: the recipes, and the larger programs.
+fn programs() -> [BTreeSet<String>; 2] {
+    let text = read(&root().join("examples/README.md"));
+    let parts = text.split_once("## Larger programs").unwrap();
+    <[&str; 2]>::from(parts).map(|part| {
+        let cells = part.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = cells.map(|row| row.split_once(" |").unwrap().0);
+        let names = cells.flat_map(|cell| cell.split('`').step_by(2));
+        let names = names.filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    })
+}
+
+/// The files of Rust in `examples` but tests, with their paths there.
+fn example_files() -> impl Iterator<Item = (String, String)> {
+    let files = files(&[".rs"]).into_iter();
+    files.filter_map(|file| {
+        let name = shown(&file).strip_prefix("examples/")?.to_owned();
+        (!name.contains("/tests/")).then(|| (name, read(&file)))
+    })
+}
+
+#[test]
+fn every_program_of_the_examples_is_listed_with_them() {
+    let [mut listed, mut larger] = programs();
+    listed.append(&mut larger);
+    let found: BTreeSet<_> = example_files()
+        .filter(|(_, text)| text.contains("fn main("))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(listed, found);
+}
+
+#[test]
+fn a_recipe_says_how_to_run_it_and_has_at_most_80_lines_in_a_file() {
+    let [recipes, larger] = programs();
+    for (name, text) in example_files() {
+        // These have options, in files that they share.
+        if larger.contains(&name) || name.starts_with("common/") {
+            continue;
+        }
+        let lines = text.lines().count();
+        assert!(lines <= 80, "{name} has {lines}");
+        let comment = text.lines().take_while(|line| line.starts_with("//!"));
+        let comment = comment.collect::<String>();
+        let program = Path::new(&name).file_stem().unwrap().to_str().unwrap();
+        let command = comment.split("`cargo run ").nth(1).unwrap_or_default();
+        let is_told = command.split('`').next().unwrap().contains(program);
+        assert!(is_told || !recipes.contains(&name), "{name}");
+    }
+}
+
 /// Files of the repository are not in the built documentation.
 #[test]
 fn guides_link_to_items_and_never_to_files() {

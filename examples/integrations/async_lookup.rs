@@ -1,6 +1,7 @@
 //! A server whose keys are in a database that has to be awaited.
 //!
-//! The exit status is 0 only if each of three clients ends as it should.
+//! Run it with `cargo run --features tokio --example async_lookup`. The exit status is 0 only if each
+//! of three clients ends as it should.
 
 use std::collections::HashMap;
 use std::io;

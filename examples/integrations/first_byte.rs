@@ -1,5 +1,6 @@
 //! One port for two protocols, where the client speaks first: its first byte decides whether it
-//! authenticates, or is a client of a former version that does not.
+//! authenticates, or is a client of a former version that does not. Run it with
+//! `cargo run --example first_byte`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

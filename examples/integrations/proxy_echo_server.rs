@@ -1,13 +1,12 @@
 //! Echoes what authenticated clients send, behind a proxy that announces where they come from by the
-//! PROXY protocol, version 1 or 2.
+//! PROXY protocol, version 1 or 2. Run it with `cargo run --example proxy_echo_server -- --help`.
 //!
 //! Let nobody but the proxy connect to this port. Whoever connects can claim any source address, so
 //! use it for logs and not for authorisation: the key id is what a client proves.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::ExitCode;
-use std::thread;
+use std::{process::ExitCode, thread};
 
 use countersign::{Deadline, Error, Event, Listener, Outcome, Pending, Server};
 use proxy_header::ParseConfig;
@@ -58,10 +57,9 @@ fn run() -> Result<(), Failure> {
         let (stream, session) = listener.accept()?;
         let key_id = *session.key_id();
         thread::spawn(move || {
-            match stream.proxy_header().proxied_address() {
-                Some(address) => eprintln!("key id \"{key_id}\" connects from {}", address.source),
-                None => eprintln!("key id \"{key_id}\" connects from an unknown address"),
-            }
+            let address = stream.proxy_header().proxied_address();
+            let source = address.map_or("an unknown address".into(), |it| it.source.to_string());
+            eprintln!("key id \"{key_id}\" connects from {source}");
             if let Err(error) = echo(stream) {
                 eprintln!("key id \"{key_id}\" failed: {error}");
             }
