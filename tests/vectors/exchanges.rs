@@ -262,11 +262,7 @@ fn exported(session: &Session) -> String {
 fn outcome(error: Error) -> &'static str {
     match error {
         Error::Incompatible(incompatible) => match incompatible {
-            Incompatible::KeyIdLength(_)
-            | Incompatible::Foreign {
-                awaiting: Message::VERDICT,
-                ..
-            } => "malformed",
+            Incompatible::KeyIdLength(_) | Incompatible::Verdict(_) => "malformed",
             Incompatible::Foreign { .. } => "foreign protocol",
             Incompatible::Version(_) => "other version",
             Incompatible::Role(_) => "wrong role",
