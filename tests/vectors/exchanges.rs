@@ -4,8 +4,7 @@
 use countersign::handshake::Encrypt;
 use countersign::handshake::client::{self, AwaitVerdict};
 use countersign::handshake::{
-    Authenticate, Binding, Error, Incompatible, Message, Progress, Prologue, Protect, Refusal,
-    Transcript,
+    Authenticate, Binding, Error, Incompatible, Progress, Prologue, Protect, Refusal, Transcript,
 };
 use countersign::{Client, Key, Matched, Session};
 
