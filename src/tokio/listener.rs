@@ -7,7 +7,6 @@ mod shared;
 
 use core::fmt;
 use core::future::{Future, ready};
-use core::pin::pin;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -147,8 +146,8 @@ impl<T> Listener<T> {
     /// hook of the [`ListenerOptions`].
     pub async fn accept(&self) -> io::Result<T> {
         loop {
-            let mut arrived = pin!(self.shared.arrived.notified());
-            arrived.as_mut().enable();
+            // Made before the look, so that what arrives after it is not missed.
+            let arrived = self.shared.arrived.notified();
             {
                 let mut state = self.shared.lock();
                 match state.admission.take() {

@@ -1,7 +1,6 @@
 //! The task that accepts.
 
 use core::future::{Future, poll_fn};
-use core::pin::pin;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -90,8 +89,7 @@ where
 /// Evicts a handshake because something ran out, and waits until one has left. Returns `false` if
 /// none is pending.
 async fn make_room<T>(shared: &Shared<T>) -> bool {
-    let mut left = pin!(shared.room.notified());
-    left.as_mut().enable();
+    let left = shared.room.notified();
     let shrunk = shared.lock().admission.shrink(Instant::now());
     match shrunk {
         Shrunk::Evicted(evicted) => shared.end(&evicted, Outcome::Evicted),

@@ -1,6 +1,5 @@
 //! What a listener, its acceptor and its handshakes share.
 
-use core::pin::pin;
 use core::time::Duration;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -65,8 +64,7 @@ impl<T> Shared<T> {
     /// Waits until another stream may become ready.
     pub(super) async fn has_room(&self) {
         loop {
-            let mut room = pin!(self.room.notified());
-            room.as_mut().enable();
+            let room = self.room.notified();
             if self.lock().admission.has_room() {
                 return;
             }

@@ -1,4 +1,5 @@
-//! rustix, with a `poll` that lets the other threads of shuttle run while it waits.
+//! rustix, with calls that let the other threads of shuttle run: `poll` while it waits, and those that
+//! another thread notices.
 
 pub use ::rustix::*;
 
@@ -28,5 +29,36 @@ pub mod event {
             }
             shuttle::thread::yield_now();
         }
+    }
+}
+
+/// Sockets.
+pub mod net {
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use ::rustix::io::Result;
+    pub use ::rustix::net::*;
+    use shuttle::thread;
+
+    /// Sends, and lets the other threads run before the caller goes on.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system.
+    pub fn send(socket: impl AsFd, bytes: &[u8], flags: SendFlags) -> Result<usize> {
+        let sent = ::rustix::net::send(socket, bytes, flags);
+        thread::sleep(Duration::ZERO);
+        sent
+    }
+
+    /// Lets the other threads run, and shuts the socket down.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system.
+    pub fn shutdown(socket: impl AsFd, how: Shutdown) -> Result<()> {
+        thread::sleep(Duration::ZERO);
+        ::rustix::net::shutdown(socket, how)
     }
 }
