@@ -172,7 +172,7 @@ impl fmt::Display for KeyFileError {
 fn when_not_read(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "; correct the path, or copy the file from the other end (`countersign keygen` makes a new one)"
+            "; correct the path, or make a key there with `countersign keygen`"
         }
         io::ErrorKind::PermissionDenied => "; run this program as the owner of the file",
         _ => "",

@@ -236,7 +236,7 @@ fn what_happens_after_the_challenge_is_said_after_the_verb() {
     let false_verdict = [b"A", &[0; 32][..]].concat();
     for (then, status, part) in [
         (&false_verdict[..], 1, "the server is not authentic"),
-        (b"CSIGN1C", 3, "sent back"),
+        (b"CSIGN1C", 3, "neither accepts nor denies"),
         (
             b"A",
             2,
