@@ -229,9 +229,10 @@ fn a_handshake_that_ends_while_it_is_evicted_counts_once() {
 }
 
 #[test]
-fn a_client_that_is_denied_while_it_is_evicted_is_reported_once() {
+fn a_handshake_that_fails_while_it_is_evicted_is_reported_once() {
     explore(|| {
         let (listener, address, reports) = listen(ListenerOptions::new().max_pending(1));
+        drop(UnixStream::connect_addr(&address).unwrap());
         let strangers = [address.clone(), address]
             .map(|address| thread::spawn(move || log_in(&address, strange_key()).is_none()));
         for stranger in strangers {
@@ -240,8 +241,8 @@ fn a_client_that_is_denied_while_it_is_evicted_is_reported_once() {
         until(&listener, "pending: 0");
         drop(listener);
         let reports = all_of(reports);
-        let counted = count(&reports, "denied") + count(&reports, "evicted");
-        assert_eq!((reports.len(), counted), (2, 2), "{reports:?}");
+        let counted = count(&reports, "refused") + count(&reports, "evicted");
+        assert_eq!((reports.len(), counted), (3, 3), "{reports:?}");
     });
 }
 

@@ -15,7 +15,7 @@ mod over_tokio;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use countersign::{Error, Key, ListenerOptions, Outcome};
+use countersign::{Key, ListenerOptions, Outcome};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
@@ -51,8 +51,7 @@ fn reporting(options: ListenerOptions) -> (ListenerOptions, Reports) {
             Outcome::Evicted => "evicted",
             Outcome::Failed(_) => "failed",
             Outcome::ShutDown => "shut down",
-            Outcome::Refused(Error::Closed(_)) => "closed",
-            Outcome::Refused(Error::Handshake(_)) => "denied",
+            Outcome::Refused(_) => "refused",
             _ => "another",
         });
     });

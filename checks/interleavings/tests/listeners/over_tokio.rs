@@ -8,6 +8,7 @@ use countersign::tokio::{Authenticated, Client, Listener, Server, Source};
 use countersign::{Key, ListenerOptions};
 use shuttle::future::block_on;
 use shuttle::sync::Arc;
+use shuttle::thread;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::spawn;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -48,8 +49,7 @@ impl Address {
     /// Returns the stream of a client if it has authenticated.
     async fn log_in(&self, key: Key) -> Option<DuplexStream> {
         let mut stream = self.connect();
-        let session = Client::new(key).authenticate(&mut stream).await;
-        session.is_ok().then_some(stream)
+        authenticates(&mut stream, key).await.then_some(stream)
     }
 
     /// Returns whether a client authenticates and is sent something by [`serve`].
@@ -59,6 +59,10 @@ impl Address {
             None => false,
         }
     }
+}
+
+async fn authenticates(stream: &mut DuplexStream, key: Key) -> bool {
+    Client::new(key).authenticate(stream).await.is_ok()
 }
 
 /// Returns a listener, its address, and what it reports.
@@ -182,6 +186,52 @@ fn a_stream_that_is_taken_makes_room_for_the_next() {
 }
 
 #[test]
+fn a_stream_that_is_taken_wakes_an_acceptor_that_has_just_found_no_room() {
+    explore(|| {
+        block_on(async {
+            let (listener, address, reports) = listen(ListenerOptions::new().max_ready(1));
+            let first = [(); 2].map(|()| address.connect());
+            until(&listener, "pending: 2");
+            let mut clients =
+                Vec::from(first.map(|mut stream| {
+                    spawn(async move { authenticates(&mut stream, key()).await })
+                }));
+            until(&listener, "ready: 2");
+            // The acceptor may be about to accept one more, after which it looks for room.
+            drop(address.connect());
+            clients.push(spawn(async move { address.log_in(key()).await.is_some() }));
+            for _ in 0..3 {
+                listener.accept().await.unwrap();
+            }
+            for client in clients {
+                assert!(client.await.unwrap());
+            }
+            drop(listener);
+            assert_eq!(count(&all_of(reports), "accepted"), 3);
+        });
+    });
+}
+
+#[test]
+fn a_stream_that_becomes_ready_wakes_a_task_that_has_just_found_none() {
+    explore(|| {
+        block_on(async {
+            let (listener, address, reports) = listen(ListenerOptions::new());
+            let client = address.clone();
+            let client = spawn(async move { client.log_in(key()).await.is_some() });
+            // The hook is called just before the stream is ready.
+            while reports.lock().unwrap().is_empty() {
+                thread::yield_now();
+            }
+            listener.accept().await.unwrap();
+            assert!(client.await.unwrap());
+            drop(listener);
+            assert_eq!(all_of(reports), ["accepted"]);
+        });
+    });
+}
+
+#[test]
 fn a_stream_is_not_lost_with_a_task_that_gives_up() {
     explore(|| {
         block_on(async {
@@ -241,10 +291,11 @@ fn a_handshake_that_ends_while_it_is_evicted_counts_once() {
 }
 
 #[test]
-fn a_client_that_is_denied_while_it_is_evicted_is_reported_once() {
+fn a_handshake_that_fails_while_it_is_evicted_is_reported_once() {
     explore(|| {
         block_on(async {
             let (listener, address, reports) = listen(ListenerOptions::new().max_pending(1));
+            drop(address.connect());
             let strangers = [(); 2].map(|()| {
                 let address = address.clone();
                 spawn(async move { address.log_in(strange_key()).await.is_none() })
@@ -255,8 +306,8 @@ fn a_client_that_is_denied_while_it_is_evicted_is_reported_once() {
             until(&listener, "pending: 0");
             drop(listener);
             let reports = all_of(reports);
-            let counted = count(&reports, "denied") + count(&reports, "evicted");
-            assert_eq!((reports.len(), counted), (2, 2), "{reports:?}");
+            let counted = count(&reports, "refused") + count(&reports, "evicted");
+            assert_eq!((reports.len(), counted), (3, 3), "{reports:?}");
         });
     });
 }

@@ -1,9 +1,38 @@
 //! tokio, with the tasks of shuttle and a time limit that never ends. Its notifications, channels and
 //! pipes are its own: they need no runtime.
 
-pub use ::tokio::{io, sync};
+pub use ::tokio::io;
 
 pub use self::task::spawn;
+
+/// What tasks share.
+pub mod sync {
+    use std::time::Duration;
+
+    pub use ::tokio::sync::*;
+    use shuttle::thread;
+
+    /// A notification. Other tasks may run before each of its steps.
+    #[derive(Default)]
+    pub struct Notify(::tokio::sync::Notify);
+
+    impl Notify {
+        #[must_use]
+        pub fn new() -> Self {
+            Self::default()
+        }
+
+        pub fn notified(&self) -> futures::Notified<'_> {
+            thread::sleep(Duration::ZERO);
+            self.0.notified()
+        }
+
+        pub fn notify_waiters(&self) {
+            thread::sleep(Duration::ZERO);
+            self.0.notify_waiters();
+        }
+    }
+}
 
 /// Tasks that shuttle schedules.
 pub mod task {
