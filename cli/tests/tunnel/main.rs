@@ -15,6 +15,7 @@ mod carries;
 mod ends;
 mod keys;
 mod limits;
+mod listening;
 mod log;
 mod process;
 mod service;
