@@ -13,6 +13,7 @@
 
 mod carries;
 mod ends;
+mod guide;
 mod keys;
 mod limits;
 mod listening;
