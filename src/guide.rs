@@ -36,6 +36,8 @@ guides! {
     proxies: "guide/proxies.md",
     /// Programs that cannot be changed: `countersign tunnel`.
     tunnel: "guide/tunnel.md",
+    /// A tunnel that stays: units, rotation, and what each line of its log means.
+    operating_tunnels: "guide/operating_tunnels.md",
     /// Peers in Python and in JavaScript.
     other_languages: "guide/other_languages.md",
     /// From the recipe, from Python's `multiprocessing`, or from a token of your own.

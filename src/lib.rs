@@ -29,6 +29,7 @@
 //! **Guides:** [keys and rotation](guide::keys), [many clients](guide::many_clients),
 //! [async](guide::asynchronous), [inside TLS](guide::inside_tls),
 //! [hostile networks](guide::hostile_networks), [proxies](guide::proxies), [tunnels](guide::tunnel),
+//! [operating tunnels](guide::operating_tunnels),
 //! [Python and Node peers](guide::other_languages), [migrating](guide::migrating),
 //! [drivers](guide::drivers), [`no_std`](guide::no_std), [diagnosing](guide::diagnosing),
 //! [operating](guide::operating). **[Recipes](guide#recipes)** for axum, tonic, QUIC and others.

@@ -1,7 +1,7 @@
 //! `countersign check`.
 
 use std::fmt::Display;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use clap::ValueEnum;
 use countersign::handshake::{self, Incompatible::Verdict, Message};
 use countersign::{Client, Deadline, Error, Key, Phase, Timed};
 
-use crate::Failure;
 use crate::address::Address;
 use crate::keygen::key_id;
+use crate::{Failure, print};
 
 const EXAMPLE: &str = "\
 Example:
@@ -77,8 +77,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn say_connected(peer: impl Display, begin: Instant) -> io::Result<()> {
-    say(format_args!(
+fn say_connected(peer: impl Display, begin: Instant) -> Result<(), Failure> {
+    print(format_args!(
         "connected to {peer} in {} from here",
         since(begin)
     ))
@@ -105,16 +105,16 @@ where
     if outcome.as_ref().err().is_none_or(is_of_this_verb) {
         let verb = args.verb.to_possible_value();
         let verb = verb.as_ref().map_or("", |verb| verb.get_name());
-        say(format_args!("the peer speaks countersign 1, {verb}"))?;
+        print(format_args!("the peer speaks countersign 1, {verb}"))?;
     }
     outcome.map_err(failure)?;
     let (id, service) = (args.key_id.as_bytes(), args.service.as_bytes());
-    say(format_args!(
+    print(format_args!(
         "accepted as \"{}\", service \"{}\", in {took}",
         id.escape_ascii(),
         service.escape_ascii(),
     ))?;
-    Ok(())
+    print("only the login was tried, and no service behind it")
 }
 
 /// Returns whether the peer has sent the challenge of this verb.
@@ -150,10 +150,6 @@ fn failure(error: Error) -> Failure {
         error => Failure::from(error),
     };
     Failure { status, ..failure }
-}
-
-fn say(line: impl Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{line}")
 }
 
 fn since(begin: Instant) -> String {

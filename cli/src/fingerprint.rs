@@ -1,11 +1,10 @@
 //! `countersign fingerprint`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use countersign::Key;
 
-use crate::{Failure, shown};
+use crate::{Failure, print, shown};
 
 const EXAMPLE: &str = "\
 Equal secrets have equal fingerprints of 8 digits. A second line is about the
@@ -25,7 +24,6 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
     let mut failed: Option<Failure> = None;
     for path in &args.files {
         let key = match Key::from_file(path) {
@@ -41,10 +39,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             1 => String::new(),
             _ => format!("  {}", shown(path)),
         };
-        writeln!(stdout, "{}{name}", key.fingerprint())?;
+        print(format_args!("{}{name}", key.fingerprint()))?;
         if let Some(accepted) = key.accepted_fingerprint() {
-            writeln!(stdout, "{accepted}{name} (accept:)")?;
+            print(format_args!("{accepted}{name} (accept:)"))?;
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Returns the fingerprints of a key as one text.
+pub fn fingerprints(key: &Key) -> String {
+    let first = key.fingerprint();
+    match key.accepted_fingerprint() {
+        Some(accepted) => format!("{first} accept:{accepted}"),
+        None => first.to_string(),
+    }
 }

@@ -104,6 +104,15 @@ fn shown(path: &Path) -> impl Display {
     path.as_os_str().as_encoded_bytes().escape_ascii()
 }
 
+/// Prints a line.
+fn print(line: impl Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(|error| not_printed(&error))
+}
+
+fn not_printed(error: &io::Error) -> Failure {
+    format!("could not write to standard output: {error}").into()
+}
+
 /// Prints what was asked for, or what is wrong with the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     let asked = matches!(
@@ -112,7 +121,10 @@ fn usage(error: &clap::Error) -> ExitCode {
     );
     match error.print() {
         Ok(()) if asked => ExitCode::SUCCESS,
-        Err(_) if asked => ExitCode::FAILURE,
+        Err(error) if asked => {
+            not_printed(&error).report();
+            ExitCode::FAILURE
+        }
         _ => ExitCode::from(USAGE),
     }
 }

@@ -1,6 +1,7 @@
 //! `countersign rotate`.
 
-use std::io::{self, Write};
+#[cfg(unix)]
+use std::io;
 use std::path::PathBuf;
 
 use countersign::{Key, Rotation};
@@ -13,17 +14,19 @@ use {
     std::path::Path,
 };
 
-use crate::Failure;
+use crate::fingerprint::fingerprints;
+use crate::{Failure, print};
 
 const EXAMPLE: &str = "\
 Prints the fingerprints before and after. The file is replaced in one step and
-keeps its owner, group and permissions.
+keeps its owner, group and permissions. A second promote swaps the secrets back:
+if one may have failed, compare `countersign fingerprint` before another.
 
 Example: reload the servers with the new file after each step, and give it to
 the client after the second
   countersign rotate worker-7.key add      # a new secret is accepted too
   countersign rotate worker-7.key promote  # the two are swapped
-  countersign rotate worker-7.key drop     # the old secret is gone";
+  countersign rotate worker-7.key drop     # the second secret is gone";
 
 /// Replaces the secret of a key file in three steps
 #[derive(clap::Args)]
@@ -57,18 +60,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let before = Key::from_file(path)?;
     let after = Key::rotate_file(path, step)?;
-    print("before", &before)?;
-    print("after ", &after)
-}
-
-fn print(when: &str, key: &Key) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    write!(stdout, "{when} {}", key.fingerprint())?;
-    match key.accepted_fingerprint() {
-        Some(accepted) => writeln!(stdout, " accept:{accepted}")?,
-        None => writeln!(stdout)?,
+    print(format_args!("before {}", fingerprints(&before)))?;
+    print(format_args!("after  {}", fingerprints(&after)))?;
+    match (step, before.accepted_fingerprint()) {
+        (Rotation::Drop, Some(gone)) => print(format_args!("gone   {gone}")),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Locks the file against another rotation, for as long as the result is there.

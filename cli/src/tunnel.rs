@@ -34,8 +34,7 @@ SIGHUP reads the key again, and SIGTERM lets connections finish.";
 const SERVER_EXAMPLE: &str = "\
 Example: Redis of this host for clients that hold a key
   countersign tunnel server --listen 0.0.0.0:7000 --to 127.0.0.1:6379 \\
-    --key-dir /etc/countersign/keys
-SIGHUP reads the keys again, and SIGTERM lets connections finish.";
+    --key-dir /etc/countersign/keys";
 
 #[derive(clap::Subcommand)]
 #[command(after_help = EXAMPLE)]
@@ -85,7 +84,7 @@ struct Common {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     log_format: log::Format,
-    /// Logs a line for each stranger too
+    /// Logs strangers, and logins when they begin
     #[arg(long)]
     verbose: bool,
 }

@@ -162,6 +162,10 @@ impl fmt::Display for Error {
             Self::ClientNotAuthentic { key_id, refusal } => {
                 write!(f, "the client is not authentic: {refusal} \"{key_id}\"")?;
                 match refusal {
+                    Refusal::UnknownKeyId if key_id.is_empty() => f.write_str(
+                        ": the client named none; give it its key id (with_id, or --key-id of \
+                         countersign)",
+                    ),
                     Refusal::UnknownKeyId => f.write_str("; if it is one of yours, add its key to this server"),
                     Refusal::WrongProof => {
                         f.write_str(" (the two ends differ in secret, service or channel binding)")

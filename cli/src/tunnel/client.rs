@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let connections = limits::connections(args.common.max_connections, 0)?;
+    let connections = limits::connections(args.common.max_connections, None)?;
     let key = KeyOfFile::read(&args.key_file, &args.key_id)?;
     let Common {
         listen,
@@ -56,7 +56,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     });
     start(log_format, verbose, |log| async move {
         let listening = Listening::new(listen.as_ref()).await?;
-        let name = listening.name()?;
+        let name = listening.name_unless(&server.address).await?;
         let end = TunnelClient {
             listening: Some(listening),
             key,
@@ -114,15 +114,16 @@ impl End for TunnelClient {
     }
 
     fn carry(&self, (mut plain, peer): Accepted) -> impl Future<Output = ()> + Send + 'static {
-        let connection = Connection::new(*self.key.key.id(), peer);
+        let mut connection = Connection::new(*self.key.key.id(), peer);
         let server = Arc::clone(&self.server);
         async move {
-            connection.log_accepted(None);
+            connection.log_begun();
             // The handshake needs more memory than what follows, and gives it back.
-            let mut tunnel = match Box::pin(open(&server, &plain)).await {
-                Ok(tunnel) => tunnel,
+            let (mut tunnel, local) = match Box::pin(open(&server, &plain)).await {
+                Ok(opened) => opened,
                 Err(error) => return connection.log_cut(&error),
             };
+            connection.log_accepted_at(local);
             let carried = relay(&mut plain, &mut tunnel, server.idle_timeout).await;
             connection.log_ended(&carried);
         }
@@ -149,25 +150,31 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn open(server: &Server, plain: &Socket) -> io::Result<Box<dyn Stream>> {
+/// Returns the tunnel and the address of its socket at this end, if it has one.
+async fn open(
+    server: &Server,
+    plain: &Socket,
+) -> io::Result<(Box<dyn Stream>, Option<SocketAddr>)> {
     end_by_reset(plain)?;
     let Server { client, verb, .. } = server;
     Ok(match (verb, &server.address) {
         (Verb::Encrypt, Address::Tcp(name)) => {
             let stream = client.connect_encrypted(name).await?;
             set_options(stream.get_ref())?;
-            Box::new(stream)
+            let local = stream.get_ref().local_addr().ok();
+            (Box::new(stream), local)
         }
         (Verb::Protect, Address::Tcp(name)) => {
             let stream = client.connect_protected(name).await?;
             set_options(stream.get_ref())?;
-            Box::new(stream)
+            let local = stream.get_ref().local_addr().ok();
+            (Box::new(stream), local)
         }
         (Verb::Encrypt, Address::Unix(path)) => {
-            Box::new(client.connect_unix_encrypted(path).await?)
+            (Box::new(client.connect_unix_encrypted(path).await?), None)
         }
         (Verb::Protect, Address::Unix(path)) => {
-            Box::new(client.connect_unix_protected(path).await?)
+            (Box::new(client.connect_unix_protected(path).await?), None)
         }
     })
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use countersign::{KeyId, Matched};
 use tracing::field::display;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::relay::Carried;
 
@@ -14,6 +14,8 @@ use super::relay::Carried;
 pub(super) struct Connection {
     key_id: KeyId,
     peer: Option<SocketAddr>,
+    /// The address of a client's end of the tunnel, which is the peer in the server's log.
+    local: Option<SocketAddr>,
     began: Instant,
 }
 
@@ -23,17 +25,32 @@ impl Connection {
         Self {
             key_id,
             peer,
+            local: None,
             began,
         }
     }
 
-    /// A server says which of a client's secrets matched: one that is being rotated can be dropped
-    /// when nobody uses it.
-    pub(super) fn log_accepted(&self, matched: Option<Matched>) {
-        let secret = matched.map(|matched| match matched {
+    /// A client logs in for a connection.
+    pub(super) fn log_begun(&self) {
+        let peer = self.peer.map(display);
+        debug!(key_id = %self.key_id, peer, "logging in");
+    }
+
+    /// The server has accepted this client.
+    pub(super) fn log_accepted_at(&mut self, local: Option<SocketAddr>) {
+        self.local = local;
+        let peer = self.peer.map(display);
+        let local = local.map(display);
+        info!(key_id = %self.key_id, peer, local, "accepted");
+    }
+
+    /// This server has accepted a client. The line says which of its secrets matched: one that is
+    /// being rotated can be dropped when nobody uses it.
+    pub(super) fn log_accepted_by_server(&self, matched: Matched) {
+        let secret = match matched {
             Matched::First => "first",
             Matched::Accepted => "accept:",
-        });
+        };
         let peer = self.peer.map(display);
         info!(key_id = %self.key_id, peer, secret, "accepted");
     }
@@ -47,14 +64,20 @@ impl Connection {
         let Carried {
             from_plain,
             to_plain,
+            silent,
             cut,
         } = carried;
         let peer = self.peer.map(display);
+        let local = self.local.map(display);
         let seconds = self.began.elapsed().as_secs_f64();
+        let silent = silent.as_secs_f64();
         let key_id = display(&self.key_id);
         match cut {
-            None => info!(key_id, peer, from_plain, to_plain, seconds, "ended"),
-            Some(cut) => warn!(key_id, peer, from_plain, to_plain, seconds, "cut: {cut}"),
+            None => info!(key_id, peer, local, from_plain, to_plain, seconds, "ended"),
+            Some(cut) => warn!(
+                key_id,
+                peer, local, from_plain, to_plain, seconds, silent, "cut: {cut}"
+            ),
         }
     }
 }

@@ -1,22 +1,34 @@
 //! Keys, and how they are read again.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use countersign::{Error, Key, Keyring};
+use countersign::{Error, Key, KeyLookup, Keyring};
 use tracing::{error, info, warn};
+
+use crate::fingerprint::fingerprints;
+use crate::shown;
 
 /// The keys of a server. Its clones of the ring see each reload.
 pub(super) struct Keys {
     pub(super) ring: Keyring,
-    /// The file of a server that has one key.
-    file: Option<KeyOfFile>,
+    source: Source,
 }
+
+enum Source {
+    Directory(PathBuf),
+    /// The file of a server that has one key.
+    File(Box<KeyOfFile>),
+}
+
+/// The most key ids that one line names.
+const NAMED: usize = 20;
 
 impl Keys {
     pub(super) fn of_directory(path: &Path) -> Result<Self, Error> {
         Ok(Self {
             ring: Keyring::from_dir(path)?,
-            file: None,
+            source: Source::Directory(path.into()),
         })
     }
 
@@ -27,13 +39,63 @@ impl Keys {
         ring.insert(file.key.clone());
         Ok(Self {
             ring,
-            file: Some(file),
+            source: Source::File(Box::new(file)),
         })
+    }
+
+    /// Logs whose keys there are.
+    pub(super) fn log(&self) {
+        match &self.source {
+            Source::Directory(_) => {
+                let ids = self.ring.ids();
+                let named: Vec<_> = ids
+                    .iter()
+                    .take(NAMED)
+                    .map(|id| format!("\"{id}\""))
+                    .collect();
+                let more = if ids.len() > NAMED { ", …" } else { "" };
+                if !ids.is_empty() {
+                    info!(keys = ids.len(), "key ids: {}{more}", named.join(", "));
+                }
+                self.warn();
+            }
+            Source::File(file) => {
+                let path = shown(&file.path);
+                info!(keys = 1, "one key, for clients that name no key id: {path}");
+            }
+        }
+    }
+
+    /// Warns of keys that are hardly meant so.
+    fn warn(&self) {
+        let Source::Directory(path) = &self.source else {
+            return;
+        };
+        let ids = self.ring.ids();
+        if ids.is_empty() {
+            let path = shown(path);
+            warn!("nobody will be accepted: {path} has no key file; add ID.key, and send SIGHUP");
+        }
+        let mut holders = HashMap::new();
+        for id in ids {
+            let Some(key) = self.ring.find(id.as_bytes()) else {
+                continue;
+            };
+            for fingerprint in [Some(key.fingerprint()), key.accepted_fingerprint()] {
+                let other = fingerprint.and_then(|it| holders.insert(it.to_string(), id));
+                if let Some(other) = other.filter(|other| *other != id) {
+                    warn!(
+                        "\"{other}\" and \"{id}\" have one secret, so the holder of either can use \
+                         both key ids; give each a secret of its own"
+                    );
+                }
+            }
+        }
     }
 
     /// Reads the keys again, and logs what changed.
     pub(super) fn reload(&mut self) {
-        if let Some(file) = &mut self.file {
+        if let Source::File(file) = &mut self.source {
             file.reload();
             self.ring.insert(file.key.clone());
             return;
@@ -43,6 +105,7 @@ impl Keys {
             Ok(reloaded) => warn!("keys read again: {reloaded}"),
             Err(error) => error!("all keys stay: {error}"),
         }
+        self.warn();
     }
 }
 
@@ -74,13 +137,5 @@ impl KeyOfFile {
         } else {
             info!("key read again: it was {before} and is {after}");
         }
-    }
-}
-
-fn fingerprints(key: &Key) -> String {
-    let first = key.fingerprint();
-    match key.accepted_fingerprint() {
-        Some(accepted) => format!("{first} (accept: {accepted})"),
-        None => first.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::serve::WAITING;
 use crate::Failure;
 
 /// The standard streams, the listening socket, the runtime's own, key files, and connections that are
@@ -13,13 +14,18 @@ const SOCKETS: u64 = 2;
 
 const DEFAULT_CONNECTIONS: u64 = 1024;
 
-/// Returns how many connections there may be at once, beside `waiting` sockets of clients that are
-/// not authenticated yet or wait for a place.
+/// Authenticated clients that the listener of a server holds.
+pub(super) const READY: u32 = 16;
+
+/// Returns how many connections there may be at once, beside sockets that wait for a place and, at a
+/// server, clients that are not authenticated yet: `pending` at most.
 ///
 /// The soft limit of descriptors is raised if that is too low and the hard limit allows it.
-pub(super) fn connections(asked: Option<u32>, waiting: u64) -> Result<usize, Failure> {
+pub(super) fn connections(asked: Option<u32>, pending: Option<u32>) -> Result<usize, Failure> {
     let limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum.unwrap_or(u64::MAX);
+    let held = u64::try_from(WAITING)? + pending.map_or(0, |_| u64::from(READY));
+    let waiting = held + pending.map_or(0, u64::from);
     let fit = hard.saturating_sub(RESERVE + waiting) / SOCKETS;
     let connections = match asked {
         Some(asked) => u64::from(asked),
@@ -27,11 +33,18 @@ pub(super) fn connections(asked: Option<u32>, waiting: u64) -> Result<usize, Fai
     };
     let needed = SOCKETS * connections + waiting + RESERVE;
     if needed > hard {
+        let pending = pending.map(|_| hard.saturating_sub(SOCKETS * connections + held + RESERVE));
+        let less = [("connections", Some(fit)), ("pending", pending)];
+        let less = less.map(|(cap, fit)| match fit {
+            Some(fit @ 1..) => format!(", or lower --max-{cap} to {fit}"),
+            _ => String::new(),
+        });
+        let s = if connections == 1 { "" } else { "s" };
         return Err(format!(
-            "at most {hard} descriptors may be open, but {connections} connections of {SOCKETS} \
+            "at most {hard} descriptors may be open, but {connections} connection{s} of {SOCKETS} \
              sockets, {waiting} waiting clients and {RESERVE} others are {needed}; raise the limit \
-             (ulimit -Hn, or LimitNOFILE= of systemd), or lower --max-connections to {fit}{}",
-            if waiting > 0 { " or --max-pending" } else { "" }
+             (ulimit -Hn, or LimitNOFILE= of systemd) to {needed}{}",
+            less.concat()
         )
         .into());
     }

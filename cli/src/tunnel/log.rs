@@ -64,14 +64,21 @@ impl Log {
 pub(super) struct Strangers {
     refused: AtomicU64,
     evicted: AtomicU64,
+    /// Clients with an unknown key id. Anybody can be one, as often as they like.
+    unknown: AtomicU64,
 }
+
+/// How many clients with an unknown key id are named between two reports.
+const UNKNOWN_MAX: u64 = 60;
 
 impl Strangers {
     /// Logs what a listener reports, except who was accepted: that line is the connection's.
     pub(super) fn log(&self, event: &Event) {
         match &event.outcome {
             Outcome::Accepted { .. } => {}
-            Outcome::Refused(error) if is_of_a_client(error) => warn!("{event}"),
+            Outcome::Refused(error) if is_of_a_client(error) && self.is_named(error) => {
+                warn!("{event}");
+            }
             Outcome::Refused(_) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 debug!("{event}");
@@ -85,12 +92,20 @@ impl Strangers {
         }
     }
 
+    fn is_named(&self, error: &Error) -> bool {
+        !is_of_unknown_id(error) || self.unknown.fetch_add(1, Ordering::Relaxed) < UNKNOWN_MAX
+    }
+
     /// Tells how many there were since the last call, if there were any.
     pub(super) fn report(&self) {
         let refused = self.refused.swap(0, Ordering::Relaxed);
         let evicted = self.evicted.swap(0, Ordering::Relaxed);
+        self.unknown.store(0, Ordering::Relaxed);
         if refused + evicted > 0 {
-            info!(refused, evicted, "strangers since the last such line");
+            info!(
+                refused,
+                evicted, "strangers since the last such line; --verbose shows each"
+            );
         }
     }
 }
@@ -105,5 +120,18 @@ fn is_of_a_client(error: &Error) -> bool {
             handshake::Error::ClientNotAuthentic { .. }
                 | handshake::Error::Incompatible(Mode { .. } | Version(_))
         )
+    )
+}
+
+fn is_of_unknown_id(error: &Error) -> bool {
+    use handshake::Error::ClientNotAuthentic;
+    use handshake::Refusal::UnknownKeyId;
+
+    matches!(
+        error,
+        Error::Handshake(ClientNotAuthentic {
+            refusal: UnknownKeyId,
+            ..
+        })
     )
 }

@@ -28,8 +28,13 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Carried {
     pub(super) from_plain: u64,
     pub(super) to_plain: u64,
+    /// The time since anything was carried. A proxy that cuts idle connections shows in it.
+    pub(super) silent: Duration,
     pub(super) cut: Option<Cut>,
 }
+
+const READING_TUNNEL: &str = "reading the tunnel";
+const WRITING_TUNNEL: &str = "writing the tunnel";
 
 /// Why a connection was cut.
 #[derive(Debug)]
@@ -40,7 +45,11 @@ pub(super) struct Cut {
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.doing, self.error)
+        write!(f, "{}: {}", self.doing, self.error)?;
+        match self.doing {
+            READING_TUNNEL | WRITING_TUNNEL => f.write_str("; the log of the other end says why"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -55,23 +64,28 @@ pub(super) async fn relay(
     tunnel: &mut (impl AsyncRead + AsyncWrite + Unpin),
     idle: Option<Duration>,
 ) -> Carried {
-    let mut from_plain = Direction::new("reading the plain side", "writing the tunnel");
-    let mut to_plain = Direction::new("reading the tunnel", "writing the plain side");
+    let mut from_plain = Direction::new("reading the plain side", WRITING_TUNNEL);
+    let mut to_plain = Direction::new(READING_TUNNEL, "writing the plain side");
+    let mut last = Last {
+        carried: 0,
+        at: Instant::now(),
+    };
     let mut idle = pin!(idle.map(Idle::new));
     let ended = poll_fn(|cx| {
         let out = from_plain.poll(cx, plain, tunnel)?;
         let back = to_plain.poll(cx, tunnel, plain)?;
+        last.note(from_plain.carried + to_plain.carried);
         if let (Poll::Ready(()), Poll::Ready(())) = (out, back) {
             return Poll::Ready(Ok(()));
         }
         match idle.as_mut().as_pin_mut() {
-            Some(idle) => idle
-                .poll(cx, from_plain.carried + to_plain.carried)
-                .map(Err),
+            Some(idle) => idle.poll(cx, last.at).map(Err),
             None => Poll::Pending,
         }
     })
     .await;
+    // An error may have come right after bytes.
+    last.note(from_plain.carried + to_plain.carried);
     if ended.is_ok() {
         // If it takes longer, the peer is cut, as it would be without.
         let _ = timeout(LINGER, async {
@@ -84,6 +98,7 @@ pub(super) async fn relay(
     Carried {
         from_plain: from_plain.carried,
         to_plain: to_plain.carried,
+        silent: last.at.elapsed(),
         cut: match cut {
             None => end_as_usual(plain)
                 .err()
@@ -228,11 +243,24 @@ fn cut_at(doing: &'static str, error: io::Error) -> Cut {
     Cut { doing, error }
 }
 
+/// When something was carried last.
+struct Last {
+    carried: u64,
+    at: Instant,
+}
+
+impl Last {
+    fn note(&mut self, carried: u64) {
+        if carried != self.carried {
+            self.carried = carried;
+            self.at = Instant::now();
+        }
+    }
+}
+
 /// Waits until nothing was carried for some time.
 struct Idle {
     limit: Duration,
-    carried: u64,
-    end: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -240,20 +268,14 @@ impl Idle {
     fn new(limit: Duration) -> Self {
         Self {
             limit,
-            carried: 0,
-            end: Instant::now() + limit,
             sleep: Box::pin(sleep(limit)),
         }
     }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, carried: u64) -> Poll<Cut> {
-        if carried != self.carried {
-            self.carried = carried;
-            self.end = Instant::now() + self.limit;
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, last: Instant) -> Poll<Cut> {
+        let end = last + self.limit;
         // The timer is moved only when it fires, and not for each read.
         while self.sleep.as_mut().poll(cx).is_ready() {
-            let end = self.end;
             if end <= Instant::now() {
                 let error = io::Error::new(ErrorKind::TimedOut, "the idle timeout has passed");
                 return Poll::Ready(cut_at("waiting", error));

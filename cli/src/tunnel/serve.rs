@@ -1,7 +1,8 @@
 //! What both ends of a tunnel do: accept, reload on a signal, and stop on another.
 
+use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
 use super::log::Log;
-use crate::Failure;
+use crate::{Failure, print};
 
 /// One end of a tunnel.
 pub(super) trait End: Send + 'static {
@@ -38,6 +39,9 @@ pub(super) trait End: Send + 'static {
 
 const REPORT: Duration = Duration::from_secs(60);
 
+/// How many connections are accepted while all places are taken. Only what is accepted can be counted.
+pub(super) const WAITING: usize = 16;
+
 /// Carries at most `most` connections at once, until a signal asks it to stop.
 pub(super) async fn serve(
     mut end: impl End,
@@ -49,17 +53,25 @@ pub(super) async fn serve(
     let mut reload = signal(SignalKind::hangup())?;
     let mut stop = Stop::new()?;
     // Who started this waits for the line, so it comes after the signals are handled.
-    writeln!(io::stdout(), "listening on {name}")?;
+    print(format_args!("listening on {name}"))?;
     notify(&[NotifyState::Ready]);
 
     let mut reports = interval_at(Instant::now() + REPORT, REPORT);
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut connections = JoinSet::new();
+    let mut waiting = VecDeque::new();
+    let mut crowd = Crowd { most, told: false };
     let mut failure = None;
     loop {
+        while connections.len() < most
+            && let Some(accepted) = waiting.pop_front()
+        {
+            connections.spawn(end.carry(accepted));
+        }
+        crowd.tell_first(waiting.len());
         select! {
-            accepted = end.accept(), if connections.len() < most => match accepted {
-                Ok(accepted) => _ = connections.spawn(end.carry(accepted)),
+            accepted = end.accept(), if waiting.len() < WAITING => match accepted {
+                Ok(accepted) => waiting.push_back(accepted),
                 Err(error) => {
                     failure = Some(error);
                     break;
@@ -70,23 +82,21 @@ pub(super) async fn serve(
             () = stop.asked() => break,
             _ = reports.tick() => {
                 end.report();
+                crowd.report(waiting.len());
                 log.report_lost();
             }
         }
     }
     notify(&[NotifyState::Stopping]);
     let deadline = Instant::now() + grace;
-    let room = most.saturating_sub(connections.len());
-    for accepted in end.close(room) {
+    let room = most.saturating_sub(connections.len() + waiting.len());
+    for accepted in waiting.into_iter().chain(end.close(room)) {
         connections.spawn(end.carry(accepted));
     }
     info!(connections = connections.len(), "stopping");
     finish(&mut end, &mut connections, &mut stop, deadline).await;
     end.report();
-    match failure {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
-    }
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Lets connections end, also those whose handshake was pending.
@@ -110,6 +120,31 @@ async fn finish(
     }
     if !connections.is_empty() {
         warn!(connections = connections.len(), "cut: the grace is over");
+    }
+}
+
+/// Tells of connections that wait because all places are taken: at once, and then once a minute.
+struct Crowd {
+    most: usize,
+    told: bool,
+}
+
+impl Crowd {
+    fn tell_first(&mut self, waiting: usize) {
+        if !self.told {
+            self.report(waiting);
+        }
+    }
+
+    fn report(&mut self, waiting: usize) {
+        self.told = waiting > 0;
+        if self.told {
+            warn!(
+                "all places are taken ({}), and connections wait ({waiting} or more); raise \
+                 --max-connections",
+                self.most
+            );
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Args {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_pending: u32,
-    /// Sends the service a header of PROXY protocol v2
+    /// Sends PROXY v2, which the service must read
     #[arg(long)]
     send_proxy: bool,
 }
@@ -43,7 +43,7 @@ pub struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct KeyArgs {
-    /// Directory with a file ID.key for each client
+    /// Files ID.key of clients; SIGHUP reads them again
     #[arg(long, value_name = "DIR")]
     key_dir: Option<PathBuf>,
     /// File of the one secret, without a key id
@@ -51,12 +51,8 @@ struct KeyArgs {
     key_file: Option<PathBuf>,
 }
 
-/// How many authenticated clients may wait for a place.
-const READY: u32 = 16;
-
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let waiting = u64::from(args.max_pending) + u64::from(READY);
-    let connections = limits::connections(args.common.max_connections, waiting)?;
+    let connections = limits::connections(args.common.max_connections, Some(args.max_pending))?;
     let keys = match (&args.keys.key_dir, &args.keys.key_file) {
         (Some(directory), _) => Keys::of_directory(directory)?,
         (None, Some(file)) => Keys::of_file(file)?,
@@ -71,7 +67,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     } = args.common;
     start(log_format, verbose, move |log| async move {
         let listening = Listening::new(args.common.listen.as_ref()).await?;
-        let name = listening.name()?;
+        let name = listening.name_unless(&args.common.to).await?;
+        keys.log();
         match verb {
             Verb::Encrypt => {
                 let end = open(&args, keys, listening, Listener::encrypted_with_options)?;
@@ -113,7 +110,7 @@ fn open<P>(
     let log = Arc::clone(&strangers);
     let options = ListenerOptions::new()
         .max_pending(usize::try_from(args.max_pending)?)
-        .max_ready(usize::try_from(READY)?)
+        .max_ready(usize::try_from(limits::READY)?)
         .on_event(move |event| log.log(event));
     let server = Server::new(keys.ring.clone()).service(&args.common.service)?;
     Ok(TunnelServer {
@@ -142,12 +139,18 @@ impl<P: Protection> End for TunnelServer<P> {
                 *client.session().key_id(),
                 addresses(client.get_ref()).map(|(peer, _)| peer),
             );
-            connection.log_accepted(Some(client.session().matched()));
+            connection.log_accepted_by_server(client.session().matched());
             let mut plain = match service.open(&client).await {
                 Ok(plain) => plain,
                 Err(error) => {
                     let to = &service.address;
-                    return connection.log_cut(&format!("could not connect to {to}: {error}"));
+                    let next = match error.kind() {
+                        io::ErrorKind::PermissionDenied => "let this user write the socket",
+                        _ => "start the service",
+                    };
+                    return connection.log_cut(&format!(
+                        "could not connect to {to}: {error}; {next}, or correct --to"
+                    ));
                 }
             };
             let carried = relay(&mut plain, &mut client, service.idle_timeout).await;

@@ -1,7 +1,7 @@
 //! TCP and Unix sockets, as one type.
 
 use std::io::{self, ErrorKind};
-use std::net::{self, SocketAddr};
+use std::net::{self, IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix;
 use std::task::{Context, Poll, ready};
@@ -11,10 +11,11 @@ use countersign::BoundUnix;
 use countersign::tokio::Source;
 use listenfd::ListenFd;
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
+use crate::Failure;
 use crate::address::Address;
 
 pub(super) type Socket = Either<TcpStream, UnixStream>;
@@ -42,9 +43,10 @@ impl Listening {
         let mut passed = ListenFd::from_env();
         match (address, passed.len()) {
             (Some(address), 0) => Self::bind(address).await.map_err(|error| {
+                let next = next(address, &error);
                 io::Error::new(
                     error.kind(),
-                    format!("could not listen at {address}: {error}"),
+                    format!("could not listen at {address}: {error}; {next}"),
                 )
             }),
             (None, 1) => Self::take(&mut passed),
@@ -103,14 +105,32 @@ impl Listening {
         Ok((Either::Right(UnixStream::from_std(socket)?), None))
     }
 
+    /// Returns the name of the address, and an error if connections to `to` would come back to it.
+    pub(super) async fn name_unless(&self, to: &Address) -> Result<String, Failure> {
+        let is_own = match (self, to) {
+            (Self::Tcp(socket), Address::Tcp(to)) => is_at(socket.local_addr()?, to).await,
+            (Self::Bound(_, own), _) => own == to,
+            (Self::Passed(_), Address::Unix(_)) => self.name()? == to.to_string(),
+            _ => false,
+        };
+        if is_own {
+            return Err(format!(
+                "this tunnel itself listens at {to}, so each connection would come back to it; \
+                 correct --to or --listen"
+            )
+            .into());
+        }
+        Ok(self.name()?)
+    }
+
     /// Returns the address in the form in which `--to` takes it.
-    pub(super) fn name(&self) -> io::Result<String> {
+    fn name(&self) -> io::Result<String> {
         Ok(match self {
             Self::Tcp(socket) => socket.local_addr()?.to_string(),
             Self::Bound(_, address) => address.to_string(),
             Self::Passed(socket) => match socket.local_addr()?.as_pathname() {
                 Some(path) => Address::Unix(path.into()).to_string(),
-                None => "a Unix socket without a path".into(),
+                None => "unix:@".into(),
             },
         })
     }
@@ -141,6 +161,42 @@ impl Source for Listening {
         };
         Poll::Ready(Ok((socket, peer)))
     }
+}
+
+/// Says what to do about an address that cannot be listened at.
+fn next(address: &Address, error: &io::Error) -> &'static str {
+    match (error.kind(), address) {
+        (ErrorKind::AddrInUse, _) => "`ss -ltnp` or `ss -lxp` shows who listens there",
+        (ErrorKind::AddrNotAvailable, _) => {
+            "no interface of this host has it, so take 0.0.0.0 or one of `ip address`"
+        }
+        (ErrorKind::PermissionDenied, Address::Tcp(_)) => {
+            "take a port from 1024 on, or let systemd pass the socket"
+        }
+        (ErrorKind::PermissionDenied, Address::Unix(_)) => {
+            "let this user write the directory, or let systemd pass the socket"
+        }
+        (ErrorKind::NotFound, Address::Unix(_)) => "make the directory",
+        _ => "correct --listen",
+    }
+}
+
+/// Returns whether a connection to `to` reaches a socket that listens at `own`. A name is looked up
+/// only if the port is the same.
+async fn is_at(own: SocketAddr, to: &str) -> bool {
+    let port = to.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    if port != Some(own.port()) {
+        return false;
+    }
+    let is_own = |ip: IpAddr| {
+        // A socket of IPv6 takes connections of IPv4 too.
+        let has_family = own.is_ipv6() || ip.is_ipv4();
+        // Only an address of this host can be bound.
+        let has_any = || has_family && net::TcpListener::bind((ip, 0)).is_ok();
+        ip == own.ip() || own.ip().is_unspecified() && has_any()
+    };
+    let mut to = lookup_host(to).await.into_iter().flatten();
+    to.any(|to| is_own(to.ip()))
 }
 
 pub(super) async fn connect(address: &Address) -> io::Result<Socket> {

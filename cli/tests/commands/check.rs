@@ -54,7 +54,7 @@ fn loopback() -> (TcpListener, String) {
     bind((Ipv4Addr::LOCALHOST, 0))
 }
 
-/// Asserts the three steps of a success, and that the server's stream ends as it should.
+/// Asserts the steps of a success, and that the server's stream ends as it should.
 #[track_caller]
 fn succeeds<L, S>(source: L, address: &str, shown: &str, verb: &str)
 where
@@ -71,7 +71,7 @@ where
     });
     let ended = check(address, verb, &key, "worker-7", "billing");
     let lines: Vec<_> = ended.stdout.lines().collect();
-    let [connected, speaks, accepted] = &*lines else {
+    let [connected, speaks, accepted, only] = &*lines else {
         panic!("{ended:#?}");
     };
     assert!(
@@ -84,6 +84,7 @@ where
         accepted.starts_with("accepted as \"worker-7\", service \"billing\", in "),
         "{accepted}"
     );
+    assert_eq!(*only, "only the login was tried, and no service behind it");
     assert_eq!((ended.status, &*ended.stderr), (Some(0), ""));
     ended.keeps(MASTER);
     assert_eq!(server.join().unwrap(), Ok(0), "an end, and no truncation");

@@ -22,7 +22,8 @@ fn each_help_fits_a_screen_and_has_an_example() {
             ended.stdout
         });
         assert_eq!(short, long, "{command:?}");
-        assert!(long.lines().count() <= 24, "{long}");
+        // A screen of 24 lines has the prompt too.
+        assert!(long.lines().count() <= 23, "{long}");
         assert!(
             long.lines().all(|line| line.chars().count() <= 80),
             "{long}"
@@ -88,7 +89,6 @@ fn output_that_cannot_be_written_is_an_error_and_no_panic() {
             .arg(program().get_program())
             .args(args);
         let ended = end(&mut shell);
-        assert_eq!(ended.status, Some(1), "{args:?}: {ended:#?}");
-        assert!(!ended.stderr.contains("panic"), "{ended:#?}");
+        ended.fails(1, &["could not write to standard output: "]);
     }
 }

@@ -9,14 +9,18 @@ use crate::{CHILD, Ended, Files, MASTER, run};
 #[cfg(unix)]
 use crate::{DISK_IS_FULL, KILLED_MEANWHILE, run_after};
 
-/// Returns the two lines of a success: the fingerprints before and after.
+/// Returns the fingerprints of a success: before, after, and of what a drop has removed.
 #[track_caller]
-fn lines(ended: &Ended) -> [&str; 2] {
+fn lines(ended: &Ended) -> [&str; 3] {
     assert_eq!((ended.status, &*ended.stderr), (Some(0), ""), "{ended:#?}");
-    let (before, after) = ended.stdout.split_once('\n').unwrap();
-    let before = before.strip_prefix("before ").unwrap();
-    let after = after.strip_suffix('\n').unwrap();
-    [before, after.strip_prefix("after  ").unwrap()]
+    let mut lines = ended.stdout.lines();
+    let before = lines.next().unwrap().strip_prefix("before ").unwrap();
+    let after = lines.next().unwrap().strip_prefix("after  ").unwrap();
+    let gone = lines
+        .next()
+        .map(|gone| gone.strip_prefix("gone   ").unwrap());
+    assert_eq!(lines.next(), None, "{ended:#?}");
+    [before, after, gone.unwrap_or_default()]
 }
 
 /// What the program prints about a file.
@@ -37,7 +41,9 @@ fn a_secret_is_replaced_in_three_steps_with_fingerprints_before_and_after() {
         let rotate = |step| {
             let before = fingerprints(&path);
             let ended = run(["rotate", &path, step]);
-            assert_eq!(lines(&ended), [before, fingerprints(&path)], "{step}");
+            let second = before.split_once("accept:").map_or("", |(_, it)| it);
+            let gone = if step == "drop" { second } else { "" };
+            assert_eq!(lines(&ended), [&*before, &*fingerprints(&path), gone]);
             let content = fs::read_to_string(&path).unwrap();
             for line in content.lines() {
                 ended.keeps(line.strip_prefix("accept:").unwrap_or(line));

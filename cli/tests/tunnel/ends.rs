@@ -31,11 +31,19 @@ fn a_service_that_is_down_cuts_its_clients_until_it_is_back() {
     drop(service);
     let tunnel = Tunnel::to(&address.to_string());
     is_cut(&mut *connect(&tunnel.client.address));
-    let to = format!("could not connect to {address}: Connection refused");
+    let to = format!(
+        "could not connect to {address}: Connection refused (os error 111); start the service, or \
+         correct --to"
+    );
     tunnel
         .server
         .logs(&["WARN", "key_id=worker-7", "peer=127.0.0.1:", &to]);
-    tunnel.client.logs(&["WARN", "reading the tunnel"]);
+    tunnel.client.logs(&[
+        "WARN",
+        "reading the tunnel",
+        "; the log of the other end says why",
+        " silent=0.",
+    ]);
 
     let service = TcpListener::bind(address).unwrap();
     thread::spawn(move || {

@@ -193,3 +193,64 @@ fn a_rotation_by_the_three_commands_refuses_nobody() {
             .any(|line| line.contains("refused"))
     );
 }
+
+#[test]
+fn a_server_says_whose_keys_it_has_and_warns_of_none_and_of_a_shared_secret() {
+    let service = Service::echo();
+    let files = Files::new();
+    files.write("keys/metrics.key", OTHER);
+    let server = start_server(&files, &service, &[]);
+    server.logs(&["INFO", "key ids: \"metrics\", \"worker-7\" keys=2"]);
+    assert_eq!(server.lines().len(), 1);
+
+    // A copy is as good as the original, also while it is rotated.
+    files.write(
+        "keys/copy.key",
+        &format!("{}\naccept:{SECRET}", OTHER.replace("ff", "fe")),
+    );
+    server.signal("HUP");
+    let both = "\"copy\" and \"worker-7\" have one secret";
+    server.logs(&["WARN", both, "give each a secret of its own"]);
+
+    for name in ["copy", "metrics", "worker-7"] {
+        files.remove(&format!("keys/{name}.key"));
+    }
+    files.write("keys/worker-7.pem", SECRET);
+    let nobody = format!(
+        "nobody will be accepted: {} has no key file",
+        files.path("keys")
+    );
+    server.signal("HUP");
+    server.logs(&["WARN", &nobody]);
+    let server = start_server(&files, &service, &[]);
+    server.logs(&["WARN", &nobody]);
+
+    files.write("one.key", SECRET);
+    let one = files.path("one.key");
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        &service,
+        "--key-file",
+        &one,
+    ];
+    let server = Process::start([&["server"][..], &args].concat());
+    let line = format!("one key, for clients that name no key id: {one}");
+    server.logs(&["INFO", &line]);
+}
+
+#[test]
+fn a_client_that_names_no_key_id_is_told_so_by_the_server() {
+    let files = Files::new();
+    let server = start_server(&files, &Service::echo(), &[]);
+    let key = files.path("keys/worker-7.key");
+    let to = ["client", "--listen", "127.0.0.1:0", "--to", &server.address];
+    let client = Process::start([&to[..], &["--key-file", &key]].concat());
+    assert!(echoes(&mut *connect(&client.address)).is_err());
+    server.logs(&[
+        "WARN",
+        "the client named none; give it its key id",
+        "--key-id",
+    ]);
+}

@@ -24,32 +24,63 @@ fn fails(commands: &str, args: &[String]) -> String {
 }
 
 #[test]
-fn caps_that_do_not_fit_the_limit_of_descriptors_are_refused_with_the_arithmetic() {
+fn caps_that_do_not_fit_the_limit_of_descriptors_are_refused_with_what_would_fit() {
     let files = Files::new();
-    let server = server_args(&files, "127.0.0.1:1", &["--max-connections", "100"]);
-    let error = fails("ulimit -n 256;", &server);
-    let arithmetic = "at most 256 descriptors may be open, but 100 connections of 2 sockets, 208 \
-                      waiting clients and 32 others are 440";
-    assert!(error.contains(arithmetic), "{error}");
-    assert!(
-        error.contains("lower --max-connections to 8 or --max-pending"),
-        "{error}"
-    );
-
-    let client = client_args(&files, "127.0.0.1:1", &["--max-connections", "113"]);
-    let error = fails("ulimit -n 256;", &client);
-    assert!(
-        error.contains("are 258") && error.contains("to 112"),
-        "{error}"
-    );
-    assert!(!error.contains("--max-pending"), "{error}");
-
-    let pending = server_args(&files, "127.0.0.1:1", &["--max-pending", "1000"]);
-    let error = fails("ulimit -n 256;", &pending);
-    assert!(
-        error.contains("1 connections") && error.contains("--max-pending"),
-        "{error}"
-    );
+    let server = |more: &[&str]| server_args(&files, "127.0.0.1:1", more);
+    let client = |more: &[&str]| client_args(&files, "127.0.0.1:1", more);
+    let raise = "raise the limit (ulimit -Hn, or LimitNOFILE= of systemd) to";
+    for (limit, args, parts) in [
+        (
+            300,
+            server(&["--max-connections", "100"]),
+            [
+                "at most 300 descriptors may be open, but 100 connections of 2 sockets, 224 waiting \
+                 clients and 32 others are 456;",
+                " to 456, or lower --max-connections to 22, or lower --max-pending to 36\n",
+            ],
+        ),
+        // Nothing is left for a connection, or for a handshake.
+        (
+            256,
+            server(&[]),
+            [
+                " 1 connection of 2 sockets",
+                " to 258, or lower --max-pending to 190\n",
+            ],
+        ),
+        (
+            262,
+            server(&["--max-connections", "100"]),
+            [" are 456;", " to 456, or lower --max-connections to 3\n"],
+        ),
+        (64, server(&[]), [" are 258;", " to 258\n"]),
+        (
+            256,
+            client(&["--max-connections", "105"]),
+            [
+                " 16 waiting clients and 32 others are 258;",
+                " to 258, or lower --max-connections to 104\n",
+            ],
+        ),
+        (20, client(&[]), [" 1 connection of ", " to 50\n"]),
+    ] {
+        let error = fails(&format!("ulimit -n {limit};"), &args);
+        let has_all = parts.iter().all(|part| error.contains(part));
+        assert!(has_all && error.contains(raise), "{error}");
+    }
+    // What is proposed fits.
+    for (limit, args) in [
+        (300, server(&["--max-connections", "22"])),
+        (
+            300,
+            server(&["--max-connections", "100", "--max-pending", "36"]),
+        ),
+        (256, server(&["--max-pending", "190"])),
+        (256, client(&["--max-connections", "104"])),
+        (50, client(&[])),
+    ] {
+        Process::start_after(&format!("ulimit -n {limit};"), args);
+    }
 }
 
 #[test]
@@ -66,7 +97,7 @@ fn a_soft_limit_is_raised_as_far_as_the_caps_need() {
         .lines()
         .find(|line| line.starts_with("Max open files"))
         .unwrap();
-    assert!(line.contains(" 332 "), "{line}");
+    assert!(line.contains(" 348 "), "{line}");
 }
 
 #[test]
@@ -89,6 +120,35 @@ fn a_connection_beyond_the_cap_waits_until_one_ends() {
         let mut line = [0; 6];
         third.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"hello\n");
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_place_is_counted_at_once_and_carried_later() {
+    for end in 0..2 {
+        let cap = ["--max-connections", "1"];
+        let (client, server): (&[&str], &[&str]) = [(&cap[..], &[][..]), (&[], &cap)][end];
+        let tunnel = Tunnel::with(&Service::echo(), client, server);
+        let full = [&tunnel.client, &tunnel.server][end];
+        let mut first = connect(&tunnel.client.address);
+        echoes(&mut *first).unwrap();
+        assert!(!full.lines().concat().contains("places are taken"));
+        let others = [(); 40].map(|()| connect(&tunnel.client.address));
+        full.logs(&[
+            "WARN",
+            "all places are taken (1), and connections wait (1 or more); raise --max-connections",
+        ]);
+        // Once, and not for each.
+        let told = full.lines();
+        let told = told.iter().filter(|line| line.contains("places are taken"));
+        assert_eq!(told.count(), 1);
+        drop(first);
+        // They are carried in any order, one at a time.
+        thread::scope(|scope| {
+            for mut stream in others {
+                scope.spawn(move || echoes(&mut *stream).unwrap());
+            }
+        });
     }
 }
 

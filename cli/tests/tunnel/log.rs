@@ -33,6 +33,39 @@ fn json_has_one_object_a_line_with_fields() {
 }
 
 #[test]
+fn the_lines_of_both_ends_can_be_paired() {
+    let tunnel = Tunnel::to(&Service::echo());
+    let mut stream = connect(&tunnel.client.address);
+    echoes(&mut *stream).unwrap();
+    stream.end();
+    let at_server = tunnel.server.logs(&["accepted"]);
+    let (_, address) = at_server.split_once(" peer=").unwrap();
+    let local = format!(" local={}", address.split_whitespace().next().unwrap());
+    tunnel.client.logs(&["INFO", "accepted", &local]);
+    tunnel.client.logs(&["INFO", "ended", &local]);
+}
+
+#[test]
+fn a_client_says_accepted_only_after_its_login() {
+    let files = Files::new();
+    let logs = [&["--verbose"][..], &[]].map(|more| {
+        // Nobody listens there.
+        let mut client = start_client(&files, "127.0.0.1:1", more);
+        assert!(echoes(&mut *connect(&client.address)).is_err());
+        client.logs(&["WARN", "cut: "]);
+        client.stop();
+        client.lines().concat()
+    });
+    assert!(logs.iter().all(|log| !log.contains("accepted")), "{logs:?}");
+    let [verbose, brief] = &logs;
+    assert!(
+        verbose.contains("DEBUG logging in key_id=worker-7 peer="),
+        "{verbose}"
+    );
+    assert!(!brief.contains("logging in"), "{brief}");
+}
+
+#[test]
 fn a_full_disk_of_logs_stops_nothing() {
     let files = Files::new();
     let args = server_args(&files, &Service::echo(), &[]);

@@ -13,8 +13,10 @@
 
 mod carries;
 mod ends;
+mod guide;
 mod keys;
 mod limits;
+mod listening;
 mod log;
 mod process;
 mod service;

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use crate::process::{Files, start_server};
+use countersign::{Client, Key};
+
+use crate::process::{Files, OTHER, start_server};
 use crate::service::{Service, connect};
 
 #[test]
@@ -35,7 +37,7 @@ fn strangers_are_named_at_debug_and_counted_and_the_service_hears_nothing() {
         server.stop();
         server.logs(&[
             "INFO",
-            "strangers since the last such line refused=6 evicted=0",
+            "strangers since the last such line; --verbose shows each refused=6 evicted=0",
         ]);
         let debug = server
             .lines()
@@ -48,4 +50,27 @@ fn strangers_are_named_at_debug_and_counted_and_the_service_hears_nothing() {
             "the service was connected to"
         );
     }
+}
+
+#[test]
+fn of_a_flood_of_unknown_key_ids_the_first_are_named_and_a_wrong_secret_is_always() {
+    let files = Files::new();
+    let mut server = start_server(&files, "127.0.0.1:1", &[]);
+    let log_in = |id: &str| {
+        let key = Key::new(OTHER).unwrap().with_id(id).unwrap();
+        Client::new(key)
+            .connect_encrypted(&server.address)
+            .unwrap_err();
+    };
+    for n in 0..100 {
+        log_in(&format!("invented-{n}"));
+    }
+    log_in("worker-7");
+    let wrong = "wrong proof for key id \"worker-7\"";
+    server.logs(&["WARN", wrong]);
+    server.stop();
+    let lines = server.lines();
+    let named = |id: &str| lines.iter().filter(|line| line.contains(id)).count();
+    assert_eq!(named("\"invented-"), 60);
+    server.logs(&["INFO", "strangers since", "refused=40"]);
 }
