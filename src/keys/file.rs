@@ -113,14 +113,14 @@ pub(super) fn load(path: &Path, rule: Rule) -> Result<Key, Error> {
 }
 
 fn key(path: &Path, rule: Rule) -> Result<Key, KeyFileError> {
-    let file = read(path, rule)?;
-    Ok(parse(&file)?.key()?)
+    let (content, _) = read(path, rule)?;
+    Ok(parse(&content)?.key()?)
 }
 
 /// Reads a file without its trailing LF or CRLF.
 fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let file = read(path, Rule::file(readers));
-    let mut content = file.map_err(|error| Error::key_file(path, error))?;
+    let read = read(path, Rule::file(readers));
+    let (mut content, _) = read.map_err(|error| Error::key_file(path, error))?;
     let len = match content.as_slice() {
         [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret.len(),
         all => all.len(),
@@ -129,7 +129,8 @@ fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(content)
 }
 
-pub(super) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+/// Returns the content of a file, and the file itself: its path may lead to another by now.
+pub(super) fn read(path: &Path, rule: Rule) -> Result<(Zeroizing<Vec<u8>>, File), KeyFileError> {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             thread::sleep(AT_REST / 4);
@@ -147,7 +148,7 @@ pub(super) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, KeyFil
             && content.len() as u64 == after.len()
             && at_rest(&after)?
         {
-            return Ok(content);
+            return Ok((content, file));
         }
     }
     Err(KeyFileError::Changing)

@@ -5,8 +5,10 @@ use std::format;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::vec::Vec;
 
 use rand::rngs::SysRng;
+use zeroize::Zeroizing;
 
 use super::content::{ACCEPT, Content, parse};
 use super::file::{read, state};
@@ -103,7 +105,7 @@ impl Key {
 fn rotate(path: &Path, step: Rotation, new: &Secret) -> Result<Key, KeyFileError> {
     let named = fs::symlink_metadata(path)?;
     check_only_name(&named)?;
-    let file = read(path, Rule::file(Readers::OwnerOnly))?;
+    let file = read_named(path, &named)?;
     let Content { first, accept } = parse(&file)?;
     let content = match (step, accept) {
         (Rotation::Add, None) => Content {
@@ -130,6 +132,16 @@ fn rotate(path: &Path, step: Rotation, new: &Secret) -> Result<Key, KeyFileError
         Ok(fs::rename(beside, path)?)
     })?;
     Ok(key)
+}
+
+/// Reads the file that `named` is about. The path may lead to another file meanwhile, whose secret must
+/// not be given to the owner of this one.
+fn read_named(path: &Path, named: &Metadata) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let (content, opened) = read(path, Rule::file(Readers::OwnerOnly))?;
+    if state(&opened.metadata()?) != state(named) {
+        return Err(KeyFileError::Changing);
+    }
+    Ok(content)
 }
 
 /// Writes a file beside its place, and has it put there by `put`.
@@ -198,5 +210,30 @@ fn or_exists(error: io::Error) -> KeyFileError {
     match error.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists,
         _ => error.into(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{env, process};
+
+    use super::*;
+
+    #[test]
+    fn no_other_file_is_read_than_the_one_whose_owner_is_given_the_result() {
+        let name = format!("countersign-read-named-{}", process::id());
+        let (path, link) = (
+            env::temp_dir().join(&name),
+            env::temp_dir().join(name + "-link"),
+        );
+        generate_secret().unwrap().write_new(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let named = fs::symlink_metadata(&path).unwrap();
+        let of_link = fs::symlink_metadata(&link).unwrap();
+        let (ours, other) = (read_named(&path, &named), read_named(&link, &of_link));
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&link).unwrap();
+        assert!(ours.is_ok());
+        assert!(matches!(other, Err(KeyFileError::Changing)));
     }
 }
