@@ -139,9 +139,16 @@ mod unix {
         Ok(())
     }
 
-    /// Gives a new file the owner, the group and the permissions of another.
-    pub(in super::super) fn resemble(file: &File, other: &Metadata) -> Result<(), KeyFileError> {
+    /// Gives a new file in this directory the owner, the group and the permissions of another.
+    pub(in super::super) fn resemble(
+        file: &File,
+        other: &Metadata,
+        directory: &Path,
+    ) -> Result<(), KeyFileError> {
         let copied = || {
+            if file.metadata()?.uid() != other.uid() {
+                check_way(directory)?;
+            }
             // First the owner, because a change of owner removes permissions.
             fchown(file, Some(other.uid()), Some(other.gid()))?;
             file.set_permissions(other.permissions())?;
@@ -155,6 +162,20 @@ mod unix {
             Ok(_) => Err(KeyFileError::NotKept(io::ErrorKind::Unsupported.into())),
             Err(error) => Err(KeyFileError::NotKept(error)),
         }
+    }
+
+    /// Checks that nobody but root can exchange a directory on a way without links. In a sticky
+    /// directory only the owner of an entry can.
+    fn check_way(directory: &Path) -> io::Result<()> {
+        for at in directory.ancestors() {
+            let metadata = fs::symlink_metadata(at)?;
+            let shared = metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0;
+            if metadata.uid() != ROOT || shared {
+                let error = "others than root can exchange a directory on the way to it";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
+            }
+        }
+        Ok(())
     }
 
     pub(in super::super) fn owner(metadata: &Metadata) -> u32 {
@@ -209,7 +230,7 @@ mod other {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the twin on Unix copies")]
-    pub(in super::super) fn resemble(_: &File, _: &Metadata) -> Result<(), KeyFileError> {
+    pub(in super::super) fn resemble(_: &File, _: &Metadata, _: &Path) -> Result<(), KeyFileError> {
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! Key files that are written whole or not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::format;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
 use rand::rngs::SysRng;
@@ -72,6 +72,10 @@ impl Key {
     /// meanwhile, a hidden file `.<name>.<16 digits>` may stay beside it, which no directory of keys
     /// looks at.
     ///
+    /// On Unix, root rotates another user's file only if every directory on the way belongs to root,
+    /// and is sticky if others may write it. Elsewhere that user could exchange a directory
+    /// meanwhile, and be given a file in another place. Run it there as the owner of the file.
+    ///
     /// There is no lock. If a file is rotated twice at the same time, one of the two changes may be
     /// lost. The program `countersign rotate` locks the file.
     ///
@@ -103,6 +107,7 @@ impl Key {
 }
 
 fn rotate(path: &Path, step: Rotation, new: &Secret) -> Result<Key, KeyFileError> {
+    let path = &settled(path)?;
     let named = fs::symlink_metadata(path)?;
     check_only_name(&named)?;
     let file = read_named(path, &named)?;
@@ -144,6 +149,21 @@ fn read_named(path: &Path, named: &Metadata) -> Result<Zeroizing<Vec<u8>>, KeyFi
     Ok(content)
 }
 
+/// Returns a path of the same file without links on the way to its directory.
+fn settled(path: &Path) -> Result<PathBuf, KeyFileError> {
+    let (directory, name) = split(path)?;
+    Ok(fs::canonicalize(directory)?.join(name))
+}
+
+fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file");
+    Ok((directory, path.file_name().ok_or_else(no_name)?))
+}
+
 /// Writes a file beside its place, and has it put there by `put`.
 fn write(
     path: &Path,
@@ -151,15 +171,10 @@ fn write(
     like: Option<&Metadata>,
     put: impl FnOnce(&Path) -> Result<(), KeyFileError>,
 ) -> Result<(), KeyFileError> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file").into());
-    };
+    let (parent, name) = split(path)?;
     // Opened before anything is written, because afterwards it is too late to fail.
     #[cfg(unix)]
-    let directory = File::open(match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    })?;
+    let directory = File::open(parent)?;
     let number = random(&mut SysRng).map_err(io::Error::other)?;
     let mut beside = OsString::from(".");
     beside.push(name);
@@ -167,7 +182,10 @@ fn write(
     let beside = path.with_file_name(beside);
 
     let file = create(&beside)?;
-    let placed = fill(&file, content, like).and_then(|()| put(&beside));
+    let placed = like
+        .map_or(Ok(()), |like| resemble(&file, like, parent))
+        .and_then(|()| fill(&file, content))
+        .and_then(|()| put(&beside));
     let removed = match fs::remove_file(&beside) {
         // It was renamed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -188,14 +206,7 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn fill(
-    mut file: &File,
-    content: &Content<'_>,
-    like: Option<&Metadata>,
-) -> Result<(), KeyFileError> {
-    if let Some(like) = like {
-        resemble(file, like)?;
-    }
+fn fill(mut file: &File, content: &Content<'_>) -> Result<(), KeyFileError> {
     file.write_all(content.first)?;
     file.write_all(b"\n")?;
     if let Some(accept) = content.accept {

@@ -11,6 +11,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use countersign::{Error, Key, KeyFileError, Rotation};
+
 use super::secret;
 use crate::support::TempDir;
 
@@ -296,4 +298,46 @@ fn a_mounted_secret_is_judged_by_the_directory_that_its_data_link_names() {
     let (word, text) = stage.load(ROOT, "dir", &stage.path("ours"));
     assert_eq!(word, "writable");
     assert!(text.contains("/ours: "), "{text}");
+}
+
+#[test]
+fn root_rotates_the_file_of_another_user_only_where_that_user_can_exchange_no_directory() {
+    let Some(stage) = Stage::new() else { return };
+    let place = |name: &str, owner: u32, permissions: u32| {
+        let keys = stage.key_directory(name, owner, permissions);
+        let inner = stage.key_directory(&format!("{name}/inner"), ROOT, 0o755);
+        let link = stage.path(&format!("to {name}"));
+        symlink(&inner, &link).unwrap();
+        [keys, inner, link]
+    };
+    for (name, owner, permissions, kept) in [
+        ("of root", ROOT, 0o755, true),
+        ("sticky", ROOT, 0o1777, true),
+        ("of all", ROOT, 0o777, false),
+        ("of the owner", SERVER, 0o755, false),
+    ] {
+        for directory in place(name, owner, permissions) {
+            for (user, kept) in [(SERVER, kept), (ROOT, true)] {
+                let path = directory.join("f.key");
+                fs::rename(stage.key_file("f", user, user, 0o600), &path).unwrap();
+                let rotated = Key::rotate_file(&path, Rotation::Add);
+                let content = fs::read_to_string(&path).unwrap();
+                if kept {
+                    rotated.unwrap();
+                    assert_eq!(fs::metadata(&path).unwrap().uid(), user);
+                } else {
+                    let error = rotated.unwrap_err();
+                    let Error::KeyFile { error: fault, .. } = &error else {
+                        panic!("{error}");
+                    };
+                    assert!(matches!(fault, KeyFileError::NotKept(_)), "{error}");
+                    assert_eq!(content, secret("ours"));
+                }
+                assert_eq!(content.contains("accept:"), kept, "{}", path.display());
+                fs::remove_file(path).unwrap();
+                let mut left = fs::read_dir(&directory).unwrap();
+                assert!(left.all(|entry| entry.unwrap().file_name() == "inner"));
+            }
+        }
+    }
 }
