@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 use zeroize::Zeroizing;
 
-use super::content::parse;
+use super::content::{check_single, parse};
 use super::permissions::{Readers, Rule};
 use crate::error::{Error, KeyFileError};
 use crate::key::Key;
@@ -72,11 +72,13 @@ impl Key {
 }
 
 /// Reads the secret of a compatibility protocol from a file: its content without a trailing LF or
-/// CRLF, which may be any bytes.
+/// CRLF, which may be any bytes. A second line that begins with `accept:` is refused, because these
+/// protocols would take both lines for one secret.
 ///
 /// # Errors
 ///
-/// Returns the errors of [`Key::from_file`](crate::Key::from_file), except those about the content.
+/// Returns the errors of [`Key::from_file`](crate::Key::from_file). Of those about the content there
+/// is only [`Found::AcceptLine`](crate::Found::AcceptLine).
 ///
 /// ```no_run
 /// use countersign::compat::{self, cookbook};
@@ -120,7 +122,11 @@ fn key(path: &Path, rule: Rule) -> Result<Key, KeyFileError> {
 /// Reads a file without its trailing LF or CRLF.
 fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
     let read = read(path, Rule::file(readers));
-    let (mut content, _) = read.map_err(|error| Error::key_file(path, error))?;
+    let checked = read.and_then(|(content, _)| {
+        check_single(&content)?;
+        Ok(content)
+    });
+    let mut content = checked.map_err(|error| Error::key_file(path, error))?;
     let len = match content.as_slice() {
         [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret.len(),
         all => all.len(),
