@@ -108,7 +108,8 @@ const ATTEMPTS: usize = 50;
 
 /// A file that changed less than this ago is read again. Timestamps have the granularity of a kernel
 /// tick, at most 10 ms, so a writer that is still at work can leave them as they were.
-const AT_REST: Duration = Duration::from_millis(20);
+/// A fuzz target writes a file for each input, and would test next to nothing while it waits.
+const AT_REST: Duration = Duration::from_millis(if cfg!(fuzzing) { 0 } else { 20 });
 
 pub(super) fn load(path: &Path, rule: Rule) -> Result<Key, Error> {
     key(path, rule).map_err(|error| Error::key_file(path, error))
@@ -242,11 +243,29 @@ pub(super) fn state(metadata: &Metadata) -> impl PartialEq + use<> {
     (metadata.len(), metadata.modified().ok())
 }
 
+/// Returns whether a file was left alone for a while, by both of its times where it has them: who
+/// writes a file may set the time of its content, but not the other.
 fn at_rest(metadata: &Metadata) -> io::Result<bool> {
-    // A file from the future says nothing about when it was written.
-    let age = match SystemTime::now().duration_since(metadata.modified()?) {
-        Ok(age) => age,
-        Err(ahead) => ahead.duration(),
+    let now = SystemTime::now();
+    let rests = |time: SystemTime| {
+        // A file from the future says nothing about when it was written.
+        let age = (now.duration_since(time)).unwrap_or_else(|ahead| ahead.duration());
+        age >= AT_REST
     };
-    Ok(age >= AT_REST)
+    Ok(rests(metadata.modified()?) && changed(metadata).is_none_or(rests))
+}
+
+/// Returns when the content of a file, its name or its permissions changed.
+#[cfg(unix)]
+fn changed(metadata: &Metadata) -> Option<SystemTime> {
+    use std::os::unix::fs::MetadataExt;
+
+    let seconds = Duration::from_secs(metadata.ctime().try_into().ok()?);
+    let part = Duration::from_nanos(metadata.ctime_nsec().try_into().ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(seconds + part)
+}
+
+#[cfg(not(unix))]
+fn changed(_: &Metadata) -> Option<SystemTime> {
+    None
 }
