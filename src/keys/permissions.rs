@@ -152,6 +152,7 @@ mod unix {
             // First the owner, because a change of owner removes permissions.
             fchown(file, Some(other.uid()), Some(other.gid()))?;
             file.set_permissions(other.permissions())?;
+            check_no_list(file)?;
             file.metadata()
         };
         let same = |new: &Metadata| {
@@ -162,6 +163,29 @@ mod unix {
             Ok(_) => Err(KeyFileError::NotKept(io::ErrorKind::Unsupported.into())),
             Err(error) => Err(KeyFileError::NotKept(error)),
         }
+    }
+
+    /// Checks that a file has no access list (POSIX). It would not be kept, and the permissions of the
+    /// group show its mask: without it they would let the group read. A new file may have one that its
+    /// directory gives.
+    #[cfg(all(target_os = "linux", feature = "net"))]
+    pub(in super::super) fn check_no_list(file: &File) -> io::Result<()> {
+        use rustix::io::Errno;
+
+        match rustix::fs::fgetxattr(file, "system.posix_acl_access", &mut [0; 1]) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Ok(_) | Err(Errno::RANGE) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "an access list (setfacl) gives others access",
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", feature = "net")))]
+    #[expect(clippy::unnecessary_wraps, reason = "the twin on Linux checks")]
+    pub(in super::super) fn check_no_list(_: &File) -> io::Result<()> {
+        Ok(())
     }
 
     /// Checks that nobody but root can exchange a directory on a way without links. In a sticky
@@ -229,6 +253,11 @@ mod other {
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the twin on Linux checks")]
+    pub(in super::super) fn check_no_list(_: &File) -> std::io::Result<()> {
+        Ok(())
+    }
+
     #[expect(clippy::unnecessary_wraps, reason = "the twin on Unix copies")]
     pub(in super::super) fn resemble(_: &File, _: &Metadata, _: &Path) -> Result<(), KeyFileError> {
         Ok(())
@@ -244,6 +273,10 @@ mod other {
 }
 
 #[cfg(not(unix))]
-pub(super) use other::{check_mount, check_only_name, check_writers, identity, owner, resemble};
+pub(super) use other::{
+    check_mount, check_no_list, check_only_name, check_writers, identity, owner, resemble,
+};
 #[cfg(unix)]
-pub(super) use unix::{check_mount, check_only_name, check_writers, identity, owner, resemble};
+pub(super) use unix::{
+    check_mount, check_no_list, check_only_name, check_writers, identity, owner, resemble,
+};

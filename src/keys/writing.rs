@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::content::{ACCEPT, Content, parse};
 use super::file::{read, state};
 use super::generate_secret;
-use super::permissions::{Readers, Rule, check_only_name, resemble};
+use super::permissions::{Readers, Rule, check_no_list, check_only_name, resemble};
 use crate::error::{Error, KeyFileError};
 use crate::key::{Key, Secret};
 use crate::random::random;
@@ -68,13 +68,17 @@ impl Key {
     /// Rewrites a key file for one step of a rotation, and returns the key that it then has.
     ///
     /// The file is replaced in one step: whoever reads it finds the old content or the new, also
-    /// after a crash. It keeps its owner, its group and its permissions. If the system is stopped
+    /// after a crash. It keeps its owner, its group and its mode. If the system is stopped
     /// meanwhile, a hidden file `.<name>.<16 digits>` may stay beside it, which no directory of keys
     /// looks at.
     ///
     /// On Unix, root rotates another user's file only if every directory on the way belongs to root,
     /// and is sticky if others may write it. Elsewhere that user could exchange a directory
     /// meanwhile, and be given a file in another place. Run it there as the owner of the file.
+    ///
+    /// Access lists are not kept. On Linux a file that has one is refused, and one in a directory that
+    /// gives its files one (with feature `net`). Elsewhere they are not looked at: the new file may
+    /// be read by its whole group where a list left the group out.
     ///
     /// There is no lock. If a file is rotated twice at the same time, one of the two changes may be
     /// lost. The program `countersign rotate` locks the file.
@@ -146,6 +150,7 @@ fn read_named(path: &Path, named: &Metadata) -> Result<Zeroizing<Vec<u8>>, KeyFi
     if state(&opened.metadata()?) != state(named) {
         return Err(KeyFileError::Changing);
     }
+    check_no_list(&opened).map_err(KeyFileError::NotKept)?;
     Ok(content)
 }
 
