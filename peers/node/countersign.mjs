@@ -242,6 +242,12 @@ function checkMode(stat) {
   if (mode & 0o040 && Number(stat.uid) !== 0) throw new Outcome('its group may read it');
 }
 
+const AT_REST_MS = 20;
+const pause = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+/** By both times: a writer may set the time of the content back. A time to come says nothing. */
+const isAtRest = ({ mtimeMs, ctimeMs }) => [mtimeMs, ctimeMs].every((t) => Math.abs(Date.now() - Number(t)) >= AT_REST_MS);
+
 /** The octets of a key file. The caller wipes them. */
 function readKeyFile(file) {
   // Looking before opening as well: to open a device may do something to it.
@@ -250,7 +256,8 @@ function readKeyFile(file) {
   const fd = fs.openSync(file, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   const buffer = Buffer.alloc(65537);
   try {
-    for (let attempt = 0; attempt < 10; attempt++) {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      if (attempt > 0) pause(AT_REST_MS / 4);
       const before = fs.fstatSync(fd, { bigint: true });
       if (!before.isFile()) throw new Outcome('not a regular file');
       checkMode(before);
@@ -260,7 +267,7 @@ function readKeyFile(file) {
       if (length > 65536) throw new Outcome('more than 65536 octets');
       const after = fs.fstatSync(fd, { bigint: true });
       const same = ['size', 'mtimeNs', 'ctimeNs'].every((field) => before[field] === after[field]);
-      if (same && before.size === BigInt(length)) return Buffer.from(buffer.subarray(0, length));
+      if (same && before.size === BigInt(length) && isAtRest(after)) return Buffer.from(buffer.subarray(0, length));
     }
     throw new Outcome('changes while it is read');
   } finally {

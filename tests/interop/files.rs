@@ -238,3 +238,44 @@ fn a_python_server_and_ours_refuse_a_mount_that_the_link_of_a_stranger_leads_to(
         );
     }
 }
+
+/// Sets the time of a file back, reads it as a key, and prints for how many milliseconds that took.
+#[cfg(unix)]
+const HOW_LONG: [&[&str]; 2] = [
+    &[
+        "python3",
+        "-B",
+        "-c",
+        "import os, sys, time\nsys.path.insert(0, sys.argv[1] + '/python')\nfrom countersign import Key\n\
+         os.utime(sys.argv[2], (0, 0)); began = time.monotonic(); Key.from_file(sys.argv[2])\n\
+         print(int(1000 * (time.monotonic() - began)))",
+    ],
+    &[
+        "node",
+        "--input-type=module",
+        "-e",
+        "import fs from 'node:fs'; const [peers, file] = process.argv.slice(1);\n\
+         const { Key } = await import(`${peers}/node/countersign.mjs`);\n\
+         fs.utimesSync(file, 0, 0); const began = performance.now(); Key.fromFile(file);\n\
+         console.log(Math.floor(performance.now() - began));",
+    ],
+];
+
+#[cfg(unix)]
+#[test]
+fn a_peer_waits_for_a_file_whose_time_its_writer_set_back() {
+    let peers = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
+    let temp = TempDir::new();
+    let file = rotated(&temp, "secret.key", "new");
+    for command in HOW_LONG.iter().filter(|command| is_installed(command[0])) {
+        let output = Command::new(command[0])
+            .args(&command[1..])
+            .args([peers, &file])
+            .output()
+            .unwrap();
+        let (out, errors) = (text(&output.stdout), text(&output.stderr));
+        let waited: u32 = out.trim().parse().unwrap_or_else(|_| panic!("{errors}"));
+        // The time of the change may be a tick of at most 10 ms before.
+        assert!(waited >= 9, "{} waited {waited} ms", command[0]);
+    }
+}
