@@ -220,6 +220,7 @@ fn invalid() -> impl Iterator<Item = InvalidInput> {
         InvalidInput::KeyIdTooLong { len: 65 },
         InvalidInput::ChildIdEmpty,
         InvalidInput::PassphraseTooShort { len: 7 },
+        InvalidInput::PassphraseNul,
         InvalidInput::PassphraseIdEmpty,
         InvalidInput::ServiceTooLong { len: 256 },
         InvalidInput::ExportLabelLength { len: 0 },

@@ -135,6 +135,8 @@ function checkKeyId(id, least) {
 function passphraseSecret(passphrase, keyId) {
   const words = octets(passphrase);
   if (words.length < 8) throw new Outcome('passphrase too short');
+  // It becomes the key of an HMAC, which is filled up with NULs.
+  if (words.includes(0)) throw new Outcome('passphrase with NUL');
   const salt = join('countersign/1 passphrase', LV(checkKeyId(keyId, 1)));
   const raw = scryptSync(words, salt, 32, { N: 65536, r: 8, p: 2, maxmem: 128 << 20 });
   try {

@@ -359,6 +359,9 @@ def passphrase_secret(passphrase: bytes, key_id: bytes) -> bytes:
     if len(passphrase) < MIN_PASSPHRASE:
         raise ValueError("the passphrase has fewer than %d bytes"
                          % MIN_PASSPHRASE)
+    # It becomes the key of an HMAC, which is filled up with NULs.
+    if 0 in passphrase:
+        raise ValueError("the passphrase has a NUL")
     if not 1 <= len(key_id) <= MAX_KEY_ID:
         raise ValueError("the key id of a passphrase has 1 to %d bytes"
                          % MAX_KEY_ID)
