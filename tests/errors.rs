@@ -173,8 +173,9 @@ fn incompatible() -> impl Iterator<Item = Incompatible> {
         (Message::CHALLENGE, 0x16),
         (Message::CHALLENGE, b'S'),
         (Message::CHALLENGE, 0),
-        (Message::VERDICT, b'C'),
         (Message::CHALLENGE, 0xb7),
+        (Message::RESPONSE, b'\r'),
+        (Message::RESPONSE, b'P'),
     ]
     .map(|(awaiting, byte)| Incompatible::Foreign {
         awaiting,
@@ -192,6 +193,7 @@ fn incompatible() -> impl Iterator<Item = Incompatible> {
         Incompatible::Mode { ours: 0, theirs: 2 },
         Incompatible::Mode { ours: 2, theirs: 3 },
         Incompatible::KeyIdLength(65),
+        Incompatible::Verdict(b'a'),
     ])
 }
 
@@ -250,8 +252,6 @@ fn an_error_hints_at_other_protocols_by_the_first_byte_that_cannot_belong() {
             };
             assert_eq!(hint(awaiting, at, byte), expected, "{awaiting} {at} {byte}");
         }
-        let expected = (byte == b'C').then_some(Hint::Echo);
-        assert_eq!(hint(Message::VERDICT, 0, byte), expected, "{byte}");
     }
     for (error, ..) in kinds() {
         assert_eq!(error.hint(), None, "{error}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use countersign::handshake::{self, Incompatible::Foreign, Message};
+use countersign::handshake::{self, Incompatible::Verdict, Message};
 use countersign::{Client, Deadline, Error, Key, Phase, Timed};
 
 use crate::Failure;
@@ -122,8 +122,8 @@ fn is_of_this_verb(error: &Error) -> bool {
     use handshake::Error::{AllZeroSecret, Incompatible, ServerNotAuthentic};
 
     match error {
-        Error::Denied(_) | Error::Handshake(ServerNotAuthentic | AllZeroSecret) => true,
-        Error::Handshake(Incompatible(Foreign { awaiting, .. })) => *awaiting == Message::VERDICT,
+        Error::Denied(_)
+        | Error::Handshake(ServerNotAuthentic | AllZeroSecret | Incompatible(Verdict(_))) => true,
         Error::Closed(phase) | Error::TimedOut(phase) | Error::Io { phase, .. } => {
             *phase != Phase::Awaiting(Message::CHALLENGE)
         }

@@ -2,6 +2,9 @@
 //
 // A case is an object of the fields of the file. Each function returns the outputs that come out here.
 
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { Duplex } from 'node:stream';
 import { Key, Opener, Outcome, clientAuthenticate, forTests, serverAuthenticate } from './countersign.mjs';
 
@@ -93,12 +96,24 @@ async function session() {
   return server;
 }
 
+function loadKeyFile(length) {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'countersign-'));
+  try {
+    const file = path.join(directory, 'a.key');
+    fs.writeFileSync(file, Buffer.alloc(length, '0123456789abcdef'), { mode: 0o600 });
+    Key.fromFile(file);
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
+}
+
 async function oneInput({ input, value = '', length }) {
   const key = new Key(Buffer.from('a secret of the kit'));
   const begin = (options) => clientAuthenticate(new Script(Buffer.alloc(0)), { mode: 0, key, ...options });
   const given = octets(value);
   const attempts = {
     secret: () => new Key(given),
+    'key file': () => loadKeyFile(Number(length)),
     'key id': () => begin({ keyId: given }),
     'child id': () => key.childSecret(given),
     service: () => begin({ service: given }),

@@ -4,11 +4,13 @@ Each function returns the fields of a case with the outputs that come out here
 in the place of those that are stated.
 """
 
+import os
+import tempfile
 from unittest import mock
 
 from countersign import (
     CLIENT, ENCRYPT, HAS_CRYPTOGRAPHY, SERVER, AuthenticationError, Client,
-    Key, Opener, Server, Session, Stream, prologue)
+    Key, KeyFileError, Opener, Server, Session, Stream, prologue)
 
 MODES = (0, 1, 2) if HAS_CRYPTOGRAPHY else (0, 1)
 
@@ -118,6 +120,15 @@ def records(fields):
     return _with(fields, expect=expect, delivers=delivered.hex())
 
 
+def _load_key_file(length):
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "a.key")
+        content = (b"0123456789abcdef" * (length // 16 + 1))[:length]
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(content)
+        Key.from_file(path)
+
+
 def one_input(fields):
     given = _Given(fields)
     length = int(given.texts.get("length", 0))
@@ -126,6 +137,7 @@ def one_input(fields):
     session = Session(bytes(32), b"", 0)
     attempt = {
         "secret": lambda: Key(value),
+        "key file": lambda: _load_key_file(length),
         "key id": lambda: Key(bytes(range(16)), value),
         "child id": lambda: some.child_secret(value),
         "service": lambda: prologue(value, b""),
@@ -135,6 +147,6 @@ def one_input(fields):
     }[given.texts["input"]]
     try:
         attempt()
-    except ValueError:
+    except (KeyFileError, ValueError):
         return _with(fields, expect="refused")
     return _with(fields, expect="taken")

@@ -22,8 +22,6 @@ pub enum Hint {
     Proxy,
     /// HTTP, or the PROXY protocol, version 1: `POST`, `PUT`, `PATCH` or `PROXY`.
     HttpOrProxy,
-    /// This client's own response, sent back.
-    Echo,
     /// The protocol of this crate, where Python's `multiprocessing` was awaited.
     Native,
 }
@@ -34,8 +32,6 @@ impl Hint {
             return None;
         };
         match (awaiting, at, byte) {
-            (Message::VERDICT, _, b'C') => Some(Self::Echo),
-            (Message::VERDICT, ..) => None,
             (Message::RESPONSE, 0, b'\r') => Some(Self::Proxy),
             (Message::RESPONSE, 0, b'P') => Some(Self::HttpOrProxy),
             // The protocol's name begins with C too, so CONNECT differs at its second byte. The
@@ -83,7 +79,6 @@ impl fmt::Display for Hint {
                 "they look like HTTP or the PROXY protocol; read the header of a proxy before the \
                  handshake, or turn it off at the proxy"
             }
-            Self::Echo => "they are this client's own bytes, sent back",
             Self::Native => {
                 "they look like the protocol of countersign; use its own functions at this end"
             }

@@ -103,6 +103,8 @@ pub enum Incompatible {
     },
     /// The client announced a key id of more than 64 bytes.
     KeyIdLength(u8),
+    /// The server's verdict neither accepts nor denies: the byte in place of `A` or `D`.
+    Verdict(u8),
 }
 
 /// The reason why a server refuses a client.
@@ -221,6 +223,12 @@ impl fmt::Display for Incompatible {
                 f,
                 "the client announced a key id of {len} bytes; at most {} are allowed",
                 KeyId::MAX_LEN
+            ),
+            Self::Verdict(byte) => write!(
+                f,
+                "the server's verdict neither accepts nor denies: '{}'; its program is wrong, or \
+                 the byte was altered on the way",
+                byte.escape_ascii()
             ),
         }
     }

@@ -136,11 +136,7 @@ impl Verdict {
     pub(super) fn check(received: &[u8]) -> Result<(), Incompatible> {
         match received.first() {
             None | Some(&(ACCEPTED | DENIED)) => Ok(()),
-            Some(&byte) => Err(Incompatible::Foreign {
-                awaiting: Message::VERDICT,
-                at: 0,
-                byte,
-            }),
+            Some(&byte) => Err(Incompatible::Verdict(byte)),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Messages that are altered on their way.
 
-use countersign::handshake::{Error, Message};
+use countersign::handshake::{Error, Incompatible, Message};
 
-use super::{foreign, key_with_id_of};
+use super::key_with_id_of;
 use crate::support::{AnyMode, End, MESSAGES, Pair, denial, in_every_mode, key};
 
 #[test]
@@ -45,7 +45,7 @@ fn no_verdict_but_a_accepts() {
             let expected = match verdict {
                 b'A' => None,
                 b'D' => Some(Error::Denied),
-                _ => Some(foreign(Message::VERDICT, 0, verdict)),
+                _ => Some(Incompatible::Verdict(verdict).into()),
             };
             assert_eq!(run.client.refusal(), expected, "{mode:?}, {verdict}");
             assert_eq!(

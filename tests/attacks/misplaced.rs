@@ -70,7 +70,7 @@ fn a_message_is_refused_in_place_of_another() {
         let [f1, f2, f3] = honest.messages();
         let (untagged, tc) = f2.split_at(f2.len() - 32);
         let (accepted, ts) = f3.split_at(f3.len() - 32);
-        let echo = foreign(Message::VERDICT, 0, b'C');
+        let echo = Incompatible::Verdict(b'C').into();
         let role = |byte| Some(Incompatible::Role(byte).into());
 
         for (name, instead, at_client) in [

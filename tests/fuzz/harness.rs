@@ -273,15 +273,10 @@ pub fn assert_is_told(error: &Error, received: &[u8]) {
         assert_eq!(error.hint(), None);
         return;
     };
-    let message = match awaiting {
-        Message::VERDICT => &received[40..],
-        _ => received,
-    };
     let at_client = awaiting == Message::CHALLENGE;
     assert_eq!(
         error.hint(),
-        match message {
-            _ if awaiting == Message::VERDICT => (message[0] == b'C').then_some(Hint::Echo),
+        match received {
             [b'\r', ..] if !at_client => Some(Hint::Proxy),
             [b'P', ..] if !at_client => Some(Hint::HttpOrProxy),
             [b'G' | b'H' | b'P' | b'D' | b'O' | b'T', ..] | [b'C', b'O', ..] => Some(Hint::Http),

@@ -87,11 +87,7 @@ fn foreign(awaiting: Message, at: u8, byte: u8) -> Incompatible {
 /// The offset, in all that this end receives, of the first byte that cannot belong.
 fn fault(incompatible: Incompatible) -> usize {
     match incompatible {
-        Incompatible::Foreign {
-            awaiting: Message::VERDICT,
-            at,
-            ..
-        } => F1_LEN + usize::from(at),
+        Incompatible::Verdict(_) => F1_LEN,
         Incompatible::Foreign { at, .. } => at.into(),
         Incompatible::Version(_) => 5,
         Incompatible::Role(_) => 6,
@@ -190,7 +186,6 @@ fn foreigners_at_a_server() -> Vec<Foreigner> {
 }
 
 fn foreigners_at_a_client() -> Vec<Foreigner> {
-    let in_place_of_f3 = |byte| foreign(Message::VERDICT, 0, byte);
     let foreign = |byte| foreign(Message::CHALLENGE, 0, byte);
     let multiprocessing = Some(Hint::Multiprocessing);
     // The challenges of CPython 3.12, and of CPython 3.11 and earlier, each behind its length in
@@ -247,13 +242,13 @@ fn foreigners_at_a_client() -> Vec<Foreigner> {
         (
             "a server that echoes instead of judging",
             server_that(<[u8]>::to_vec),
-            in_place_of_f3(b'C'),
-            Some(Hint::Echo),
+            Incompatible::Verdict(b'C'),
+            None,
         ),
         (
             "a server with a verdict that does not exist",
             server_that(|_| b"accepted, believe me. No, really.".to_vec()),
-            in_place_of_f3(b'a'),
+            Incompatible::Verdict(b'a'),
             None,
         ),
     ]

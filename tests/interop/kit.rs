@@ -5,11 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use countersign::{Client, Key, Server};
+use countersign::{Client, Key, Server, record};
 
 use super::process::text;
-use super::{End, Ours, PYTHON, Process, Talk, Verb, is_installed};
+use super::{End, Failure, Got, Ours, PYTHON, Process, Talk, Verb, is_installed};
 use crate::support::{DENIAL, Driver, f1};
+use crate::vectors::ends_of_records_to_a_server;
 
 const KIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/kit/kit.py");
 
@@ -22,9 +23,15 @@ fn the_kit_finds_no_rule_that_our_servers_break() {
             verb,
             end: &end,
         };
-        let (status, found) = to_server(verb, |socket| drop(ours.run(socket, Talk::Echo)));
+        let mut ended = Vec::new();
+        let (status, found) = to_server(verb, |socket| ended.push(ours.run(socket, Talk::Echo)));
         assert!(found.ends_with(" cases, 0 broken\n"), "{verb:?}: {found}");
         assert!(status, "{found}");
+        // The kit sees what is sent, and not what our end is told.
+        let expected = ends_of_records_to_a_server(verb.mode());
+        let records = ended.split_off(ended.len() - expected.len());
+        let told: Vec<_> = records.into_iter().map(end_of_records).collect();
+        assert_eq!(told, expected, "{driver:?}, {verb:?}");
     }
 }
 
@@ -82,6 +89,20 @@ fn the_kit_names_the_rule_that_a_client_breaks() {
     assert!(!status);
     let line = "section 6.3: client, mode 0: F1 and F3: F2 is 435349474e314300";
     assert!(found.contains(line), "{found}");
+}
+
+/// The outcome, in the words of the specification.
+fn end_of_records(ended: Result<Got, Failure>) -> &'static str {
+    match ended {
+        Ok(_) => "close",
+        Err(Failure::Later(error)) => match record::Error::of(&error) {
+            Some(record::Error::Truncated) => "truncated",
+            Some(record::Error::BadTag) => "bad tag",
+            Some(record::Error::TooLong { .. }) => "bad length",
+            _ => panic!("{error}"),
+        },
+        Err(Failure::Handshake(error)) => panic!("{error}"),
+    }
 }
 
 fn ends() -> impl Iterator<Item = (Driver, Verb)> {

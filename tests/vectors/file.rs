@@ -1,6 +1,7 @@
 //! The format of the files of vectors.
 
 use std::fs;
+use std::panic::{RefUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use countersign::Matched;
@@ -259,12 +260,29 @@ fn recompute_later_records(
     Ok(later)
 }
 
-/// Returns the vectors of handshakes in every mode.
-pub fn handshakes() -> Vec<String> {
-    ["handshake.txt", "encrypt.txt"]
-        .into_iter()
-        .flat_map(vectors)
-        .collect()
+/// The files of handshakes, in every mode.
+pub const HANDSHAKES: [&str; 2] = ["handshake.txt", "encrypt.txt"];
+
+/// Runs every vector of a file, and returns what came of each. Panics with the names of all that
+/// fail.
+pub fn run<T>(file: &str, check: impl Fn(&str) -> Result<T, String> + RefUnwindSafe) -> Vec<T> {
+    let (mut passed, mut failed) = (Vec::new(), Vec::new());
+    for text in vectors(file) {
+        // A rule that is missing may also make what follows panic.
+        let problem = match catch_unwind(|| check(&text)) {
+            Ok(Ok(came)) => {
+                passed.push(came);
+                continue;
+            }
+            Ok(Err(problem)) => problem,
+            Err(_) => "it panics".to_owned(),
+        };
+        let name = text.lines().next().unwrap_or_default();
+        failed.push(format!("{name}: {problem}"));
+    }
+    let (count, all) = (failed.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{count} failed of {file}:\n{all}");
+    passed
 }
 
 /// Returns the vectors of a file, each without comments.

@@ -3,14 +3,12 @@
 use countersign::handshake::Prologue;
 use countersign::{Key, KeyId};
 
-use super::file::{Fields, vectors};
-use crate::support::{Pair, key};
+use super::file::{Fields, run};
+use crate::support::{Pair, TempDir, key};
 
 #[test]
 fn every_input_of_the_kit_is_taken_or_refused_as_it_states() {
-    for text in vectors("inputs.txt") {
-        check(&text).unwrap_or_else(|problem| panic!("{problem}: {text}"));
-    }
+    run("inputs.txt", check);
 }
 
 fn check(text: &str) -> Result<(), String> {
@@ -20,6 +18,7 @@ fn check(text: &str) -> Result<(), String> {
     let expect = fields.text("expect")?;
     let taken = match fields.text("input")? {
         "secret" => Key::new(fields.bytes("value")?).is_ok(),
+        "key file" => loads(fields.number("length")?),
         "key id" => KeyId::new(&fields.bytes("value")?).is_ok(),
         "child id" => key("parent").child_secret(fields.bytes("value")?).is_ok(),
         "service" => Prologue::new(fields.bytes("value")?).is_ok(),
@@ -35,6 +34,15 @@ fn check(text: &str) -> Result<(), String> {
     } else {
         Err(format!("it is {came}"))
     }
+}
+
+/// Returns whether a key file of this length is loaded.
+fn loads(length: usize) -> bool {
+    let directory = TempDir::new();
+    let digits: Vec<_> = (b"0123456789abcdef".iter().copied().cycle())
+        .take(length)
+        .collect();
+    Key::from_file(directory.key_file("a.key", digits)).is_ok()
 }
 
 fn exports(label: &[u8], context: usize, output: usize) -> bool {

@@ -2,16 +2,12 @@
 
 use countersign::{InvalidInput, Key};
 
-use super::file::{Fields, vectors};
+use super::file::{Fields, run};
 use crate::support::{Schedule, lv};
 
 #[test]
 fn every_passphrase_of_the_vectors_gives_its_key_or_its_error() {
-    let mut seen = Vec::new();
-    for text in vectors("passphrases.txt") {
-        let expected = check(&text).unwrap_or_else(|problem| panic!("{problem}: {text}"));
-        seen.push(expected);
-    }
+    let seen = run("passphrases.txt", check);
     for kind in [
         None,
         Some(InvalidInput::PassphraseTooShort { len: 7 }),

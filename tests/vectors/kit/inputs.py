@@ -18,6 +18,9 @@ def _cases():
     yield "3", TAKEN, "secret", "all equal but the first", b"\1" + bytes(15)
     yield "3", TAKEN, "secret", "with a line end", some + b"\n"
     yield "3", TAKEN, "secret", "1000 octets", fixed("a long secret", 1000)
+    for length, outcome in ((15, REFUSED), (16, TAKEN), (65536, TAKEN),
+                            (65537, REFUSED)):
+        yield "3", outcome, "key file", "%d octets" % length, length
 
     for length in (0, 1, 64):
         yield "5", TAKEN, "key id", "%d octets" % length, b"k" * length

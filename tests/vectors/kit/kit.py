@@ -16,6 +16,7 @@ import argparse
 import os
 import socket
 import sys
+import time
 
 import exchanges
 import inputs
@@ -70,10 +71,21 @@ def address(text):
     return host.strip("[]"), int(port)
 
 
+def connected(server):
+    """A connection to a server under test, which may have just begun."""
+    until = time.monotonic() + live.PATIENCE
+    while True:
+        try:
+            return socket.create_connection(server, live.PATIENCE)
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
 def to_server(options):
     return report(live.to_server(
-        lambda: socket.create_connection(options.address, live.PATIENCE),
-        options.mode))
+        lambda: connected(options.address), options.mode))
 
 
 def to_client(options):
@@ -124,5 +136,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.dont_write_bytecode = True
     sys.exit(main())

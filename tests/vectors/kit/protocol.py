@@ -239,12 +239,17 @@ class Session:
 
     def record(self, end, seq, payload, *, n=None, step=None, nonce=None,
                ad=None):
-        """A record from ``end``.  The last four replace what is right."""
+        """A record from ``end``.  The last four replace what is right.
+
+        In mode 1 the number and n are under the tag as ``nonce`` and ``ad``.
+        """
         n = struct.pack(">H", len(payload) if n is None else n)
         number = struct.pack(">Q", seq)
         if self.mode == 1:
-            key = self.state(end, 0)
-            return n + payload + H(key, number, n, payload)[:16]
+            number = number if nonce is None else nonce
+            tag = H(self.state(end, 0), number, n if ad is None else ad,
+                    payload)
+            return n + payload + tag[:16]
         state = self.state(end, seq >> 16 if step is None else step)
         key = expand(state, b"countersign/1 encrypt key")
         nonce = bytes(4) + number if nonce is None else nonce

@@ -8,7 +8,7 @@ from collections import namedtuple
 
 from exchanges import (
     CLIENT, KEY_ID, SECRET, SERVER, SERVICE, fixed)
-from protocol import Handshake, flip, share, x25519
+from protocol import H, Handshake, flip, share, x25519
 
 CLOSE, TRUNCATED = "close", "truncated"
 BAD_TAG, BAD_LENGTH = "bad tag", "bad length"
@@ -144,6 +144,17 @@ def both_ends(mode, role):
     if mode == 1:
         yield forged("a payload that is encrypted", lambda d: other_session(
             2).record(d.sender, 0, b"first"))
+        yield forged("a tag without n",
+                     lambda d: d.record(0, b"first", ad=b""))
+        yield forged("a tag over another n",
+                     lambda d: d.record(0, b"first", ad=b"\0\4"))
+        yield forged("a tag without a number",
+                     lambda d: d.record(0, b"first", nonce=b""))
+        yield forged("a tag over a number in little-endian",
+                     lambda d: first(d) + d.record(1, b"second", nonce=(
+                         struct.pack("<Q", 1))), b"first")
+        yield forged("the second half of a tag", lambda d: first(d)[:-16] + H(
+            d.session.state(d.sender, 0), bytes(8), first(d)[:-16])[16:])
         return
 
     yield forged("a record of mode 1", lambda d: other_session(1).record(
