@@ -879,8 +879,9 @@ function recomputeKeyFile(content) {
 
 function recomputePassphrase(passphrase, keyId) {
   const expect = passphrase.length < 8 ? 'passphrase too short'
-    : keyId.length === 0 ? 'key id empty'
-      : keyId.length > 64 ? 'key id too long' : 'accepted';
+    : passphrase.includes(0) ? 'passphrase with NUL'
+      : keyId.length === 0 ? 'key id empty'
+        : keyId.length > 64 ? 'key id too long' : 'accepted';
   const refused = expect !== 'accepted';
   try {
     const { salt, secret } = passphraseSecret(passphrase, keyId);
