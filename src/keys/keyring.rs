@@ -24,11 +24,11 @@ use crate::key::{Key, KeyId};
 /// stable name by which an application can authorise. If two ids share a secret, its holder can use
 /// either id.
 ///
-/// [`find`](KeyLookup::find) checks revoked ids first, then keys by their id, then masters. A key file
-/// that is at fault keeps masters from answering for its id. Deriving
-/// a child takes some microseconds more than finding a key or nothing, and twice as long for a master
-/// with two secrets: in a ring with masters, a stranger who measures the time can tell which ids a
-/// master answers for, and whether it is being rotated.
+/// [`find`](KeyLookup::find) checks revoked ids first, then keys by their id, then masters. A key
+/// file that is at fault keeps masters from answering for its id. Deriving a child takes some
+/// microseconds more than finding a key or nothing, and twice as long for a master with two secrets:
+/// in a ring with masters, a stranger who measures the time can tell which ids a master answers for,
+/// and whether it is being rotated.
 ///
 /// ```
 /// use countersign::{Key, Keyring, Server, generate_secret};
@@ -133,8 +133,8 @@ impl Keyring {
     /// A key whose file is gone is removed, whatever other files are like. A file that is at fault
     /// keeps the former key of its own id and is reported. If there was no former key, nobody is
     /// accepted under this id, not even by a master, until the file is mended or removed. Masters and
-    /// revoked ids stay. Nothing watches the directory: call this on a timer, on a signal, or when the program
-    /// learns that its keys have changed.
+    /// revoked ids stay. Nothing watches the directory: call this on a timer, on a signal, or when the
+    /// program learns that its keys have changed.
     ///
     /// # Errors
     ///
