@@ -242,13 +242,15 @@ mod tests {
             env::temp_dir().join(&name),
             env::temp_dir().join(name + "-link"),
         );
-        generate_secret().unwrap().write_new(&path).unwrap();
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        let named = fs::symlink_metadata(&path).unwrap();
-        let of_link = fs::symlink_metadata(&link).unwrap();
-        let (ours, other) = (read_named(&path, &named), read_named(&link, &of_link));
-        fs::remove_file(&path).unwrap();
-        fs::remove_file(&link).unwrap();
+        let secret = generate_secret().expect("the system has random bytes");
+        secret.write_new(&path).expect("a new file");
+        std::os::unix::fs::symlink(&path, &link).expect("a new link");
+        let named = |path| fs::symlink_metadata(path).expect("it is there");
+        let ours = read_named(&path, &named(&path));
+        let other = read_named(&link, &named(&link));
+        for file in [path, link] {
+            fs::remove_file(file).expect("it is there");
+        }
         assert!(ours.is_ok());
         assert!(matches!(other, Err(KeyFileError::Changing)));
     }
