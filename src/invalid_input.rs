@@ -30,6 +30,8 @@ pub enum InvalidInput {
         /// Its length in bytes.
         len: usize,
     },
+    /// A passphrase with a NUL. Two that differ only in NULs at their ends make the same secret.
+    PassphraseNul,
     /// An empty key id for a passphrase, whose salt it is.
     PassphraseIdEmpty,
     /// A service name of more than 255 bytes.
@@ -81,6 +83,9 @@ impl fmt::Display for InvalidInput {
             Self::PassphraseTooShort { len } => write!(
                 f,
                 "the passphrase is too short: {len} bytes; use at least 8, and better a random secret"
+            ),
+            Self::PassphraseNul => f.write_str(
+                "the passphrase has a NUL, which scrypt does not tell from its end; leave it out",
             ),
             Self::PassphraseIdEmpty => f.write_str(
                 "a passphrase needs a key id of at least one byte, which is its salt, and it is empty",

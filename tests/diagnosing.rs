@@ -85,6 +85,9 @@ fn other_sentences() -> Vec<String> {
     let error = Error::NoDirectory;
     reloaded.kept = vec![(KeyId::new("worker-7").unwrap(), error)];
     let mut said = vec![reloaded.to_string()];
+    let mut reloaded = Reloaded::default();
+    reloaded.refused = vec![Error::NoDirectory];
+    said.push(reloaded.to_string());
     let denied = || io::Error::other("as it says itself");
     let of_rotations = [
         KeyFileError::Exists,

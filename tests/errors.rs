@@ -120,7 +120,7 @@ pub(crate) fn sentences() -> Vec<String> {
 }
 
 /// What a key file must not have, each at a place where it can be.
-const FOUND: [(usize, Found); 12] = [
+const FOUND: [(usize, Found); 13] = [
     (0, Found::Nothing),
     (0, Found::ByteOrderMark),
     (0, Found::Utf16),
@@ -133,6 +133,7 @@ const FOUND: [(usize, Found); 12] = [
     (65, Found::SecondLine),
     (137, Found::ThirdLine),
     (0, Found::AcceptFirst),
+    (65, Found::AcceptLine),
 ];
 
 fn writable() -> KeyFileError {
@@ -228,6 +229,7 @@ fn invalid() -> impl Iterator<Item = InvalidInput> {
         InvalidInput::KeyIdTooLong { len: 65 },
         InvalidInput::ChildIdEmpty,
         InvalidInput::PassphraseTooShort { len: 7 },
+        InvalidInput::PassphraseNul,
         InvalidInput::PassphraseIdEmpty,
         InvalidInput::ServiceTooLong { len: 256 },
         InvalidInput::ExportLabelLength { len: 0 },

@@ -521,7 +521,7 @@ fn a_second_secret_changes_neither_the_id_nor_the_fingerprint_nor_the_children_o
 
 #[cfg(feature = "passphrase")]
 #[test]
-fn a_passphrase_needs_eight_bytes_and_a_key_id() {
+fn a_passphrase_needs_eight_bytes_without_nul_and_a_key_id() {
     for (passphrase, id, error) in [
         ("", "laptop-3", InvalidInput::PassphraseTooShort { len: 0 }),
         (
@@ -529,6 +529,8 @@ fn a_passphrase_needs_eight_bytes_and_a_key_id() {
             "laptop-3",
             InvalidInput::PassphraseTooShort { len: 7 },
         ),
+        ("hunter22\0", "laptop-3", InvalidInput::PassphraseNul),
+        ("\0\0\0\0\0\0\0\0", "laptop-3", InvalidInput::PassphraseNul),
         ("hunter22", "", InvalidInput::PassphraseIdEmpty),
         (
             "hunter22",

@@ -1,9 +1,5 @@
 //! Properties of all inputs, tried on random ones. A failing input is reduced before it is shown.
 
-use std::fs::OpenOptions;
-use std::path::PathBuf;
-use std::time::SystemTime;
-
 use countersign::handshake::{self, Authenticate, Progress, Prologue, Protect, Receive};
 use countersign::{Binding, Key, Session, compat};
 use proptest::collection::vec;
@@ -81,7 +77,7 @@ proptest! {
         // A CR at the end of a secret and the LF behind it would be one line end.
         prop_assume!(!(bytes.ends_with(b"\r") && end == b"\n"));
         let directory = TempDir::new();
-        let path = at_rest(directory.key_file("secret", [&bytes, end].concat()));
+        let path = directory.key_file("secret", [&bytes, end].concat());
         prop_assert_eq!(&*compat::secret_from_file(path).unwrap(), &bytes);
     }
 
@@ -95,7 +91,7 @@ proptest! {
         let accept_line = accept.as_ref().map(|secret| format!("{between}accept:{secret}"));
         let content = format!("{first}{}{end}", accept_line.unwrap_or_default());
         let directory = TempDir::new();
-        let path = at_rest(directory.key_file("secret.key", content));
+        let path = directory.key_file("secret.key", content);
 
         let loaded = Key::from_file(&path).unwrap();
         prop_assert_eq!(proof_of(&loaded), proof_of(&Key::new(&first).unwrap()));
@@ -118,14 +114,6 @@ fn visible() -> impl Strategy<Value = String> {
 
 fn line_end() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("\n"), Just("\r\n")]
-}
-
-/// Makes a file look old. One that was just written is read again a little later, which would be most
-/// of what the cases of a property wait for.
-fn at_rest(path: PathBuf) -> PathBuf {
-    let file = OpenOptions::new().write(true).open(&path).unwrap();
-    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    path
 }
 
 #[test]

@@ -498,21 +498,20 @@ fn no_error_of_a_key_file_shows_what_is_in_it() {
         [b"accept:", SECRET].concat(),
     ] {
         let path = directory.key_file("worker-7.key", &content);
-        let error = Key::from_file(&path).unwrap_err();
-        if let Error::KeyFile {
-            error: KeyFileError::Content(Malformed { found, .. }),
-            ..
-        } = error
-        {
-            seen.push(found);
+        let of_key = Key::from_file(&path).unwrap_err();
+        let of_secret = compat::secret_from_file(&path).err();
+        for error in [Some(of_key), of_secret].into_iter().flatten() {
+            if let Error::KeyFile {
+                error: KeyFileError::Content(Malformed { found, .. }),
+                ..
+            } = error
+            {
+                seen.push(found);
+            }
+            shown.error("a key file", error);
         }
-        shown.error("a key file", error);
         shown.error("a key file", Key::from_shared_file(&path).unwrap_err());
         shown.error("a ring", Keyring::from_dir(directory.path()).unwrap_err());
-        if content.len() > 65_536 {
-            let error = compat::secret_from_file(&path).unwrap_err();
-            shown.error("a secret from a file", error);
-        }
     }
     for found in [
         Found::Nothing,
@@ -527,6 +526,7 @@ fn no_error_of_a_key_file_shows_what_is_in_it() {
         Found::SecondLine,
         Found::ThirdLine,
         Found::AcceptFirst,
+        Found::AcceptLine,
     ] {
         assert!(seen.contains(&found), "{found:?}");
     }

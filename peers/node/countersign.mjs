@@ -135,6 +135,8 @@ function checkKeyId(id, least) {
 function passphraseSecret(passphrase, keyId) {
   const words = octets(passphrase);
   if (words.length < 8) throw new Outcome('passphrase too short');
+  // It becomes the key of an HMAC, which is filled up with NULs.
+  if (words.includes(0)) throw new Outcome('passphrase with NUL');
   const salt = join('countersign/1 passphrase', LV(checkKeyId(keyId, 1)));
   const raw = scryptSync(words, salt, 32, { N: 65536, r: 8, p: 2, maxmem: 128 << 20 });
   try {
@@ -242,6 +244,12 @@ function checkMode(stat) {
   if (mode & 0o040 && Number(stat.uid) !== 0) throw new Outcome('its group may read it');
 }
 
+const AT_REST_MS = 20;
+const pause = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+/** By both times: a writer may set the time of the content back. A time to come says nothing. */
+const isAtRest = ({ mtimeMs, ctimeMs }) => [mtimeMs, ctimeMs].every((t) => Math.abs(Date.now() - Number(t)) >= AT_REST_MS);
+
 /** The octets of a key file. The caller wipes them. */
 function readKeyFile(file) {
   // Looking before opening as well: to open a device may do something to it.
@@ -250,7 +258,8 @@ function readKeyFile(file) {
   const fd = fs.openSync(file, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   const buffer = Buffer.alloc(65537);
   try {
-    for (let attempt = 0; attempt < 10; attempt++) {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      if (attempt > 0) pause(AT_REST_MS / 4);
       const before = fs.fstatSync(fd, { bigint: true });
       if (!before.isFile()) throw new Outcome('not a regular file');
       checkMode(before);
@@ -260,7 +269,7 @@ function readKeyFile(file) {
       if (length > 65536) throw new Outcome('more than 65536 octets');
       const after = fs.fstatSync(fd, { bigint: true });
       const same = ['size', 'mtimeNs', 'ctimeNs'].every((field) => before[field] === after[field]);
-      if (same && before.size === BigInt(length)) return Buffer.from(buffer.subarray(0, length));
+      if (same && before.size === BigInt(length) && isAtRest(after)) return Buffer.from(buffer.subarray(0, length));
     }
     throw new Outcome('changes while it is read');
   } finally {
@@ -870,8 +879,9 @@ function recomputeKeyFile(content) {
 
 function recomputePassphrase(passphrase, keyId) {
   const expect = passphrase.length < 8 ? 'passphrase too short'
-    : keyId.length === 0 ? 'key id empty'
-      : keyId.length > 64 ? 'key id too long' : 'accepted';
+    : passphrase.includes(0) ? 'passphrase with NUL'
+      : keyId.length === 0 ? 'key id empty'
+        : keyId.length > 64 ? 'key id too long' : 'accepted';
   const refused = expect !== 'accepted';
   try {
     const { salt, secret } = passphraseSecret(passphrase, keyId);

@@ -359,6 +359,9 @@ def passphrase_secret(passphrase: bytes, key_id: bytes) -> bytes:
     if len(passphrase) < MIN_PASSPHRASE:
         raise ValueError("the passphrase has fewer than %d bytes"
                          % MIN_PASSPHRASE)
+    # It becomes the key of an HMAC, which is filled up with NULs.
+    if 0 in passphrase:
+        raise ValueError("the passphrase has a NUL")
     if not 1 <= len(key_id) <= MAX_KEY_ID:
         raise ValueError("the key id of a passphrase has 1 to %d bytes"
                          % MAX_KEY_ID)
@@ -389,7 +392,8 @@ class Keyring:
         """Reads the directory again; returns the errors about its files.
 
         An id whose file is gone is no longer accepted.  A file that is at
-        fault keeps the former key of its id.
+        fault keeps the former key of its id.  A directory that cannot be read
+        raises, and changes nothing.
         """
         found, failed, errors = read_directory(self._path, self._shared)
         keys = {}
@@ -1124,7 +1128,7 @@ def _read_at_rest(path: Union[str, bytes], shared: bool,
         if len(content) > MAX_FILE:
             raise ValueError("it has more than %d bytes" % MAX_FILE)
         if (_state(before) == _state(after) and len(content) == after.st_size
-                and abs(time.time() - after.st_mtime) >= AT_REST):
+                and _is_at_rest(after)):
             return content
     raise ValueError("it kept changing; write a new file beside it and "
                      "rename that")
@@ -1147,6 +1151,13 @@ def _require_regular(status: os.stat_result) -> None:
 def _state(status: os.stat_result) -> Tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size,
             status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_at_rest(status: os.stat_result) -> bool:
+    # A writer may set the time of the content back, but not the other one.
+    now = time.time()
+    return all(abs(now - then) >= AT_REST
+               for then in (status.st_mtime, status.st_ctime))
 
 
 def _check_writers(status: os.stat_result) -> None:
@@ -1204,7 +1215,7 @@ def _resolve(path: str) -> Tuple[bytes, Set[int], Tuple[int, int]]:
     """Where the files are, and who may own them.
 
     A mounted Kubernetes secret has them behind a link, ``..data``.  Anybody
-    may write the mount, so the owner of the link says who made it.
+    may write the mount, so the owners of the links say who made them.
     """
     directory = os.path.realpath(os.fsencode(path))
     data = os.path.join(directory, b"..data")
@@ -1213,7 +1224,7 @@ def _resolve(path: str) -> Tuple[bytes, Set[int], Tuple[int, int]]:
         if not mount.st_mode & stat.S_ISVTX:
             _check_writers(mount)
         owners = {ROOT, mount.st_uid}
-        _check_owner(os.lstat(data), owners)
+        _check_links(data, owners)
         directory = os.path.realpath(data)
         _check_owner(os.stat(directory), owners)
     status = os.stat(directory)
@@ -1239,10 +1250,23 @@ def _read_entries(directory: bytes, owners: Set[int], shared: bool) -> Files:
                 _check_links(path, owners)
             found[key_id] = read_key_file(path, shared, owners)
         except KeyFileError as error:
-            # A file may be removed after the directory was read.
-            if os.path.lexists(path):
+            if not _is_gone(path):
                 errors[key_id] = error
     return found, errors, names
+
+
+def _is_gone(path: bytes) -> bool:
+    """Whether a file was removed after the directory was read.
+
+    One that cannot be looked at is not gone.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _check_links(path: bytes, owners: Set[int]) -> None:

@@ -59,7 +59,8 @@ PASSPHRASES_COMMENT = """\
 # ASCII text itself.
 #
 # passphrase and key-id are the inputs.  expect is "accepted", with the rest;
-# "passphrase too short"; "key id empty" or "key id too long".
+# "passphrase too short"; "passphrase with NUL"; "key id empty" or "key id too
+# long".
 """
 
 UNKNOWN = "denied unknown key id"
@@ -480,6 +481,7 @@ def compute_passphrase(name, passphrase, key_id, **_):
     except ValueError:
         fields[1] = ("expect", "passphrase too short"
                      if len(passphrase) < MIN_PASSPHRASE
+                     else "passphrase with NUL" if 0 in passphrase
                      else "key id too long" if key_id else "key id empty")
         return fields
     salt = b"countersign/1 passphrase" + lv(key_id)
@@ -494,9 +496,14 @@ def passphrases():
     for expect, name, passphrase, key_id in (
             ("accepted", "four words", horse, b"laptop-3"),
             ("accepted", "the same for another key id", horse, b"laptop-4"),
-            ("accepted", "any octets, and a key id of 64",
-             bytes(range(248, 256)) + b"\0\n", bytes(range(192, 256))),
+            ("accepted", "any octets but NUL, and a key id of 64",
+             bytes(range(248, 256)) + b"\1\n", bytes(range(192, 256))),
             ("passphrase too short", "7 octets", b"7 bytes", b"laptop-3"),
+            ("passphrase with NUL", "8 octets 00", bytes(8), b"laptop-3"),
+            ("passphrase with NUL", "NUL at the end", horse + b"\0",
+             b"laptop-3"),
+            ("passphrase with NUL", "NUL within, behind 64 octets",
+             b"x" * 64 + b"\0x", b"laptop-3"),
             ("key id empty", "no key id", horse, b""),
             ("key id too long", "a key id of 65", horse, b"a" * 65)):
         yield dict(name=name, expect=expect, passphrase=passphrase,

@@ -156,7 +156,7 @@ impl fmt::Display for KeyFileError {
             Self::NotKept(source) => write!(
                 f,
                 "its owner, group and permissions cannot be kept while it is rewritten: {source}; \
-                 rewrite it as its owner or as root"
+                 rewrite it as its owner, or as root in a directory of root"
             ),
             Self::TwoSecrets => f.write_str(
                 "it has an \"accept:\" line already; drop that before another secret is added",

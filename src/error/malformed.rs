@@ -39,6 +39,8 @@ pub enum Found {
     ThirdLine,
     /// A first line that has `accept:` in it.
     AcceptFirst,
+    /// An `accept:` line, where a file is one secret of a compatibility protocol.
+    AcceptLine,
 }
 
 impl fmt::Display for Malformed {
@@ -68,6 +70,9 @@ impl fmt::Display for Found {
             Self::ThirdLine => "a third line; only one secret and one \"accept:\" line are allowed",
             Self::AcceptFirst => {
                 "\"accept:\" in the first line; write the secret in use first, and this on a line of its own"
+            }
+            Self::AcceptLine => {
+                "an \"accept:\" line, and this protocol knows one secret only; use a file without it"
             }
         })
     }

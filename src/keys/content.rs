@@ -74,6 +74,17 @@ pub(super) fn parse(file: &[u8]) -> Result<Content<'_>, Malformed> {
     }
 }
 
+/// Checks that a file is no key file of two secrets, but one secret of any bytes.
+pub(super) fn check_single(file: &[u8]) -> Result<(), Malformed> {
+    match line(file) {
+        (_, Some(rest)) if rest.starts_with(ACCEPT) => Err(Malformed {
+            at: file.len() - rest.len(),
+            found: Found::AcceptLine,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the first line without its LF or CRLF, and what stands behind that.
 fn line(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut parts = text.splitn(2, |byte| *byte == b'\n');

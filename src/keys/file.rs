@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 use zeroize::Zeroizing;
 
-use super::content::parse;
+use super::content::{check_single, parse};
 use super::permissions::{Readers, Rule};
 use crate::error::{Error, KeyFileError};
 use crate::key::Key;
@@ -72,11 +72,13 @@ impl Key {
 }
 
 /// Reads the secret of a compatibility protocol from a file: its content without a trailing LF or
-/// CRLF, which may be any bytes.
+/// CRLF, which may be any bytes. A second line that begins with `accept:` is refused, because these
+/// protocols would take both lines for one secret.
 ///
 /// # Errors
 ///
-/// Returns the errors of [`Key::from_file`](crate::Key::from_file), except those about the content.
+/// Returns the errors of [`Key::from_file`](crate::Key::from_file). Of those about the content there
+/// is only [`Found::AcceptLine`](crate::Found::AcceptLine).
 ///
 /// ```no_run
 /// use countersign::compat::{self, cookbook};
@@ -106,21 +108,26 @@ const ATTEMPTS: usize = 50;
 
 /// A file that changed less than this ago is read again. Timestamps have the granularity of a kernel
 /// tick, at most 10 ms, so a writer that is still at work can leave them as they were.
-const AT_REST: Duration = Duration::from_millis(20);
+/// A fuzz target writes a file for each input, and would test next to nothing while it waits.
+const AT_REST: Duration = Duration::from_millis(if cfg!(fuzzing) { 0 } else { 20 });
 
 pub(super) fn load(path: &Path, rule: Rule) -> Result<Key, Error> {
     key(path, rule).map_err(|error| Error::key_file(path, error))
 }
 
 fn key(path: &Path, rule: Rule) -> Result<Key, KeyFileError> {
-    let file = read(path, rule)?;
-    Ok(parse(&file)?.key()?)
+    let (content, _) = read(path, rule)?;
+    Ok(parse(&content)?.key()?)
 }
 
 /// Reads a file without its trailing LF or CRLF.
 fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let file = read(path, Rule::file(readers));
-    let mut content = file.map_err(|error| Error::key_file(path, error))?;
+    let read = read(path, Rule::file(readers));
+    let checked = read.and_then(|(content, _)| {
+        check_single(&content)?;
+        Ok(content)
+    });
+    let mut content = checked.map_err(|error| Error::key_file(path, error))?;
     let len = match content.as_slice() {
         [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret.len(),
         all => all.len(),
@@ -129,7 +136,8 @@ fn secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(content)
 }
 
-pub(super) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+/// Returns the content of a file, and the file itself: its path may lead to another by now.
+pub(super) fn read(path: &Path, rule: Rule) -> Result<(Zeroizing<Vec<u8>>, File), KeyFileError> {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             thread::sleep(AT_REST / 4);
@@ -147,7 +155,7 @@ pub(super) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, KeyFil
             && content.len() as u64 == after.len()
             && at_rest(&after)?
         {
-            return Ok(content);
+            return Ok((content, file));
         }
     }
     Err(KeyFileError::Changing)
@@ -235,11 +243,29 @@ pub(super) fn state(metadata: &Metadata) -> impl PartialEq + use<> {
     (metadata.len(), metadata.modified().ok())
 }
 
+/// Returns whether a file was left alone for a while, by both of its times where it has them: who
+/// writes a file may set the time of its content, but not the other.
 fn at_rest(metadata: &Metadata) -> io::Result<bool> {
-    // A file from the future says nothing about when it was written.
-    let age = match SystemTime::now().duration_since(metadata.modified()?) {
-        Ok(age) => age,
-        Err(ahead) => ahead.duration(),
+    let now = SystemTime::now();
+    let rests = |time: SystemTime| {
+        // A file from the future says nothing about when it was written.
+        let age = (now.duration_since(time)).unwrap_or_else(|ahead| ahead.duration());
+        age >= AT_REST
     };
-    Ok(age >= AT_REST)
+    Ok(rests(metadata.modified()?) && changed(metadata).is_none_or(rests))
+}
+
+/// Returns when the content of a file, its name or its permissions changed.
+#[cfg(unix)]
+fn changed(metadata: &Metadata) -> Option<SystemTime> {
+    use std::os::unix::fs::MetadataExt;
+
+    let seconds = Duration::from_secs(metadata.ctime().try_into().ok()?);
+    let part = Duration::from_nanos(metadata.ctime_nsec().try_into().ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(seconds + part)
+}
+
+#[cfg(not(unix))]
+fn changed(_: &Metadata) -> Option<SystemTime> {
+    None
 }

@@ -24,10 +24,11 @@ use crate::key::{Key, KeyId};
 /// stable name by which an application can authorise. If two ids share a secret, its holder can use
 /// either id.
 ///
-/// [`find`](KeyLookup::find) checks revoked ids first, then keys by their id, then masters. Deriving
-/// a child takes some microseconds more than finding a key or nothing, and twice as long for a master
-/// with two secrets: in a ring with masters, a stranger who measures the time can tell which ids a
-/// master answers for, and whether it is being rotated.
+/// [`find`](KeyLookup::find) checks revoked ids first, then keys by their id, then masters. A key
+/// file that is at fault keeps masters from answering for its id. Deriving a child takes some
+/// microseconds more than finding a key or nothing, and twice as long for a master with two secrets:
+/// in a ring with masters, a stranger who measures the time can tell which ids a master answers for,
+/// and whether it is being rotated.
 ///
 /// ```
 /// use countersign::{Key, Keyring, Server, generate_secret};
@@ -75,6 +76,9 @@ struct Ring {
     /// By id prefix, the longest first.
     masters: Vec<(KeyId, Arc<Key>)>,
     revoked: HashSet<KeyId>,
+    /// Ids whose files are at fault and that have no former key. No master answers for them, because
+    /// the file may be there to replace a child that was stolen.
+    faulty: HashSet<KeyId>,
 }
 
 impl Keyring {
@@ -126,10 +130,11 @@ impl Keyring {
 
     /// Reads the directory of [`from_dir`](Self::from_dir) again, and returns what changed.
     ///
-    /// A key whose file is gone is removed, whatever else is wrong. A file that is at fault
-    /// keeps the former key of its own id, if there was one, and is reported. Masters and revoked ids
-    /// stay. Nothing watches the directory: call this on a timer, on a signal, or when the program
-    /// learns that its keys have changed.
+    /// A key whose file is gone is removed, whatever other files are like. A file that is at fault
+    /// keeps the former key of its own id and is reported. If there was no former key, nobody is
+    /// accepted under this id, not even by a master, until the file is mended or removed. Masters and
+    /// revoked ids stay. Nothing watches the directory: call this on a timer, on a signal, or when the
+    /// program learns that its keys have changed.
     ///
     /// # Errors
     ///
@@ -318,6 +323,9 @@ impl KeyLookup for Keyring {
         if let Some(key) = ring.keys.get(id) {
             return Some(Cow::Owned(Key::clone(key)));
         }
+        if ring.faulty.contains(id) {
+            return None;
+        }
         let (_, master) =
             (ring.masters.iter()).find(|(prefix, _)| id.starts_with(prefix.as_bytes()))?;
         let child = KeyId::new(id).and_then(|id| master.child(id));
@@ -329,7 +337,7 @@ impl Ring {
     /// Returns this ring with the keys of a load in place of its own, and reports what changed.
     fn reloaded(&self, loaded: Loaded) -> (Self, Reloaded) {
         let mut reloaded = Reloaded::default();
-        let mut keys = HashMap::new();
+        let (mut keys, mut faulty) = (HashMap::new(), HashSet::new());
         let mut former_keys = self.keys.clone();
         for (id, key) in loaded.keys {
             match (key, former_keys.remove(id.as_bytes())) {
@@ -345,7 +353,10 @@ impl Ring {
                     keys.insert(id, former);
                     reloaded.kept.push((id, error));
                 }
-                (Err(error), None) => reloaded.refused.push(error),
+                (Err(error), None) => {
+                    faulty.insert(id);
+                    reloaded.refused.push(error);
+                }
             }
         }
         reloaded.removed.extend(former_keys.into_keys());
@@ -362,6 +373,7 @@ impl Ring {
             keys,
             masters: self.masters.clone(),
             revoked: self.revoked.clone(),
+            faulty,
         };
         (ring, reloaded)
     }

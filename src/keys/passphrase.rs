@@ -29,8 +29,8 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidInput::PassphraseTooShort`], [`InvalidInput::PassphraseIdEmpty`] or
-    /// [`InvalidInput::KeyIdTooLong`].
+    /// Returns [`InvalidInput::PassphraseTooShort`], [`InvalidInput::PassphraseNul`],
+    /// [`InvalidInput::PassphraseIdEmpty`] or [`InvalidInput::KeyIdTooLong`].
     ///
     /// ```no_run
     /// use countersign::Key;
@@ -50,6 +50,10 @@ impl Key {
         let len = passphrase.len();
         if len < MIN_LEN {
             return Err(InvalidInput::PassphraseTooShort { len });
+        }
+        // It becomes the key of an HMAC, which is filled up with NULs.
+        if passphrase.contains(&0) {
+            return Err(InvalidInput::PassphraseNul);
         }
         let id = KeyId::new(key_id)?;
         if id.is_empty() {

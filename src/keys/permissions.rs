@@ -139,12 +139,20 @@ mod unix {
         Ok(())
     }
 
-    /// Gives a new file the owner, the group and the permissions of another.
-    pub(in super::super) fn resemble(file: &File, other: &Metadata) -> Result<(), KeyFileError> {
+    /// Gives a new file in this directory the owner, the group and the permissions of another.
+    pub(in super::super) fn resemble(
+        file: &File,
+        other: &Metadata,
+        directory: &Path,
+    ) -> Result<(), KeyFileError> {
         let copied = || {
+            if file.metadata()?.uid() != other.uid() {
+                check_way(directory)?;
+            }
             // First the owner, because a change of owner removes permissions.
             fchown(file, Some(other.uid()), Some(other.gid()))?;
             file.set_permissions(other.permissions())?;
+            check_no_list(file)?;
             file.metadata()
         };
         let same = |new: &Metadata| {
@@ -155,6 +163,43 @@ mod unix {
             Ok(_) => Err(KeyFileError::NotKept(io::ErrorKind::Unsupported.into())),
             Err(error) => Err(KeyFileError::NotKept(error)),
         }
+    }
+
+    /// Checks that a file has no access list (POSIX). It would not be kept, and the permissions of the
+    /// group show its mask: without it they would let the group read. A new file may have one that its
+    /// directory gives.
+    #[cfg(all(target_os = "linux", feature = "net"))]
+    pub(in super::super) fn check_no_list(file: &File) -> io::Result<()> {
+        use rustix::io::Errno;
+
+        match rustix::fs::fgetxattr(file, "system.posix_acl_access", &mut [0; 1]) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Ok(_) | Err(Errno::RANGE) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "an access list (setfacl) gives others access",
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", feature = "net")))]
+    #[expect(clippy::unnecessary_wraps, reason = "the twin on Linux checks")]
+    pub(in super::super) fn check_no_list(_: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Checks that nobody but root can exchange a directory on a way without links. In a sticky
+    /// directory only the owner of an entry can.
+    fn check_way(directory: &Path) -> io::Result<()> {
+        for at in directory.ancestors() {
+            let metadata = fs::symlink_metadata(at)?;
+            let shared = metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0;
+            if metadata.uid() != ROOT || shared {
+                let error = "others than root can exchange a directory on the way to it";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
+            }
+        }
+        Ok(())
     }
 
     pub(in super::super) fn owner(metadata: &Metadata) -> u32 {
@@ -208,8 +253,13 @@ mod other {
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the twin on Linux checks")]
+    pub(in super::super) fn check_no_list(_: &File) -> std::io::Result<()> {
+        Ok(())
+    }
+
     #[expect(clippy::unnecessary_wraps, reason = "the twin on Unix copies")]
-    pub(in super::super) fn resemble(_: &File, _: &Metadata) -> Result<(), KeyFileError> {
+    pub(in super::super) fn resemble(_: &File, _: &Metadata, _: &Path) -> Result<(), KeyFileError> {
         Ok(())
     }
 
@@ -223,6 +273,10 @@ mod other {
 }
 
 #[cfg(not(unix))]
-pub(super) use other::{check_mount, check_only_name, check_writers, identity, owner, resemble};
+pub(super) use other::{
+    check_mount, check_no_list, check_only_name, check_writers, identity, owner, resemble,
+};
 #[cfg(unix)]
-pub(super) use unix::{check_mount, check_only_name, check_writers, identity, owner, resemble};
+pub(super) use unix::{
+    check_mount, check_no_list, check_only_name, check_writers, identity, owner, resemble,
+};

@@ -21,7 +21,8 @@ pub struct Reloaded {
     pub removed: Vec<KeyId>,
     /// Ids whose files are at fault, and which keep their former keys.
     pub kept: Vec<(KeyId, Error)>,
-    /// Files that are at fault and have no former key. Nobody is accepted by them.
+    /// Files that are at fault and have no former key. Nobody is accepted under their ids, not even
+    /// by a master, until they are mended or removed.
     pub refused: Vec<Error>,
 }
 
@@ -54,7 +55,10 @@ impl fmt::Display for Reloaded {
             separator = "; ";
         }
         for error in &self.refused {
-            write!(f, "{separator}not accepted: {error}")?;
+            write!(
+                f,
+                "{separator}not accepted: {error}; until it is mended, no master answers for its id"
+            )?;
             separator = "; ";
         }
         if separator.is_empty() {

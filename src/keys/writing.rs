@@ -1,17 +1,19 @@
 //! Key files that are written whole or not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::format;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::vec::Vec;
 
 use rand::rngs::SysRng;
+use zeroize::Zeroizing;
 
 use super::content::{ACCEPT, Content, parse};
 use super::file::{read, state};
 use super::generate_secret;
-use super::permissions::{Readers, Rule, check_only_name, resemble};
+use super::permissions::{Readers, Rule, check_no_list, check_only_name, resemble};
 use crate::error::{Error, KeyFileError};
 use crate::key::{Key, Secret};
 use crate::random::random;
@@ -66,9 +68,17 @@ impl Key {
     /// Rewrites a key file for one step of a rotation, and returns the key that it then has.
     ///
     /// The file is replaced in one step: whoever reads it finds the old content or the new, also
-    /// after a crash. It keeps its owner, its group and its permissions. If the system is stopped
+    /// after a crash. It keeps its owner, its group and its mode. If the system is stopped
     /// meanwhile, a hidden file `.<name>.<16 digits>` may stay beside it, which no directory of keys
     /// looks at.
+    ///
+    /// On Unix, root rotates another user's file only if every directory on the way belongs to root,
+    /// and is sticky if others may write it. Elsewhere that user could exchange a directory
+    /// meanwhile, and be given a file in another place. Run it there as the owner of the file.
+    ///
+    /// Access lists are not kept. On Linux a file that has one is refused, and one in a directory that
+    /// gives its files one (with feature `net`). Elsewhere they are not looked at: the new file may
+    /// be read by its whole group where a list left the group out.
     ///
     /// There is no lock. If a file is rotated twice at the same time, one of the two changes may be
     /// lost. The program `countersign rotate` locks the file.
@@ -101,9 +111,10 @@ impl Key {
 }
 
 fn rotate(path: &Path, step: Rotation, new: &Secret) -> Result<Key, KeyFileError> {
+    let path = &settled(path)?;
     let named = fs::symlink_metadata(path)?;
     check_only_name(&named)?;
-    let file = read(path, Rule::file(Readers::OwnerOnly))?;
+    let file = read_named(path, &named)?;
     let Content { first, accept } = parse(&file)?;
     let content = match (step, accept) {
         (Rotation::Add, None) => Content {
@@ -132,6 +143,32 @@ fn rotate(path: &Path, step: Rotation, new: &Secret) -> Result<Key, KeyFileError
     Ok(key)
 }
 
+/// Reads the file that `named` is about. The path may lead to another file meanwhile, whose secret must
+/// not be given to the owner of this one.
+fn read_named(path: &Path, named: &Metadata) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let (content, opened) = read(path, Rule::file(Readers::OwnerOnly))?;
+    if state(&opened.metadata()?) != state(named) {
+        return Err(KeyFileError::Changing);
+    }
+    check_no_list(&opened).map_err(KeyFileError::NotKept)?;
+    Ok(content)
+}
+
+/// Returns a path of the same file without links on the way to its directory.
+fn settled(path: &Path) -> Result<PathBuf, KeyFileError> {
+    let (directory, name) = split(path)?;
+    Ok(fs::canonicalize(directory)?.join(name))
+}
+
+fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file");
+    Ok((directory, path.file_name().ok_or_else(no_name)?))
+}
+
 /// Writes a file beside its place, and has it put there by `put`.
 fn write(
     path: &Path,
@@ -139,15 +176,10 @@ fn write(
     like: Option<&Metadata>,
     put: impl FnOnce(&Path) -> Result<(), KeyFileError>,
 ) -> Result<(), KeyFileError> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file").into());
-    };
+    let (parent, name) = split(path)?;
     // Opened before anything is written, because afterwards it is too late to fail.
     #[cfg(unix)]
-    let directory = File::open(match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    })?;
+    let directory = File::open(parent)?;
     let number = random(&mut SysRng).map_err(io::Error::other)?;
     let mut beside = OsString::from(".");
     beside.push(name);
@@ -155,7 +187,10 @@ fn write(
     let beside = path.with_file_name(beside);
 
     let file = create(&beside)?;
-    let placed = fill(&file, content, like).and_then(|()| put(&beside));
+    let placed = like
+        .map_or(Ok(()), |like| resemble(&file, like, parent))
+        .and_then(|()| fill(&file, content))
+        .and_then(|()| put(&beside));
     let removed = match fs::remove_file(&beside) {
         // It was renamed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -176,14 +211,7 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn fill(
-    mut file: &File,
-    content: &Content<'_>,
-    like: Option<&Metadata>,
-) -> Result<(), KeyFileError> {
-    if let Some(like) = like {
-        resemble(file, like)?;
-    }
+fn fill(mut file: &File, content: &Content<'_>) -> Result<(), KeyFileError> {
     file.write_all(content.first)?;
     file.write_all(b"\n")?;
     if let Some(accept) = content.accept {
@@ -198,5 +226,32 @@ fn or_exists(error: io::Error) -> KeyFileError {
     match error.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists,
         _ => error.into(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{env, process};
+
+    use super::*;
+
+    #[test]
+    fn no_other_file_is_read_than_the_one_whose_owner_is_given_the_result() {
+        let name = format!("countersign-read-named-{}", process::id());
+        let (path, link) = (
+            env::temp_dir().join(&name),
+            env::temp_dir().join(name + "-link"),
+        );
+        let secret = generate_secret().expect("the system has random bytes");
+        secret.write_new(&path).expect("a new file");
+        std::os::unix::fs::symlink(&path, &link).expect("a new link");
+        let named = |path| fs::symlink_metadata(path).expect("it is there");
+        let ours = read_named(&path, &named(&path));
+        let other = read_named(&link, &named(&link));
+        for file in [path, link] {
+            fs::remove_file(file).expect("it is there");
+        }
+        assert!(ours.is_ok());
+        assert!(matches!(other, Err(KeyFileError::Changing)));
     }
 }

@@ -115,3 +115,35 @@ fn the_secret_of_a_compatibility_protocol_may_be_any_bytes() {
         assert_eq!(&*compat::secret_from_file(path).unwrap(), expected);
     }
 }
+
+#[test]
+fn two_secrets_of_a_rotation_are_not_one_of_a_compatibility_protocol() {
+    let directory = TempDir::new();
+    for (content, at) in [
+        (&b"peekaboo\naccept:hide"[..], Some(9)),
+        (b"peekaboo\r\naccept:hide\n", Some(10)),
+        (b"\naccept:", Some(1)),
+        (b"accept:peekaboo\n", None),
+        (b"peekaboo\nhide\naccept:seek\n", None),
+        (b"peekaboo\n accept:hide\n", None),
+    ] {
+        let path = directory.key_file("authkey", content);
+        let shown = content.escape_ascii();
+        for read in [
+            compat::secret_from_file(&path),
+            compat::secret_from_shared_file(&path),
+        ] {
+            match (read, at) {
+                (Ok(_), None) => {}
+                (Err(Error::KeyFile { error, .. }), Some(at)) => {
+                    let KeyFileError::Content(malformed) = error else {
+                        panic!("{shown}: {error}");
+                    };
+                    let found = Found::AcceptLine;
+                    assert_eq!(malformed, Malformed { at, found }, "{shown}");
+                }
+                (outcome, _) => panic!("{shown}: {outcome:?}"),
+            }
+        }
+    }
+}

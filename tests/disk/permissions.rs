@@ -11,6 +11,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use countersign::{Error, Key, KeyFileError, Rotation};
+
 use super::secret;
 use crate::support::TempDir;
 
@@ -296,4 +298,97 @@ fn a_mounted_secret_is_judged_by_the_directory_that_its_data_link_names() {
     let (word, text) = stage.load(ROOT, "dir", &stage.path("ours"));
     assert_eq!(word, "writable");
     assert!(text.contains("/ours: "), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_with_an_access_list_is_not_rotated_because_more_could_read_it_afterwards() {
+    // A version, then a tag, permissions and an id for each entry: the owner, a user, the group,
+    // the mask and others. The mask permits nothing, so that the mode of the file stays.
+    let list = |user: u32| {
+        let entries = [
+            (0x01, 6, u32::MAX),
+            (0x02, 4, user),
+            (0x04, 0, u32::MAX),
+            (0x10, 0, u32::MAX),
+            (0x20, 0, u32::MAX),
+        ];
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, permissions, id) in entries {
+            list.extend(u16::to_le_bytes(tag));
+            list.extend(u16::to_le_bytes(permissions));
+            list.extend(u32::to_le_bytes(id));
+        }
+        list
+    };
+    let directory = TempDir::new();
+    let path = directory.key_file("f.key", secret("ours"));
+    for (of, name) in [
+        (&*path, "system.posix_acl_access"),
+        (directory.path(), "system.posix_acl_default"),
+    ] {
+        let flags = rustix::fs::XattrFlags::empty();
+        match rustix::fs::setxattr(of, name, &list(STRANGER), flags) {
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                let said = b"NOT TESTED: the directory of temporary files knows no access lists\n";
+                std::io::Write::write_all(&mut std::io::stderr(), said).unwrap();
+                return;
+            }
+            set => set.unwrap(),
+        }
+        let error = Key::rotate_file(&path, Rotation::Add).unwrap_err();
+        let Error::KeyFile { error: fault, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(matches!(fault, KeyFileError::NotKept(_)), "{error}");
+        assert!(error.to_string().contains("access list"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), secret("ours"));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        rustix::fs::removexattr(of, name).unwrap();
+        mode(&path, 0o600);
+        Key::rotate_file(&path, Rotation::Add).unwrap();
+        Key::rotate_file(&path, Rotation::Drop).unwrap();
+    }
+}
+
+#[test]
+fn root_rotates_the_file_of_another_user_only_where_that_user_can_exchange_no_directory() {
+    let Some(stage) = Stage::new() else { return };
+    let place = |name: &str, owner: u32, permissions: u32| {
+        let keys = stage.key_directory(name, owner, permissions);
+        let inner = stage.key_directory(&format!("{name}/inner"), ROOT, 0o755);
+        let link = stage.path(&format!("to {name}"));
+        symlink(&inner, &link).unwrap();
+        [keys, inner, link]
+    };
+    for (name, owner, permissions, kept) in [
+        ("of root", ROOT, 0o755, true),
+        ("sticky", ROOT, 0o1777, true),
+        ("of all", ROOT, 0o777, false),
+        ("of the owner", SERVER, 0o755, false),
+    ] {
+        for directory in place(name, owner, permissions) {
+            for (user, kept) in [(SERVER, kept), (ROOT, true)] {
+                let path = directory.join("f.key");
+                fs::rename(stage.key_file("f", user, user, 0o600), &path).unwrap();
+                let rotated = Key::rotate_file(&path, Rotation::Add);
+                let content = fs::read_to_string(&path).unwrap();
+                if kept {
+                    rotated.unwrap();
+                    assert_eq!(fs::metadata(&path).unwrap().uid(), user);
+                } else {
+                    let error = rotated.unwrap_err();
+                    let Error::KeyFile { error: fault, .. } = &error else {
+                        panic!("{error}");
+                    };
+                    assert!(matches!(fault, KeyFileError::NotKept(_)), "{error}");
+                    assert_eq!(content, secret("ours"));
+                }
+                assert_eq!(content.contains("accept:"), kept, "{}", path.display());
+                fs::remove_file(path).unwrap();
+                let mut left = fs::read_dir(&directory).unwrap();
+                assert!(left.all(|entry| entry.unwrap().file_name() == "inner"));
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use countersign::{Error, Key, Keyring};
+use countersign::{Error, Key, KeyLookup, Keyring};
 
 use super::{accepts, ids, secret};
 use crate::support::TempDir;
@@ -142,6 +142,36 @@ fn a_bad_file_without_a_former_key_lets_nobody_in() {
 }
 
 #[test]
+fn a_file_at_fault_is_no_reason_to_accept_the_child_of_a_master_that_it_replaces() {
+    let (directory, ring) = loaded(&["a"]);
+    ring.insert_master("worker-", super::key("master")).unwrap();
+    let master_answers = || ring.find(b"worker-7").is_some();
+    assert!(master_answers());
+
+    let path = directory.key_file("worker-7.key", "short");
+    for _ in 0..2 {
+        let reloaded = ring.reload().unwrap();
+        assert!(!master_answers(), "{reloaded}");
+        assert_eq!(reloaded.refused.len(), 1, "{reloaded}");
+        let line = reloaded.to_string();
+        assert!(line.contains("worker-7.key"), "{line}");
+        assert!(line.ends_with("no master answers for its id"), "{line}");
+    }
+    assert!(ring.find(b"worker-8").is_some(), "other ids have a child");
+
+    directory.key_file("worker-7.key", secret("new"));
+    ring.reload().unwrap();
+    assert!(accepts(&ring, "worker-7", "new"));
+    directory.key_file("worker-7.key", "short");
+    ring.reload().unwrap();
+    assert!(accepts(&ring, "worker-7", "new"), "its former key stays");
+
+    fs::remove_file(path).unwrap();
+    ring.reload().unwrap();
+    assert!(master_answers(), "without a file the master answers again");
+}
+
+#[test]
 fn an_empty_directory_means_nobody() {
     let (directory, ring) = loaded(&["a", "b"]);
     for name in ["a.key", "b.key"] {
@@ -175,7 +205,7 @@ fn masters_and_revoked_ids_outlast_a_reload() {
     ring.reload().unwrap();
     assert_eq!(ids(&ring), ["a"]);
     assert!(!ring.contains("b") && !ring.contains("worker-7"));
-    assert!(countersign::KeyLookup::find(&ring, b"worker-7").is_some());
+    assert!(ring.find(b"worker-7").is_some());
 }
 
 #[test]

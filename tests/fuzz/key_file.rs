@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::time::SystemTime;
 use std::{env, process};
 
 use countersign::{Error, Found, InvalidInput, Key, KeyFileError, Malformed};
@@ -25,8 +24,6 @@ pub fn body(content: &[u8]) {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).unwrap();
     file.write_all(content).unwrap();
-    // A file that was just written would be read again and again.
-    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     drop(file);
     let loaded = Key::from_file(&path);
     fs::remove_file(&path).unwrap();

@@ -2,6 +2,12 @@
 
 #[cfg(unix)]
 use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+#[cfg(unix)]
+use std::path::Path;
+#[cfg(unix)]
+use std::process::Command;
 
 use countersign::{Client, Key, Keyring, Matched, Server};
 
@@ -124,8 +130,6 @@ fn a_peer_loads_the_files_that_the_crate_loads_and_shows_the_same_fingerprints()
         }
         #[cfg(unix)]
         for mode in [0o600, 0o400, 0o640, 0o604, 0o620, 0o602] {
-            use std::os::unix::fs::PermissionsExt;
-
             let path = rotated(&temp, "secret.key", "new");
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let output = peer.run(&["fingerprint", &path]);
@@ -160,5 +164,118 @@ fn a_python_server_and_ours_read_the_same_directory_of_keys() {
         let (outcome, output) = theirs.meet_client(&ours(&end), Talk::Send(b""));
         assert_eq!(outcome.is_ok(), ring.contains(id));
         assert_eq!(output.status.success(), ring.contains(id));
+    }
+}
+
+/// A user that needs no entry in the list of users.
+#[cfg(unix)]
+const ANOTHER: u32 = 54_321;
+
+/// Loads a directory of keys with the module for Python, and returns what these commands print.
+#[cfg(unix)]
+fn python_with_ring(keys: &Path, then: &str) -> String {
+    let script = format!(
+        "import os, sys\nsys.path.insert(0, sys.argv[1])\nfrom countersign import *\n\
+         ring = Keyring(sys.argv[2])\n{then}"
+    );
+    let mut command = Command::new(PYTHON.command[0]);
+    command.args(["-B", "-c", &script]);
+    command.arg(Path::new(PYTHON.command[2]).parent().unwrap());
+    let output = command.arg(keys).output().unwrap();
+    [text(&output.stdout), text(&output.stderr)].concat()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_python_server_keeps_the_keys_of_files_that_it_can_no_longer_look_at() {
+    if !is_installed(PYTHON.command[0]) {
+        return;
+    }
+    let temp = TempDir::new();
+    let file = temp.key_file("worker-7.key", "the-secret-of-this-test");
+    let then = "os.chmod(sys.argv[2], 0o400)\n";
+    // Root may look at everything.
+    let become_another = if fs::metadata(temp.path()).unwrap().uid() == 0 {
+        for path in [temp.path(), &*file] {
+            lchown(path, Some(ANOTHER), Some(ANOTHER)).unwrap();
+        }
+        format!("os.setgid({ANOTHER}); os.setuid({ANOTHER})\n")
+    } else {
+        String::new()
+    };
+    let then = format!("{then}{become_another}print(len(ring.reload()), ring.ids())");
+    let printed = python_with_ring(temp.path(), &then);
+    fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(printed, "1 [b'worker-7']\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_python_server_and_ours_refuse_a_mount_that_the_link_of_a_stranger_leads_to() {
+    if !is_installed(PYTHON.command[0]) {
+        return;
+    }
+    let temp = TempDir::new();
+    let is_root = fs::metadata(temp.path()).unwrap().uid() == 0;
+    let mount = temp.path().join("mount");
+    fs::create_dir_all(temp.path().join("other")).unwrap();
+    fs::set_permissions(temp.path().join("other"), fs::Permissions::from_mode(0o700)).unwrap();
+    rotated(&temp, "other/admin.key", "new");
+    fs::create_dir(&mount).unwrap();
+    fs::set_permissions(&mount, fs::Permissions::from_mode(0o1777)).unwrap();
+    symlink("between", mount.join("..data")).unwrap();
+    symlink("../other", mount.join("between")).unwrap();
+    let python = || python_with_ring(&mount, "print(ring.ids())");
+    assert!(Keyring::from_dir(&mount).unwrap().contains("admin"));
+    assert_eq!(python(), "[b'admin']\n");
+    if is_root {
+        lchown(mount.join("between"), Some(ANOTHER), Some(ANOTHER)).unwrap();
+        assert!(Keyring::from_dir(&mount).is_err());
+        assert!(
+            python().contains("it belongs to user 54321"),
+            "{}",
+            python()
+        );
+    }
+}
+
+/// Sets the time of a file back, reads it as a key, and prints for how many milliseconds that took.
+#[cfg(unix)]
+const HOW_LONG: [&[&str]; 2] = [
+    &[
+        "python3",
+        "-B",
+        "-c",
+        "import os, sys, time\nsys.path.insert(0, sys.argv[1] + '/python')\nfrom countersign import Key\n\
+         os.utime(sys.argv[2], (0, 0)); began = time.monotonic(); Key.from_file(sys.argv[2])\n\
+         print(int(1000 * (time.monotonic() - began)))",
+    ],
+    &[
+        "node",
+        "--input-type=module",
+        "-e",
+        "import fs from 'node:fs'; const [peers, file] = process.argv.slice(1);\n\
+         const { Key } = await import(`${peers}/node/countersign.mjs`);\n\
+         fs.utimesSync(file, 0, 0); const began = performance.now(); Key.fromFile(file);\n\
+         console.log(Math.floor(performance.now() - began));",
+    ],
+];
+
+#[cfg(unix)]
+#[test]
+fn a_peer_waits_for_a_file_whose_time_its_writer_set_back() {
+    let peers = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
+    let temp = TempDir::new();
+    let file = rotated(&temp, "secret.key", "new");
+    for command in HOW_LONG.iter().filter(|command| is_installed(command[0])) {
+        let output = Command::new(command[0])
+            .args(&command[1..])
+            .args([peers, &file])
+            .output()
+            .unwrap();
+        let (out, errors) = (text(&output.stdout), text(&output.stderr));
+        let waited: u32 = out.trim().parse().unwrap_or_else(|_| panic!("{errors}"));
+        // The time of the change may be a tick of at most 10 ms before.
+        assert!(waited >= 9, "{} waited {waited} ms", command[0]);
     }
 }

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use countersign::handshake::Refusal;
 use countersign::{Error, Key, Keyring, Server};
@@ -20,8 +19,7 @@ pub fn path_of(directory: &Path, id: impl AsRef<OsStr>) -> PathBuf {
     directory.join(name)
 }
 
-/// Writes a file that only its owner can read, and that has been at rest for a while, so that a load
-/// need not wait.
+/// Writes a file that only its owner can read.
 pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -29,8 +27,6 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).unwrap();
     file.write_all(content.as_ref()).unwrap();
-    let before = SystemTime::now() - Duration::from_secs(60);
-    file.set_modified(before).unwrap();
 }
 
 type Load = fn(&Path) -> Result<Keyring, Error>;

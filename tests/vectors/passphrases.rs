@@ -11,6 +11,7 @@ fn every_passphrase_of_the_vectors_gives_its_key_or_its_error() {
     for kind in [
         None,
         Some(InvalidInput::PassphraseTooShort { len: 7 }),
+        Some(InvalidInput::PassphraseNul),
         Some(InvalidInput::PassphraseIdEmpty),
         Some(InvalidInput::KeyIdTooLong { len: 65 }),
     ] {
@@ -29,6 +30,7 @@ fn check(text: &str) -> Result<Option<InvalidInput>, String> {
     let refusal = match expected {
         "accepted" => None,
         "passphrase too short" => Some(InvalidInput::PassphraseTooShort { len }),
+        "passphrase with NUL" => Some(InvalidInput::PassphraseNul),
         "key id empty" => Some(InvalidInput::PassphraseIdEmpty),
         "key id too long" => Some(InvalidInput::KeyIdTooLong { len: id_len }),
         other => return Err(format!("expect: {other}")),
