@@ -524,6 +524,10 @@ LINGER_SECONDS = 1.0
 LINGER_BYTES = 65536
 
 
+_TOO_LONG = ("the handshake took too long; a peer that is silent may speak "
+             "another protocol: check the port")
+
+
 class _Wire:
     """Reads and writes messages under one deadline for all of them."""
 
@@ -546,7 +550,7 @@ class _Wire:
     def left(self) -> float:
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimedOut("the handshake took too long")
+            raise TimedOut(_TOO_LONG)
         return left
 
     def _attempt(self, operation: Callable[[Any], Any], argument: Any) -> Any:
@@ -554,7 +558,7 @@ class _Wire:
             self._sock.settimeout(self.left())
             return operation(argument)
         except socket.timeout:
-            raise TimedOut("the handshake took too long") from None
+            raise TimedOut(_TOO_LONG) from None
         except ConnectionError as error:
             raise Closed("the connection broke") from error
         except OSError as error:
@@ -1410,12 +1414,21 @@ def converse(stream: Union[Bare, Stream], message: bytes) -> bytes:
     return answer
 
 
+def connected(address: Tuple[str, int]) -> socket.socket:
+    try:
+        return socket.create_connection(address, TIMEOUT)
+    except OSError as error:
+        host, port = address
+        raise OSError(f"could not connect to {host}:{port}: {error}; start "
+                      "the server, or correct the address") from error
+
+
 def command_connect(options: argparse.Namespace) -> int:
     key = Key.from_file(options.key_file, os.fsencode(options.key_id))
     client = Client(key, os.fsencode(options.service), timeout=5.0)
     message = (sys.stdin.buffer.read() if options.message == "-"
                else os.fsencode(options.message))
-    with socket.create_connection(options.connect, TIMEOUT) as sock:
+    with connected(options.connect) as sock:
         _, stream = channel(client, sock, VERBS.index(options.verb))
         answer = converse(stream, message)
     sys.stdout.buffer.write(answer + b"\n")
@@ -1497,8 +1510,7 @@ def main() -> int:
         return result
     except (AuthenticationError, ImportError, KeyFileError, OSError,
             ValueError) as error:
-        reason = str(error)
-        say(reason[:1].upper() + reason[1:] + ".")
+        say(f"{error}.")
         return 1
 
 
