@@ -1,5 +1,5 @@
-//! The tests that need no socket, process or thread. `checks/core` builds them alone, for WASI and for
-//! Miri, which have none of these. Elsewhere they are a part of `main.rs`.
+//! The tests that need no socket and no process. `checks/core` builds them alone, for WASI and for
+//! Miri, which have neither. Elsewhere they are a part of `main.rs`.
 
 #![allow(
     clippy::indexing_slicing,
