@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use countersign::{KeyId, Matched};
 use tracing::field::display;
@@ -69,8 +69,8 @@ impl Connection {
         } = carried;
         let peer = self.peer.map(display);
         let local = self.local.map(display);
-        let seconds = self.began.elapsed().as_secs_f64();
-        let silent = silent.as_secs_f64();
+        let seconds = rounded(self.began.elapsed());
+        let silent = rounded(*silent);
         let key_id = display(&self.key_id);
         match cut {
             None => info!(key_id, peer, local, from_plain, to_plain, seconds, "ended"),
@@ -80,4 +80,9 @@ impl Connection {
             ),
         }
     }
+}
+
+/// Returns the seconds to three decimal places, so that none is printed with an exponent.
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
