@@ -4,13 +4,13 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Returns how many rounds to run: all of them under `cargo bench`, and otherwise one, which shows
-/// that the bench works.
+/// Returns how many rounds to run: all of them under `cargo bench`, and otherwise two, one in each
+/// order, which show that the bench works.
 pub fn rounds(under_cargo_bench: usize) -> usize {
     if std::env::args().any(|argument| argument == "--bench") {
         under_cargo_bench
     } else {
-        1
+        2
     }
 }
 
