@@ -143,6 +143,12 @@ impl Error {
         }
     }
 
+    fn is_foreign(&self) -> bool {
+        use handshake::Error::Incompatible as Other;
+
+        matches!(self, Self::Handshake(Other(Incompatible::Foreign { .. })))
+    }
+
     /// Returns whether the server speaks another mode or version. Only then does a client say which it
     /// wanted.
     pub(crate) fn is_of_mode_or_version(&self) -> bool {
@@ -307,6 +313,9 @@ impl fmt::Display for Error {
         }?;
         match self.hint() {
             Some(hint) => write!(f, "; {hint}"),
+            None if self.is_foreign() => {
+                f.write_str("; if they are random, the peer may speak the recipe's protocol")
+            }
             None => Ok(()),
         }
     }

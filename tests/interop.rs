@@ -32,8 +32,8 @@ pub const TIME: Duration = Duration::from_secs(20);
 struct Peer {
     /// The program, and its first arguments.
     command: &'static [&'static str],
-    /// What a verb of it needs besides its language: a command that fails without.
-    needs: fn(Verb) -> Option<&'static [&'static str]>,
+    /// What a mode of it needs besides its language: a command that fails without.
+    needs: fn(u8) -> Option<&'static [&'static str]>,
 }
 
 const PYTHON: Peer = Peer {
@@ -45,7 +45,7 @@ const PYTHON: Peer = Peer {
             "/../peers/python/countersign.py"
         ),
     ],
-    needs: |verb| (verb.mode() == 2).then_some(&["python3", "-c", "import cryptography"][..]),
+    needs: |mode| (mode == 2).then_some(&["python3", "-c", "import cryptography"][..]),
 };
 
 const NODE: Peer = Peer {
@@ -87,7 +87,13 @@ impl Peer {
     /// Returns the verbs that can be run here.
     fn verbs(&self) -> impl Iterator<Item = Verb> {
         let verbs = Verb::ALL.iter().copied();
-        verbs.filter(|&verb| (self.needs)(verb).is_none_or(succeeds))
+        verbs.filter(|verb| (self.needs)(verb.mode()).is_none_or(succeeds))
+    }
+
+    /// Returns the modes that it speaks here, whatever features the crate has.
+    fn speaks(&self) -> RangeInclusive<u8> {
+        let spoken = (0..=2).filter(|&mode| (self.needs)(mode).is_none_or(succeeds));
+        0..=spoken.max().unwrap()
     }
 
     /// Returns the modes that can be run here.

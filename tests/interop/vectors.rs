@@ -14,7 +14,7 @@ const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors");
 #[test]
 fn each_peer_agrees_with_every_vector() {
     for peer in Peer::all() {
-        let modes = peer.modes();
+        let modes = peer.speaks();
         for file in ALL_FILES {
             let spoken = count(file, &modes);
             let output = peer.run(&["check", &format!("{VECTORS}/{file}")]);
