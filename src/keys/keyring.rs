@@ -131,8 +131,8 @@ impl Keyring {
     /// Reads the directory of [`from_dir`](Self::from_dir) again, and returns what changed.
     ///
     /// A key whose file is gone is removed, whatever other files are like. A file that is at fault
-    /// keeps the former key of its own id and is reported. If there was no former key, nobody is
-    /// accepted under this id, not even by a master, until the file is mended or removed. Masters and
+    /// keeps the former key of its own id and is reported. If there was no former key, this
+    /// id is refused until the file is mended or removed, even if a master covers it. Masters and
     /// revoked ids stay. Nothing watches the directory: call this on a timer, on a signal, or when the
     /// program learns that its keys have changed.
     ///

@@ -57,7 +57,7 @@ impl fmt::Display for Reloaded {
         for error in &self.refused {
             write!(
                 f,
-                "{separator}not accepted: {error}; until it is mended, no master answers for its id"
+                "{separator}not accepted: {error}; its id is refused until the file is mended"
             )?;
             separator = "; ";
         }

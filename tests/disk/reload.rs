@@ -155,7 +155,10 @@ fn a_file_at_fault_is_no_reason_to_accept_the_child_of_a_master_that_it_replaces
         assert_eq!(reloaded.refused.len(), 1, "{reloaded}");
         let line = reloaded.to_string();
         assert!(line.contains("worker-7.key"), "{line}");
-        assert!(line.ends_with("no master answers for its id"), "{line}");
+        assert!(
+            line.ends_with("its id is refused until the file is mended"),
+            "{line}"
+        );
     }
     assert!(ring.find(b"worker-8").is_some(), "other ids have a child");
 
