@@ -14,6 +14,7 @@
 #[path = "tunnel/process.rs"]
 mod process;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use process::{Files, PATIENCE, Process, Tunnel, client_args, server_args};
+use process::{Files, PATIENCE, Process, Tunnel, client_args, connect_stranger, server_args};
 use tempfile::TempDir;
 
 /// A program of a Debian package that has to be there.
@@ -190,13 +191,13 @@ fn redis_works_while_5000_strangers_are_silent_and_others_flood_the_port() {
     let few = "ulimit -n 1024;";
     let server = Process::start_after(few, server_args(&files, &address, &[]));
     let client = Process::start_after(few, client_args(&files, &server.address, &[]));
-    let public = &server.address;
+    let public = server.address.parse().unwrap();
     let done = &AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(move || {
-            let mut silent = std::collections::VecDeque::new();
+            let mut silent = VecDeque::new();
             for _ in 0..5000 {
-                silent.push_back(TcpStream::connect(public).unwrap());
+                silent.push_back(connect_stranger(public));
                 // The server has evicted the first of so many.
                 if silent.len() > 600 {
                     silent.pop_front();
@@ -204,7 +205,7 @@ fn redis_works_while_5000_strangers_are_silent_and_others_flood_the_port() {
             }
             // The flood: each waits for the challenge and goes.
             while !done.load(Ordering::Relaxed) {
-                let mut stranger = TcpStream::connect(public).unwrap();
+                let mut stranger = connect_stranger(public);
                 stranger.set_read_timeout(Some(PATIENCE)).unwrap();
                 let _ = stranger.read(&mut [0; 40]);
             }

@@ -23,6 +23,10 @@ pub(super) type Socket = Either<TcpStream, UnixStream>;
 /// How long to try to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How many connections may wait to be accepted. tokio lets 128 wait, and of a burst each connection
+/// that finds no place tries again after a second.
+const QUEUE: i32 = 4096;
+
 /// A peer that has vanished is noticed after two minutes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -64,7 +68,11 @@ impl Listening {
 
     async fn bind(address: &Address) -> io::Result<Self> {
         Ok(match address {
-            Address::Tcp(name) => Self::Tcp(TcpListener::bind(name).await?),
+            Address::Tcp(name) => {
+                let socket = TcpListener::bind(name).await?;
+                rustix::net::listen(&socket, QUEUE)?;
+                Self::Tcp(socket)
+            }
             Address::Unix(path) => Self::Bound(
                 BoundUnix::<UnixListener>::bind(path, 0o600)?,
                 address.clone(),

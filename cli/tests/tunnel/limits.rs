@@ -1,14 +1,14 @@
 //! Caps, and the descriptors that they need.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::net::{TcpSocket, TcpStream};
-
-use crate::process::{Files, Process, Tunnel, client_args, server_args, shell};
+use crate::process::{
+    Files, PATIENCE, Process, Tunnel, client_args, connect_stranger, server_args, shell,
+};
 use crate::service::{Service, connect, echoes};
 
 /// Runs the program after these commands of a shell, and returns its error.
@@ -116,7 +116,7 @@ fn a_connection_beyond_the_cap_waits_until_one_ends() {
         assert!(echoes(&mut *third).is_err());
         first.end();
         first.read_to_end(&mut Vec::new()).unwrap();
-        third.wait_at_most(crate::process::PATIENCE);
+        third.wait_at_most(PATIENCE);
         let mut line = [0; 6];
         third.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"hello\n");
@@ -153,6 +153,22 @@ fn whoever_waits_for_a_place_is_counted_at_once_and_carried_later() {
 }
 
 #[test]
+fn a_burst_of_300_connections_waits_in_the_queue_of_either_end() {
+    let tunnel = Tunnel::to(&Service::echo());
+    for end in [&tunnel.client, &tunnel.server] {
+        let address = end.address.parse().unwrap();
+        // It accepts nothing, and each connection that finds no place waits a second or longer.
+        end.signal("STOP");
+        let begun = Instant::now();
+        let burst = [(); 300].map(|()| TcpStream::connect_timeout(&address, PATIENCE).unwrap());
+        let took = begun.elapsed();
+        end.signal("CONT");
+        drop(burst);
+        assert!(took < Duration::from_millis(900), "{took:?}");
+    }
+}
+
+#[test]
 fn honest_clients_get_through_silent_strangers_with_1024_descriptors() {
     let files = Files::new();
     let few = "ulimit -n 1024;";
@@ -174,15 +190,10 @@ fn honest_clients_get_through_silent_strangers_with_1024_descriptors() {
     drop(strangers.join().unwrap());
 }
 
-/// From an address of their own: no honest client shares their source, so none is evicted, however fast
-/// they come.
-#[tokio::main(flavor = "current_thread")]
-async fn silent_strangers(address: SocketAddr) -> VecDeque<TcpStream> {
+fn silent_strangers(address: SocketAddr) -> VecDeque<TcpStream> {
     let mut silent = VecDeque::new();
     for _ in 0..5000 {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
-        silent.push_back(socket.connect(address).await.unwrap());
+        silent.push_back(connect_stranger(address));
         // The server has evicted those that are dropped here.
         if silent.len() > 700 {
             silent.pop_front();

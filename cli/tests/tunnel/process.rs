@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketType};
 use tempfile::TempDir;
 
 /// How long a test waits. Only a program that hangs takes so long.
@@ -222,6 +224,15 @@ impl Tunnel {
             files,
         }
     }
+}
+
+/// Connects from an address that no honest client has. Strangers who share the source of an honest
+/// client can have it evicted if they come fast enough; these cannot.
+pub fn connect_stranger(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 9], 0))).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    socket.into()
 }
 
 pub fn start_server(files: &Files, service: &str, more: &[&str]) -> Process {
