@@ -16,7 +16,7 @@ pub(crate) use self::constructors::constructors;
 pub use self::event::{Event, Identity, Outcome};
 pub use self::options::ListenerOptions;
 pub use self::process::Process;
-pub(crate) use self::reporter::{Arrival, Attempt, Reporter};
+pub(crate) use self::reporter::{Arrival, Attempt, Next, Reporter};
 pub(crate) use self::trouble::{Trouble, trouble};
 
 /// The longest wait for what ran out. Trying again at once would spin.

@@ -8,6 +8,11 @@
 //! runtime whose time and I/O are enabled, as `#[tokio::main]` makes it. Without them tokio panics, and
 //! the constructors of the listener return an error.
 
+#![expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` has room for its arguments twice, and pending logins are many"
+)]
+
 mod connect;
 pub mod cookbook;
 mod endpoint;
@@ -19,12 +24,14 @@ mod secured;
 mod source;
 mod timeout;
 
+use core::pin::pin;
+
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use rand::rngs::SysRng;
 
 use crate::endpoint::DUMMY;
 use crate::error::{Error, Phase};
-use crate::handshake::server::{self, Dummy};
+use crate::handshake::server::{self, Decision, Dummy, Identified};
 use crate::handshake::{
     Authenticate, Message, Mode, Progress, Prologue, Receive, Session, Transcript, client,
 };
@@ -92,100 +99,132 @@ where
     .await
 }
 
-async fn run_client<S, M>(
+fn run_client<S, M>(
     stream: &mut S,
     key: &Key,
     prologue: &Prologue,
     mode: M,
     timeout: Timeout,
-) -> Result<M::Established, Error>
+) -> impl Future<Output = Result<M::Established, Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     M: Mode,
 {
-    let mut transcript = Transcript::new();
-    let await_challenge = client::start(&mut transcript, key, prologue, mode, &mut SysRng)?;
-    let await_verdict = match receive(stream, await_challenge, timeout).await {
-        Err(error) if error.is_of_mode_or_version() => {
+    async move {
+        let mut transcript = Transcript::new();
+        let await_challenge = client::start(&mut transcript, key, prologue, mode, &mut SysRng)?;
+        let received = receive(stream, await_challenge, timeout).await;
+        if (received.as_ref()).is_err_and(Error::is_of_mode_or_version) {
             // The server's log can then name what both ends want. If it does not arrive, the error
             // here is the same.
             let header = client::header(mode);
             let _ = send(stream, Message::RESPONSE, &header, timeout).await;
-            return Err(error);
         }
-        received => received?,
-    };
-    send(stream, Message::RESPONSE, await_verdict.response(), timeout).await?;
-    let established = receive(stream, await_verdict, timeout).await;
-    established.map_err(|error| error.or_denial(key.id(), prologue))
+        let await_verdict = received?;
+        send(stream, Message::RESPONSE, await_verdict.response(), timeout).await?;
+        let established = receive(stream, await_verdict, timeout).await;
+        established.map_err(|error| error.or_denial(key.id(), prologue))
+    }
 }
 
-async fn run_server<S, K, M>(
+fn run_server<S, K, M>(
     stream: &mut S,
     keys: &K,
     dummy: &Dummy,
     prologue: &Prologue,
     mode: M,
     timeout: Timeout,
-) -> Result<M::Established, Error>
+) -> impl Future<Output = Result<M::Established, Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     K: Lookup + ?Sized,
     M: Mode,
 {
-    let mut transcript = Transcript::new();
-    let (challenge, await_response) =
-        server::start(&mut transcript, dummy, prologue, mode, &mut SysRng)?;
-    send(stream, Message::CHALLENGE, challenge.as_ref(), timeout).await?;
-    let identified = receive(stream, await_response, timeout).await?;
-    // A key is large, so none is kept while this waits.
-    let (verdict, outcome) = if let Some(key) = keys.find_later(identified.key_id()) {
-        let key = awaited(key, timeout).await?;
-        identified.verify(key.as_ref(), &mut SysRng)?
-    } else {
-        let key = keys.find_now(identified.key_id());
-        identified.verify(key.as_deref(), &mut SysRng)?
-    };
-    let sent = send(stream, Message::VERDICT, verdict.as_ref(), timeout).await;
-    // Why a client was refused says more than that it did not wait for the verdict.
-    let established = outcome?;
-    sent?;
-    Ok(established)
+    async move {
+        let mut transcript = Transcript::new();
+        let (challenge, await_response) =
+            server::start(&mut transcript, dummy, prologue, mode, &mut SysRng)?;
+        send(stream, Message::CHALLENGE, challenge.as_ref(), timeout).await?;
+        let identified = receive(stream, await_response, timeout).await?;
+        let (verdict, outcome) = decide(identified, keys, timeout).await?;
+        let sent = send(stream, Message::VERDICT, verdict.as_ref(), timeout).await;
+        // Why a client was refused says more than that it did not wait for the verdict.
+        let established = outcome?;
+        sent?;
+        Ok(established)
+    }
 }
 
-async fn receive<S, R>(stream: &mut S, mut state: R, timeout: Timeout) -> Result<R::Next, Error>
+fn decide<K, M>(
+    identified: Identified<&mut Transcript, &Dummy, M>,
+    keys: &K,
+    timeout: Timeout,
+) -> impl Future<Output = Result<Decision<M>, Error>>
+where
+    K: Lookup + ?Sized,
+    M: Mode,
+{
+    async move {
+        // A key is large, so none is kept while this waits.
+        if let Some(key) = keys.find_later(identified.key_id()) {
+            let key = awaited(key, timeout).await?;
+            return Ok(identified.verify(key.as_ref(), &mut SysRng)?);
+        }
+        let key = keys.find_now(identified.key_id());
+        Ok(identified.verify(key.as_deref(), &mut SysRng)?)
+    }
+}
+
+fn receive<S, R>(
+    stream: &mut S,
+    mut state: R,
+    timeout: Timeout,
+) -> impl Future<Output = Result<R::Next, Error>>
 where
     S: AsyncRead + Unpin + ?Sized,
     R: Receive,
     Error: From<R::Error>,
 {
     let phase = Phase::Awaiting(state.message());
-    loop {
-        let read = timeout.limit(stream.read(state.space())).await;
-        let Some(n) = phase.received(read)? else {
-            continue;
-        };
-        match state.advance(n)? {
-            Progress::More(same) => state = same,
-            Progress::Done(next) => return Ok(next),
+    async move {
+        loop {
+            let read = timeout
+                .limit_poll(|cx| pin!(stream.read(state.space())).poll(cx))
+                .await;
+            let Some(n) = phase.received(read)? else {
+                continue;
+            };
+            match state.advance(n)? {
+                Progress::More(same) => state = same,
+                Progress::Done(next) => return Ok(next),
+            }
         }
     }
 }
 
 /// Sends a message in one write and one flush, if the stream takes it in one.
-async fn send<S>(
+fn send<S>(
     stream: &mut S,
     message: Message,
     mut bytes: &[u8],
     timeout: Timeout,
-) -> Result<(), Error>
+) -> impl Future<Output = Result<(), Error>>
 where
     S: AsyncWrite + Unpin + ?Sized,
 {
     let phase = Phase::Sending(message);
-    while !bytes.is_empty() {
-        bytes = phase.sent(bytes, timeout.limit(stream.write(bytes)).await)?;
+    async move {
+        while !bytes.is_empty() {
+            let written = timeout
+                .limit_poll(|cx| pin!(stream.write(bytes)).poll(cx))
+                .await;
+            bytes = phase.sent(bytes, written)?;
+        }
+        loop {
+            let flushed = timeout.limit_poll(|cx| pin!(stream.flush()).poll(cx)).await;
+            if phase.flushed(flushed)? {
+                return Ok(());
+            }
+        }
     }
-    while !phase.flushed(timeout.limit(stream.flush()).await)? {}
-    Ok(())
 }

@@ -125,10 +125,10 @@ impl<P, T> Admission<P, T> {
         self.pending.get_mut(ticket)
     }
 
-    /// Ends the wait for a handshake, and returns whether it was still pending. Only then does its
+    /// Ends the wait for a handshake, and returns it if it was still pending. Only then does its
     /// outcome count: otherwise it was evicted.
-    pub(crate) fn settle(&mut self, ticket: Ticket) -> bool {
-        self.pending.remove(ticket).is_some()
+    pub(crate) fn settle(&mut self, ticket: Ticket) -> Option<P> {
+        self.pending.remove(ticket)
     }
 
     /// Lets a stream wait to be taken. Its handshake has been settled. Returns the stream if nobody

@@ -39,18 +39,27 @@ impl Arrival {
 pub(crate) struct Attempt<T, U> {
     /// Whether the upgrade made a channel binding.
     pub(crate) bound: bool,
-    /// The report of a login, and what the listener returns.
-    pub(crate) result: Result<(Outcome, T), Error>,
-    /// The stream of a client that was denied, until the verdict has arrived.
-    pub(crate) denied: Option<U>,
+    /// To be reported, unless it was evicted meanwhile.
+    pub(crate) outcome: Outcome,
+    pub(crate) next: Next<T, U>,
+}
+
+/// What becomes of a stream.
+pub(crate) enum Next<T, U> {
+    /// The listener returns it.
+    Deliver(T),
+    /// Its client was denied: it stays open until the verdict has arrived.
+    Linger(U),
+    /// It is closed already.
+    Closed,
 }
 
 impl<T, U> Attempt<T, U> {
     pub(crate) fn not_upgraded(error: Error) -> Self {
         Self {
             bound: false,
-            result: Err(error),
-            denied: None,
+            outcome: Outcome::Refused(error),
+            next: Next::Closed,
         }
     }
 }

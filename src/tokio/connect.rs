@@ -1,6 +1,7 @@
 //! Clients that connect and authenticate in one call.
 
 use core::fmt::Debug;
+use core::net::SocketAddr;
 use std::io;
 use std::vec::Vec;
 
@@ -123,21 +124,18 @@ impl Client {
             Ok(found) => found.collect::<Vec<_>>().into_iter(),
             Err(error) => return Err(not_connected(&named, error)),
         };
-        let timeout = Timeout::after(self.time_to_connect());
-        let mut failure = None;
-        while let Some(address) = found.next() {
-            let turn = Timeout::after(share(timeout.left(), found.len() + 1));
-            let connected = async {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            };
-            match turn.limit(connected).await {
-                Ok(stream) => return self.run_on(stream, mode, timeout).await,
-                Err(error) => failure = Some(not_connected(&address, error)),
+        Timeout::after(self.time_to_connect(), async |timeout| {
+            let mut failure = None;
+            while let Some(address) = found.next() {
+                let turn = share(timeout.left(), found.len() + 1);
+                match Timeout::after(turn, |turn| turn.limit(to_address(address))).await {
+                    Ok(stream) => return self.run_on(stream, mode, timeout).await,
+                    Err(error) => failure = Some(not_connected(&address, error)),
+                }
             }
-        }
-        Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+            Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+        })
+        .await
     }
 
     #[cfg(unix)]
@@ -146,11 +144,13 @@ impl Client {
         path: &Path,
         mode: M,
     ) -> Result<(UnixStream, M::Established), Error> {
-        let timeout = Timeout::after(self.time_to_connect());
-        match timeout.limit(to_path(path)).await {
-            Ok(stream) => self.run_on(stream, mode, timeout).await,
-            Err(error) => Err(not_connected(&path, error)),
-        }
+        Timeout::after(self.time_to_connect(), async |timeout| {
+            match timeout.limit(to_path(path)).await {
+                Ok(stream) => self.run_on(stream, mode, timeout).await,
+                Err(error) => Err(not_connected(&path, error)),
+            }
+        })
+        .await
     }
 
     async fn run_on<S, M>(
@@ -166,6 +166,12 @@ impl Client {
         let established = self.run(&mut stream, mode, timeout).await?;
         Ok((stream, established))
     }
+}
+
+async fn to_address(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// If the queue of the listening socket is full, a connection fails at once, and no event tells when

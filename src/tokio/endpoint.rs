@@ -7,7 +7,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
 use super::look_up::Lookup;
-use super::timeout::Timeout;
+use super::timeout::{Timeout, linger};
 use super::{Protected, Secured, run_client, run_server};
 use crate::endpoint::{ClientRole, Endpoint, Role, ServerRole, Tokio, Which};
 use crate::error::Error;
@@ -165,17 +165,19 @@ impl<R: Role<Keys: Lookup>> Endpoint<R, Tokio> {
         S: AsyncRead + AsyncWrite + Unpin + ?Sized,
         M: Mode,
     {
-        let timeout = Timeout::after(timeout);
-        // Only the error is kept across the wait. An outcome would give every pending login room for
-        // the records of a session.
-        let error = match self.run(stream, mode, timeout).await {
-            Ok(established) => return Ok(established),
-            Err(error) => error,
-        };
-        if self.has_answered(&error) {
-            timeout.linger(stream).await;
-        }
-        Err(error)
+        Timeout::after(timeout, async |timeout| {
+            // Only the error is kept across the wait. An outcome would give every pending login room
+            // for the records of a session.
+            let error = match self.run(stream, mode, timeout).await {
+                Ok(established) => return Ok(established),
+                Err(error) => error,
+            };
+            if self.has_answered(&error) {
+                linger(stream, timeout.left()).await;
+            }
+            Err(error)
+        })
+        .await
     }
 
     pub(super) async fn run<S, M>(

@@ -23,7 +23,7 @@ use {
 };
 
 use self::acceptor::{Closing, accept};
-use self::handshake::attempt;
+use self::handshake::Steps;
 use self::shared::Shared;
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
@@ -215,10 +215,15 @@ impl<T: Send + 'static> Listener<T> {
         let shared = Arc::new(Shared::new::<M>(runtime.clone(), options, &server.prologue));
         // Made here, and not in the task, so that it also ends what is aborted before it began.
         let closing = Closing(Arc::clone(&shared));
-        let endpoint = Arc::new((server, upgrade));
+        let steps = Arc::new(Steps {
+            upgrade,
+            server,
+            mode,
+            finish,
+        });
         let attempt = move |stream| {
-            let endpoint = Arc::clone(&endpoint);
-            move |timeout| attempt(endpoint, mode, stream, timeout, finish)
+            let steps = Arc::clone(&steps);
+            move |timeout| steps.attempt(stream, timeout)
         };
         let accepting = accept(Arc::clone(&shared), source, attempt);
         let acceptor = runtime.spawn(async move {

@@ -109,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protection> Secured<S, P> {
             })
             .await
         };
-        Timeout::after(timeout).limit(both_closed).await
+        Timeout::after(timeout, |timeout| timeout.limit(both_closed)).await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Phase};
 use crate::handshake::{Binding, Message, Mode};
 use crate::keys::KeyLookup;
 use crate::listener::admission::Ticket;
-use crate::listener::{Arrival, Attempt, Outcome};
+use crate::listener::{Arrival, Attempt, Next, Outcome};
 
 /// Upgrades a connection, authenticates its peer, and makes what the listener returns.
 ///
@@ -35,22 +35,23 @@ where
         Some(_) => server.bound(binding.as_ref()).run(&mut stream, mode),
         None => server.run(&mut stream, mode),
     };
-    let (result, denied) = match established {
+    let (outcome, next) = match established {
         Ok(established) => {
             let accepted = Outcome::accepted(M::session(&established));
-            let evicted = Error::Closed(Phase::Sending(Message::VERDICT));
-            let stream = finish(stream, established).ok_or(evicted);
-            (stream.map(|stream| (accepted, stream)), None)
+            if let Some(stream) = finish(stream, established) {
+                (accepted, Next::Deliver(stream))
+            } else {
+                let evicted = Error::Closed(Phase::Sending(Message::VERDICT));
+                (Outcome::Refused(evicted), Next::Closed)
+            }
         }
-        Err(error) => {
-            let denied = error.denies().then_some(stream);
-            (Err(error), denied)
-        }
+        Err(error) if error.denies() => (Outcome::Refused(error), Next::Linger(stream)),
+        Err(error) => (Outcome::Refused(error), Next::Closed),
     };
     Attempt {
         bound: binding.is_some(),
-        result,
-        denied,
+        outcome,
+        next,
     }
 }
 
@@ -74,46 +75,40 @@ impl<T> Handshake<T> {
         let stream = Deadline::until(Pending::new(socket), end).with_handle(deadline.clone());
         let Attempt {
             bound,
-            result,
-            denied,
+            outcome,
+            next,
         } = attempt(stream);
         let report = |outcome: Outcome| (self.shared.reporter).report(self.arrival, bound, outcome);
-        let result = match (result, denied) {
-            (Err(error), Some(_stream)) => {
-                // Before it lingers, so that an eviction meanwhile is not reported instead.
-                report(Outcome::Refused(error));
-                if let Some(socket) = lingering.upgrade() {
-                    let mut stream = Deadline::until(socket, end).with_handle(deadline.clone());
-                    stream.linger();
-                }
-                return;
+        if let Next::Linger(_stream) = next {
+            // Before it lingers, so that an eviction meanwhile is not reported instead.
+            report(outcome);
+            if let Some(socket) = lingering.upgrade() {
+                let mut stream = Deadline::until(socket, end).with_handle(deadline.clone());
+                stream.linger();
             }
-            (result, _) => result,
-        };
+            return;
+        }
         let (settled, dropped) = {
             let mut state = self.shared.lock();
             (
-                state.admission.settle(self.ticket),
+                state.admission.settle(self.ticket).is_some(),
                 state.admission.is_abandoned(),
             )
         };
-        match result {
-            Ok((accepted, stream)) if settled => {
-                report(accepted);
-                deadline.lift();
-                // Dropped after the lock: closing may take its time.
-                let _unwanted = self.shared.lock().admission.deliver(stream);
-            }
-            Err(error) if settled => report(Outcome::Refused(error)),
+        if !settled {
             // Close the socket before the hook, which may take its time.
-            evicted => {
-                drop(evicted);
-                report(if dropped {
-                    Outcome::ShutDown
-                } else {
-                    Outcome::Evicted
-                });
-            }
+            drop(next);
+            return report(if dropped {
+                Outcome::ShutDown
+            } else {
+                Outcome::Evicted
+            });
+        }
+        report(outcome);
+        if let Next::Deliver(stream) = next {
+            deadline.lift();
+            // Dropped after the lock: closing may take its time.
+            let _unwanted = self.shared.lock().admission.deliver(stream);
         }
     }
 }

@@ -32,11 +32,11 @@ fn one_more_than_the_cap_evicts_one() {
     let (_, evicted) = admit(&mut admission, "third");
     assert_eq!(evicted, Some("first"), "with a cap of two none is kept");
     assert!(
-        !admission.settle(first),
+        admission.settle(first).is_none(),
         "an evicted handshake has no outcome"
     );
-    assert!(admission.settle(second));
-    assert!(!admission.settle(second), "an outcome counts once");
+    assert!(admission.settle(second).is_some());
+    assert!(admission.settle(second).is_none(), "an outcome counts once");
     let (_, evicted) = admit(&mut admission, "fourth");
     assert_eq!(evicted, None, "a settled handshake leaves room");
 }
@@ -48,7 +48,7 @@ fn streams_are_taken_in_the_order_in_which_they_were_delivered() {
     for name in ["a", "b"] {
         assert!(admission.has_room());
         let (ticket, _) = admit(&mut admission, name);
-        assert!(admission.settle(ticket));
+        assert!(admission.settle(ticket).is_some());
         assert_eq!(admission.deliver(name), None);
         admission.leave(ticket);
     }
@@ -69,7 +69,7 @@ fn the_end_comes_after_the_last_handshake_has_left_and_the_last_stream_is_taken(
     assert_eq!(too_late, None);
     assert_eq!(admission.take(), Taken::Nothing);
     admission.leave(evicted);
-    assert!(admission.settle(last));
+    assert!(admission.settle(last).is_some());
     assert_eq!(admission.deliver("last"), None);
     admission.leave(last);
     assert_eq!(admission.take(), Taken::Stream("last"));
@@ -80,10 +80,10 @@ fn the_end_comes_after_the_last_handshake_has_left_and_the_last_stream_is_taken(
 fn what_is_pending_or_waits_when_a_listener_is_dropped_is_returned_to_be_ended() {
     let mut admission = Names::new(3, 3);
     let (done, _) = admit(&mut admission, "done");
-    assert!(admission.settle(done));
+    assert!(admission.settle(done).is_some());
     assert_eq!(admission.deliver("done"), None);
     let (late, _) = admit(&mut admission, "late");
-    assert!(admission.settle(late));
+    assert!(admission.settle(late).is_some());
     for name in ["a", "b", "c"] {
         admit(&mut admission, name);
     }
@@ -120,7 +120,7 @@ fn a_shrink_evicts_once_and_waits_until_the_evicted_handshake_has_left() {
     let (oldest, _) = admit(&mut admission, "oldest");
     let (done, _) = admit(&mut admission, "done");
     let (_, _) = admit(&mut admission, "newest");
-    assert!(admission.settle(done));
+    assert!(admission.settle(done).is_some());
 
     assert_eq!(admission.shrink(now), Shrunk::Evicted("oldest"));
     assert_eq!(admission.shrink(now), Shrunk::Leaving);

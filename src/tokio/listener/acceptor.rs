@@ -73,11 +73,10 @@ where
     }
     let handshake = Handshake {
         ticket,
-        arrival,
         shared: Arc::clone(shared),
     };
     // Not under the lock: a runtime that is shutting down drops the task here and now.
-    let task = ::tokio::spawn(handshake.run(attempt)).abort_handle();
+    let task = ::tokio::spawn(handshake.run(arrival.began, attempt)).abort_handle();
     let admission = &mut shared.lock().admission;
     if let Some(pending) = admission.pending_mut(ticket) {
         pending.task = Some(task);

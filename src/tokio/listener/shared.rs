@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use ::tokio::runtime::Handle;
 use ::tokio::sync::{Notify, oneshot};
@@ -19,7 +20,7 @@ pub(super) struct Shared<T> {
     pub(super) arrived: Notify,
     /// For the acceptor: there is room for another connection, or a handshake has left.
     pub(super) room: Notify,
-    pub(super) deadline: Duration,
+    deadline: Duration,
     runtime: Handle,
     reporter: Arc<Reporter>,
 }
@@ -59,6 +60,11 @@ impl<T> Shared<T> {
     /// No task can panic while it holds the lock, so it is never poisoned.
     pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the time that a handshake has left.
+    pub(super) fn left(&self, began: Instant) -> Duration {
+        self.deadline.saturating_sub(began.elapsed())
     }
 
     /// Waits until another stream may become ready.

@@ -76,7 +76,7 @@ impl Arrivals {
             return;
         };
         self.pending.remove(&nth);
-        assert!(self.admission.settle(ticket));
+        assert!(self.admission.settle(ticket).is_some());
         self.admission.leave(ticket);
     }
 }

@@ -49,7 +49,7 @@ impl Policy for HallAndKept {
         let Some(&ticket) = self.tickets.get(&attempt) else {
             return false;
         };
-        let settled = self.admission.settle(ticket);
+        let settled = self.admission.settle(ticket).is_some();
         if settled {
             self.leave(attempt);
         }
