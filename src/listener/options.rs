@@ -24,6 +24,8 @@ pub struct ListenerOptions {
     pub(crate) max_pending: usize,
     pub(crate) max_ready: usize,
     pub(super) hook: Option<Hook>,
+    /// Whether the hook is called with [`Outcome::Accepted`](crate::Outcome::Accepted) too.
+    pub(super) hears_accepted: bool,
 }
 
 pub(super) type Hook = Box<dyn Fn(&Event) + Send + Sync>;
@@ -38,6 +40,7 @@ impl ListenerOptions {
             max_pending: 192,
             max_ready: 128,
             hook: None,
+            hears_accepted: false,
         }
     }
 
@@ -90,7 +93,21 @@ impl ListenerOptions {
     pub fn on_event(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self {
             hook: Some(Box::new(hook)),
+            hears_accepted: true,
             ..self
+        }
+    }
+
+    /// Sets the hook, which is called as that of [`on_event`](Self::on_event) is, but not with
+    /// [`Outcome::Accepted`](crate::Outcome::Accepted).
+    ///
+    /// The stream that the listener returns tells as much. Over tokio, a login is then spared the way
+    /// to a thread for blocking calls and back, which may take as long as the handshake.
+    #[must_use]
+    pub fn on_failure(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self {
+            hears_accepted: false,
+            ..self.on_event(hook)
         }
     }
 }

@@ -75,6 +75,7 @@ impl Outcome {
 
 pub(crate) struct Reporter {
     hook: Option<Hook>,
+    hears_accepted: bool,
     server: Arc<Identity>,
 }
 
@@ -84,6 +85,7 @@ impl Reporter {
         let few = few_descriptors(options.max_pending);
         let reporter = Self {
             hook: options.hook,
+            hears_accepted: options.hears_accepted,
             server: Arc::new(Identity {
                 verb: M::VERB,
                 service: prologue.service_name().into(),
@@ -96,14 +98,15 @@ impl Reporter {
         reporter
     }
 
-    #[cfg(feature = "tokio")]
-    pub(crate) fn has_hook(&self) -> bool {
-        self.hook.is_some()
+    /// Returns the hook, if it is called with this outcome.
+    pub(crate) fn hook(&self, outcome: &Outcome) -> Option<&Hook> {
+        let hook = self.hook.as_ref()?;
+        (self.hears_accepted || !matches!(outcome, Outcome::Accepted { .. })).then_some(hook)
     }
 
     /// Calls the hook. The upgrade of this connection may have `bound` it.
     pub(crate) fn report(&self, arrival: Arrival, bound: bool, outcome: Outcome) {
-        let Some(hook) = &self.hook else {
+        let Some(hook) = self.hook(&outcome) else {
             return;
         };
         let mut server = Arc::clone(&self.server);

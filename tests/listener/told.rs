@@ -15,9 +15,10 @@ use crate::sockets::LONG;
 use crate::sockets::listener_over_tokio;
 use crate::support::secret;
 
-/// A server with a key that is being rotated, in one driver, that sends the text of each event.
-type Start = fn(Sender<String>) -> (SocketAddr, Box<dyn Send>);
+/// A server with a key that is being rotated, in one driver.
+type Start = fn(ListenerOptions) -> (SocketAddr, Box<dyn Send>);
 
+/// Sends the text of each event.
 fn options(events: Sender<String>) -> ListenerOptions {
     ListenerOptions::new().on_event(move |event| {
         if let Outcome::Accepted { key_id, matched } = event.outcome {
@@ -43,15 +44,15 @@ fn ring() -> Keyring {
 }
 
 const DRIVERS: &[Start] = &[
-    |events| {
+    |options| {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let server = Server::new(ring()).service("billing/2").unwrap();
-        let listener = Listener::with_options(socket, server, options(events)).unwrap();
+        let listener = Listener::with_options(socket, server, options).unwrap();
         (address, Box::new(listener))
     },
     #[cfg(feature = "tokio")]
-    |events| {
+    |options| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -61,7 +62,6 @@ const DRIVERS: &[Start] = &[
         let entered = runtime.enter();
         let socket = listener_over_tokio(socket);
         let server = Server::new(ring()).service("billing/2").unwrap();
-        let options = options(events);
         let listener = countersign::tokio::Listener::with_options(socket, server.into(), options);
         drop(entered);
         (address, Box::new((listener.unwrap(), runtime)))
@@ -105,7 +105,7 @@ fn an_event_says_what_the_client_claimed_and_what_the_server_is() {
     ];
     for start in DRIVERS {
         let (send, events) = mpsc::channel();
-        let (address, _listener) = start(send);
+        let (address, _listener) = start(options(send));
         for (key, service, expected) in &cases {
             let login = login(address, key.clone(), service);
             let event = events.recv_timeout(LONG).unwrap();
@@ -127,6 +127,21 @@ fn an_event_says_what_the_client_claimed_and_what_the_server_is() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_hook_for_failures_hears_of_no_login() {
+    for start in DRIVERS {
+        let (send, events) = mpsc::channel();
+        let options = ListenerOptions::new().on_failure(move |event| {
+            let _ = send.send(event.outcome.to_string());
+        });
+        let (address, _listener) = start(options);
+        login(address, key_of("new", "worker-7"), "billing/2").unwrap();
+        login(address, key_of("new", "worker-8"), "billing/2").unwrap_err();
+        let event = events.recv_timeout(LONG).unwrap();
+        assert!(event.contains("unknown key id"), "{event}");
     }
 }
 

@@ -72,10 +72,9 @@ pub(super) struct Strangers {
 const UNKNOWN_MAX: u64 = 60;
 
 impl Strangers {
-    /// Logs what a listener reports, except who was accepted: that line is the connection's.
+    /// Logs which connections of a listener did not authenticate, and why.
     pub(super) fn log(&self, event: &Event) {
         match &event.outcome {
-            Outcome::Accepted { .. } => {}
             Outcome::Refused(error) if is_of_a_client(error) && self.is_named(error) => {
                 warn!("{event}");
             }

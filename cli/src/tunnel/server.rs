@@ -111,7 +111,7 @@ fn open<P>(
     let options = ListenerOptions::new()
         .max_pending(usize::try_from(args.max_pending)?)
         .max_ready(usize::try_from(limits::READY)?)
-        .on_event(move |event| log.log(event));
+        .on_failure(move |event| log.log(event));
     let server = Server::new(keys.ring.clone()).service(&args.common.service)?;
     Ok(TunnelServer {
         listener: listener(listening, server, options)?,

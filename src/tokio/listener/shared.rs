@@ -90,7 +90,7 @@ impl<T> Shared<T> {
 
     /// Calls the hook, and returns whether it returned. Only the handshake that it is about awaits it.
     pub(super) async fn report(&self, arrival: Arrival, bound: bool, outcome: Outcome) -> bool {
-        if !self.reporter.has_hook() {
+        if self.reporter.hook(&outcome).is_none() {
             return true;
         }
         let reporter = Arc::clone(&self.reporter);
@@ -105,7 +105,7 @@ impl<T> Shared<T> {
 
     /// Calls the hook, which nothing awaits.
     pub(super) fn report_apart(&self, arrival: Arrival, outcome: Outcome) {
-        if self.reporter.has_hook() {
+        if self.reporter.hook(&outcome).is_some() {
             let reporter = Arc::clone(&self.reporter);
             self.call(move || reporter.report_apart(arrival, outcome));
         }
