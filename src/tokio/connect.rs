@@ -1,13 +1,14 @@
 //! Clients that connect and authenticate in one call.
 
 use core::fmt::Debug;
+use core::time::Duration;
 use std::io;
 use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
-use {::tokio::net::UnixStream, ::tokio::time::sleep, core::time::Duration, std::path::Path};
+use {::tokio::net::UnixStream, ::tokio::time::sleep, std::path::Path};
 
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
@@ -116,28 +117,11 @@ impl Client {
 
     async fn connect_tcp<M: Mode>(
         &self,
-        named: impl ToSocketAddrs + Debug,
+        address: impl ToSocketAddrs + Debug,
         mode: M,
     ) -> Result<(TcpStream, M::Established), Error> {
-        let mut found = match lookup_host(&named).await {
-            Ok(found) => found.collect::<Vec<_>>().into_iter(),
-            Err(error) => return Err(not_connected(&named, error)),
-        };
-        let timeout = Timeout::after(self.time_to_connect());
-        let mut failure = None;
-        while let Some(address) = found.next() {
-            let turn = Timeout::after(share(timeout.left(), found.len() + 1));
-            let connected = async {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            };
-            match turn.limit(connected).await {
-                Ok(stream) => return self.run_on(stream, mode, timeout).await,
-                Err(error) => failure = Some(not_connected(&address, error)),
-            }
-        }
-        Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+        let (stream, timeout) = to_name(address, self.time_to_connect()).await?;
+        self.run_on(stream, mode, timeout).await
     }
 
     #[cfg(unix)]
@@ -147,10 +131,8 @@ impl Client {
         mode: M,
     ) -> Result<(UnixStream, M::Established), Error> {
         let timeout = Timeout::after(self.time_to_connect());
-        match timeout.limit(to_path(path)).await {
-            Ok(stream) => self.run_on(stream, mode, timeout).await,
-            Err(error) => Err(not_connected(&path, error)),
-        }
+        let stream = to_path(path, timeout).await?;
+        self.run_on(stream, mode, timeout).await
     }
 
     async fn run_on<S, M>(
@@ -168,16 +150,84 @@ impl Client {
     }
 }
 
+/// Connects over TCP, for a program that needs the socket before the handshake.
+///
+/// It tries the addresses of a name as [`Client::connect`] does, and sets `TCP_NODELAY`. Looking up the
+/// name is not included in the timeout.
+///
+/// # Errors
+///
+/// Returns [`Error::Connect`] if the address cannot be looked up or connected to.
+///
+/// ```no_run
+/// use countersign::{Key, tokio::{Client, connect}};
+/// use std::time::Duration;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(Key::from_file("secret.key")?);
+/// let mut stream = connect("billing.internal:7000", Duration::from_secs(5)).await?;
+/// println!("connected from {}", stream.local_addr()?);
+/// client.authenticate_timeout(&mut stream, Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(
+    address: impl ToSocketAddrs + Debug,
+    timeout: Duration,
+) -> Result<TcpStream, Error> {
+    let (stream, _) = to_name(address, timeout).await?;
+    Ok(stream)
+}
+
+/// Like [`connect`], but to a Unix socket.
+///
+/// # Errors
+///
+/// Returns [`Error::Connect`] if the path cannot be connected to.
+#[cfg(unix)]
+pub async fn connect_unix(path: impl AsRef<Path>, timeout: Duration) -> Result<UnixStream, Error> {
+    to_path(path.as_ref(), Timeout::after(timeout)).await
+}
+
+/// Returns a connection, and the timeout that began when the name had been looked up.
+async fn to_name(
+    named: impl ToSocketAddrs + Debug,
+    timeout: Duration,
+) -> Result<(TcpStream, Timeout), Error> {
+    let mut found = match lookup_host(&named).await {
+        Ok(found) => found.collect::<Vec<_>>().into_iter(),
+        Err(error) => return Err(not_connected(&named, error)),
+    };
+    let timeout = Timeout::after(timeout);
+    let mut failure = None;
+    while let Some(address) = found.next() {
+        let turn = Timeout::after(share(timeout.left(), found.len() + 1));
+        let connected = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        match turn.limit(connected).await {
+            Ok(stream) => return Ok((stream, timeout)),
+            Err(error) => failure = Some(not_connected(&address, error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+}
+
 /// If the queue of the listening socket is full, a connection fails at once, and no event tells when
 /// there is a place in it again.
 #[cfg(unix)]
-async fn to_path(path: &Path) -> io::Result<UnixStream> {
+async fn to_path(path: &Path, timeout: Timeout) -> Result<UnixStream, Error> {
     const PAUSE: Duration = Duration::from_millis(10);
 
-    loop {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
-            connected => return connected,
+    let connected = async {
+        loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+                connected => return connected,
+            }
         }
-    }
+    };
+    (timeout.limit(connected).await).map_err(|error| not_connected(&path, error))
 }
