@@ -162,13 +162,14 @@ async fn open(
 ) -> io::Result<Box<dyn Stream>> {
     end_by_reset(plain)?;
     let socket = match &server.address {
-        Address::Tcp(name) => Either::Left(connect(name, TIMEOUT).await?),
+        Address::Tcp(name) => {
+            let socket = connect(name, TIMEOUT).await?;
+            connection.set_local(socket.local_addr().ok());
+            set_options(&socket)?;
+            Either::Left(socket)
+        }
         Address::Unix(path) => Either::Right(connect_unix(path, TIMEOUT).await?),
     };
-    if let Either::Left(socket) = &socket {
-        connection.is_at(socket.local_addr().ok());
-        set_options(socket)?;
-    }
     Ok(match server.verb {
         Verb::Encrypt => Box::new(server.client.encrypt_timeout(socket, TIMEOUT).await?),
         Verb::Protect => Box::new(server.client.protect_timeout(socket, TIMEOUT).await?),

@@ -37,7 +37,7 @@ impl Connection {
     }
 
     /// Names this client's end of the tunnel in the lines that follow.
-    pub(super) fn is_at(&mut self, local: Option<SocketAddr>) {
+    pub(super) fn set_local(&mut self, local: Option<SocketAddr>) {
         self.local = local;
     }
 
