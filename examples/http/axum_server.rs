@@ -1,10 +1,10 @@
 //! axum behind the listener: every connection is authenticated before its first request is read, and
 //! each handler can ask for the key id of its client.
 //!
-//! Run it with `cargo run -p countersign-http --bin axum_server 127.0.0.1:7000 keys`. The directory
-//! `keys` has a key file for each client: `mkdir keys && countersign keygen --key-id auditor keys`
-//! makes one. A tunnel in another terminal logs in for curl, in a third:
+//! Run it with `cargo run -p countersign-http --bin axum_server 127.0.0.1:7000 keys`, once a key is
+//! there. For curl, a tunnel logs in. Both need the program of `cargo install --path cli`:
 //!
+//!     mkdir -m 700 keys && countersign keygen --key-id auditor keys
 //!     countersign tunnel client --listen 127.0.0.1:8000 --to 127.0.0.1:7000 --key-file keys/auditor.key --key-id auditor
 //!     curl http://127.0.0.1:8000/reports
 //!
