@@ -9,7 +9,8 @@
 //!     curl http://127.0.0.1:8000/reports
 //!
 //! Both ends are authenticated, and all requests and answers are encrypted. What a client may do is up
-//! to the handlers. SIGTERM or ctrl-c ends pending logins, and finishes the requests that have begun.
+//! to the handlers. SIGTERM or ctrl-c ends pending logins, and finishes the requests that have begun,
+//! however long they take.
 
 use std::{env, future::pending, io};
 
