@@ -289,6 +289,28 @@ fn what_connects_under_a_deadline_reads_under_it_too() {
     assert_eq!(error.kind(), ErrorKind::TimedOut);
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_connects_without_a_handshake_too() {
+    use countersign::tokio::connect;
+
+    const TOTAL: Duration = Duration::from_secs(1);
+
+    let (hole, (_socket, address)) = (black_hole(), silent());
+    let to = [hole.address, address];
+    takes(TOTAL / 2, TOTAL, || {
+        block_on(async {
+            let stream = connect(&to[..], TOTAL).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), address);
+            assert!(stream.nodelay().unwrap());
+        });
+    });
+    let outcome = takes(TOTAL, TOTAL + LATE, || {
+        block_on(connect(hole.address, TOTAL)).map(|_| (KeyId::EMPTY, true))
+    });
+    not_connected(&outcome, &hole.address.to_string(), ErrorKind::TimedOut);
+}
+
 #[test]
 fn no_other_address_is_tried_after_a_denial() {
     for &driver in Driver::ALL {
@@ -424,6 +446,22 @@ mod unix {
                 assert!(!sentence.contains('\n'), "{sentence}");
             }
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn tokio_connects_to_a_path_without_a_handshake_too() {
+        use countersign::tokio::connect_unix;
+
+        let directory = TempDir::new();
+        let path = directory.path().join("socket");
+        let outcome = block_on(connect_unix(&path, LONG)).map(|_| (KeyId::EMPTY, true));
+        not_connected(&outcome, &format!("{path:?}"), ErrorKind::NotFound);
+
+        let _socket = UnixListener::bind(&path).unwrap();
+        let stream = block_on(connect_unix(&path, LONG)).unwrap();
+        let peer = stream.peer_addr().unwrap();
+        assert_eq!(peer.as_pathname(), Some(&*path));
     }
 
     /// A listening socket with a full queue, and what is in it.

@@ -2,13 +2,14 @@
 
 use core::fmt::Debug;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::io;
 use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
-use {::tokio::net::UnixStream, ::tokio::time::sleep, core::time::Duration, std::path::Path};
+use {::tokio::net::UnixStream, ::tokio::time::sleep, std::path::Path};
 
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
@@ -22,7 +23,8 @@ use crate::handshake::{Authenticate, Mode, Protect, Session};
 
 /// Connecting and authenticating in one call, with one deadline for both.
 impl Client {
-    /// [`countersign::Client::connect`](crate::Client::connect) with `await`.
+    /// [`countersign::Client::connect`](crate::Client::connect) with `await`. Looking up the name counts
+    /// against the timeout too.
     ///
     /// # Errors
     ///
@@ -117,23 +119,12 @@ impl Client {
 
     async fn connect_tcp<M: Mode>(
         &self,
-        named: impl ToSocketAddrs + Debug,
+        address: impl ToSocketAddrs + Debug,
         mode: M,
     ) -> Result<(TcpStream, M::Established), Error> {
-        let mut found = match lookup_host(&named).await {
-            Ok(found) => found.collect::<Vec<_>>().into_iter(),
-            Err(error) => return Err(not_connected(&named, error)),
-        };
         Timeout::after(self.time_to_connect(), async |timeout| {
-            let mut failure = None;
-            while let Some(address) = found.next() {
-                let turn = share(timeout.left(), found.len() + 1);
-                match Timeout::after(turn, |turn| turn.limit(to_address(address))).await {
-                    Ok(stream) => return self.run_on(stream, mode, timeout).await,
-                    Err(error) => failure = Some(not_connected(&address, error)),
-                }
-            }
-            Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+            let stream = to_name(address, timeout).await?;
+            self.run_on(stream, mode, timeout).await
         })
         .await
     }
@@ -145,10 +136,8 @@ impl Client {
         mode: M,
     ) -> Result<(UnixStream, M::Established), Error> {
         Timeout::after(self.time_to_connect(), async |timeout| {
-            match timeout.limit(to_path(path)).await {
-                Ok(stream) => self.run_on(stream, mode, timeout).await,
-                Err(error) => Err(not_connected(&path, error)),
-            }
+            let stream = to_path(path, timeout).await?;
+            self.run_on(stream, mode, timeout).await
         })
         .await
     }
@@ -168,6 +157,60 @@ impl Client {
     }
 }
 
+/// Connects over TCP, for a program that needs the socket before the handshake.
+///
+/// It tries the addresses of a name as [`Client::connect`] does, and sets `TCP_NODELAY`. Looking up the
+/// name counts against the timeout too.
+///
+/// # Errors
+///
+/// Returns [`Error::Connect`] if the address cannot be looked up or connected to.
+///
+/// ```no_run
+/// use countersign::{Key, tokio::{Client, connect}};
+/// use std::time::Duration;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(Key::from_file("secret.key")?);
+/// let mut stream = connect("billing.internal:7000", Duration::from_secs(5)).await?;
+/// println!("connected from {}", stream.local_addr()?);
+/// client.authenticate_timeout(&mut stream, Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(
+    address: impl ToSocketAddrs + Debug,
+    timeout: Duration,
+) -> Result<TcpStream, Error> {
+    Timeout::after(timeout, |timeout| to_name(address, timeout)).await
+}
+
+/// Like [`connect`], but to a Unix socket.
+///
+/// # Errors
+///
+/// Returns [`Error::Connect`] if the path cannot be connected to.
+#[cfg(unix)]
+pub async fn connect_unix(path: impl AsRef<Path>, timeout: Duration) -> Result<UnixStream, Error> {
+    Timeout::after(timeout, |timeout| to_path(path.as_ref(), timeout)).await
+}
+
+async fn to_name(named: impl ToSocketAddrs + Debug, timeout: Timeout) -> Result<TcpStream, Error> {
+    let mut found = match timeout.limit(lookup_host(&named)).await {
+        Ok(found) => found.collect::<Vec<_>>().into_iter(),
+        Err(error) => return Err(not_connected(&named, error)),
+    };
+    let mut failure = None;
+    while let Some(address) = found.next() {
+        let turn = share(timeout.left(), found.len() + 1);
+        match Timeout::after(turn, |turn| turn.limit(to_address(address))).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = Some(not_connected(&address, error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+}
+
 async fn to_address(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
@@ -177,13 +220,16 @@ async fn to_address(address: SocketAddr) -> io::Result<TcpStream> {
 /// If the queue of the listening socket is full, a connection fails at once, and no event tells when
 /// there is a place in it again.
 #[cfg(unix)]
-async fn to_path(path: &Path) -> io::Result<UnixStream> {
+async fn to_path(path: &Path, timeout: Timeout) -> Result<UnixStream, Error> {
     const PAUSE: Duration = Duration::from_millis(10);
 
-    loop {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
-            connected => return connected,
+    let connected = async {
+        loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
+                connected => return connected,
+            }
         }
-    }
+    };
+    (timeout.limit(connected).await).map_err(|error| not_connected(&path, error))
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use std::{io, iter};
 
 use countersign::InvalidInput;
-use countersign::tokio::{Client, Source};
+use countersign::tokio::{Client, Source, connect, connect_unix};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
+use tokio_util::either::Either;
 use tracing::{error, warn};
 
 use super::connection::Connection;
@@ -91,6 +92,9 @@ struct Server {
 
 type Accepted = (Socket, Option<SocketAddr>);
 
+/// How long to try to connect, and again how long a login may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long to wait after an error of the listening socket. Trying again at once would spin.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -119,11 +123,11 @@ impl End for TunnelClient {
         async move {
             connection.log_begun();
             // The handshake needs more memory than what follows, and gives it back.
-            let (mut tunnel, local) = match Box::pin(open(&server, &plain)).await {
+            let mut tunnel = match Box::pin(open(&server, &plain, &mut connection)).await {
                 Ok(opened) => opened,
                 Err(error) => return connection.log_cut(&error),
             };
-            connection.log_accepted_at(local);
+            connection.log_accepted();
             let carried = relay(&mut plain, &mut tunnel, server.idle_timeout).await;
             connection.log_ended(&carried);
         }
@@ -150,31 +154,24 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Returns the tunnel and the address of its socket at this end, if it has one.
+/// Connects and logs in, and names this end of the tunnel as soon as it has an address.
 async fn open(
     server: &Server,
     plain: &Socket,
-) -> io::Result<(Box<dyn Stream>, Option<SocketAddr>)> {
+    connection: &mut Connection,
+) -> io::Result<Box<dyn Stream>> {
     end_by_reset(plain)?;
-    let Server { client, verb, .. } = server;
-    Ok(match (verb, &server.address) {
-        (Verb::Encrypt, Address::Tcp(name)) => {
-            let stream = client.connect_encrypted(name).await?;
-            set_options(stream.get_ref())?;
-            let local = stream.get_ref().local_addr().ok();
-            (Box::new(stream), local)
+    let socket = match &server.address {
+        Address::Tcp(name) => {
+            let socket = connect(name, TIMEOUT).await?;
+            connection.set_local(socket.local_addr().ok());
+            set_options(&socket)?;
+            Either::Left(socket)
         }
-        (Verb::Protect, Address::Tcp(name)) => {
-            let stream = client.connect_protected(name).await?;
-            set_options(stream.get_ref())?;
-            let local = stream.get_ref().local_addr().ok();
-            (Box::new(stream), local)
-        }
-        (Verb::Encrypt, Address::Unix(path)) => {
-            (Box::new(client.connect_unix_encrypted(path).await?), None)
-        }
-        (Verb::Protect, Address::Unix(path)) => {
-            (Box::new(client.connect_unix_protected(path).await?), None)
-        }
+        Address::Unix(path) => Either::Right(connect_unix(path, TIMEOUT).await?),
+    };
+    Ok(match server.verb {
+        Verb::Encrypt => Box::new(server.client.encrypt_timeout(socket, TIMEOUT).await?),
+        Verb::Protect => Box::new(server.client.protect_timeout(socket, TIMEOUT).await?),
     })
 }

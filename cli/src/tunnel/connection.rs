@@ -36,11 +36,15 @@ impl Connection {
         debug!(key_id = %self.key_id, peer, "logging in");
     }
 
-    /// The server has accepted this client.
-    pub(super) fn log_accepted_at(&mut self, local: Option<SocketAddr>) {
+    /// Names this client's end of the tunnel in the lines that follow.
+    pub(super) fn set_local(&mut self, local: Option<SocketAddr>) {
         self.local = local;
+    }
+
+    /// The server has accepted this client.
+    pub(super) fn log_accepted(&self) {
         let peer = self.peer.map(display);
-        let local = local.map(display);
+        let local = self.local.map(display);
         info!(key_id = %self.key_id, peer, local, "accepted");
     }
 
@@ -57,7 +61,8 @@ impl Connection {
 
     pub(super) fn log_cut(&self, why: &dyn Display) {
         let peer = self.peer.map(display);
-        warn!(key_id = %self.key_id, peer, "cut: {why}");
+        let local = self.local.map(display);
+        warn!(key_id = %self.key_id, peer, local, "cut: {why}");
     }
 
     pub(super) fn log_ended(&self, carried: &Carried) {

@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::process::{Files, PATIENCE, Process, Tunnel, client_args, server_args, start_client};
+use crate::process::{
+    Files, PATIENCE, Process, Tunnel, client_args, server_args, start_client, start_server,
+};
 use crate::service::{Service, connect, echoes};
 
 #[test]
@@ -43,6 +45,27 @@ fn the_lines_of_both_ends_can_be_paired() {
     let local = format!(" local={}", address.split_whitespace().next().unwrap());
     tunnel.client.logs(&["INFO", "accepted", &local]);
     tunnel.client.logs(&["INFO", "ended", &local]);
+}
+
+#[test]
+fn the_lines_of_a_login_that_failed_can_be_paired() {
+    let files = Files::new();
+    let server = start_server(&files, "127.0.0.1:1", &["--service", "redis"]);
+    let client = start_client(&files, &server.address, &[]);
+    assert!(echoes(&mut *connect(&client.address)).is_err());
+    let at_server = server.logs(&["WARN", " refused: "]);
+    let (before, _) = at_server.split_once(" refused: ").unwrap();
+    let local = format!(" local={}", before.split_whitespace().last().unwrap());
+    client.logs(&["WARN", "cut: ", &local]);
+}
+
+#[test]
+fn a_client_that_does_not_connect_has_no_address_to_log() {
+    let files = Files::new();
+    let client = start_client(&files, "127.0.0.1:1", &[]);
+    assert!(echoes(&mut *connect(&client.address)).is_err());
+    let line = client.logs(&["WARN", "cut: could not connect to 127.0.0.1:1: "]);
+    assert!(!line.contains("local="), "{line}");
 }
 
 #[test]
