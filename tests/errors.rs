@@ -120,7 +120,7 @@ pub(crate) fn sentences() -> Vec<String> {
 }
 
 /// What a key file must not have, each at a place where it can be.
-const FOUND: [(usize, Found); 13] = [
+const FOUND: [(usize, Found); 14] = [
     (0, Found::Nothing),
     (0, Found::ByteOrderMark),
     (0, Found::Utf16),
@@ -129,6 +129,7 @@ const FOUND: [(usize, Found); 13] = [
     (64, Found::Space),
     (64, Found::Control),
     (64, Found::NotAscii),
+    (0, Found::Quoted),
     (65, Found::EmptyLine),
     (65, Found::SecondLine),
     (137, Found::ThirdLine),

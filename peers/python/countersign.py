@@ -1094,6 +1094,8 @@ def _check(secret: bytes, offset: int) -> None:
     for at, byte in enumerate(secret, offset):
         if not 0x21 <= byte <= 0x7e:
             raise MalformedKeyFile(_invalid(byte), at)
+    if secret[0] == secret[-1] and secret[0] in b"\"'":
+        raise MalformedKeyFile("quoted", offset)
 
 
 def _invalid(byte: int) -> str:
