@@ -208,7 +208,7 @@ fn regular(metadata: &Metadata) -> io::Result<()> {
         return Ok(());
     }
     let kind = if metadata.is_dir() {
-        "it is a directory"
+        "it is a directory; name a file in it"
     } else {
         "it is no regular file, but a FIFO, a socket or a device"
     };

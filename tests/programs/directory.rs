@@ -12,8 +12,9 @@ fn a_server_says_what_is_wrong_with_its_directory() {
         let files = Files::new();
         let keys = &files.path("keys");
         let missing = fs::canonicalize(keys).unwrap_err();
-        run(server, ["--key-dir", keys])
-            .fails(&format!("key file {keys}: {missing}; correct the path, *"));
+        run(server, ["--key-dir", keys]).fails(&format!(
+            "key directory {keys}: {missing}; correct the path, *"
+        ));
 
         files.directory("keys");
         let key = &files.key("keys/worker-7.key");

@@ -113,7 +113,7 @@ fn keygen_leaves_no_file_where_it_fails() {
         ended.keeps(MASTER);
     }
     let nowhere = files.path("nowhere/a.key");
-    run(["keygen", &nowhere]).fails(1, &["key file ", &nowhere]);
+    run(["keygen", &nowhere]).fails(1, &["key file ", &nowhere, "make its directory first"]);
     run(["keygen", &files.path("..")]).fails(1, &["is a directory"]);
     run(["keygen", &files.path("none/..")]).fails(1, &["no name of a file"]);
     assert_eq!(files.names(), ["bad"]);
