@@ -102,18 +102,19 @@ impl Stage {
 
     /// Loads each path and does what its error says, once. Returns what the program says then.
     fn load_as_advised(&self, user: u32, how: &str, paths: &[PathBuf]) -> Vec<(String, String)> {
-        let mut commands = String::new();
+        let mut commands = Vec::new();
         for (word, text) in self.load_all(user, how, paths) {
             if let Some((_, command)) = text.split_once("mend it with: ") {
-                commands += &format!("{command}\n");
+                commands.push(command.to_owned());
             } else if let Some((_, mode)) = text.split_once(", with mode ") {
                 let named = text.split_once(": ").unwrap().0.rsplit(' ').next().unwrap();
-                commands += &format!("chown {user} '{named}'\nchmod {mode} '{named}'\n");
+                commands.push(format!("chown {user} '{named}' && chmod {mode} '{named}'"));
             } else {
                 assert!(word.starts_with("loaded"), "{text}");
             }
         }
-        let status = Command::new("sh").args(["-ec", &commands]).status();
+        let commands = commands.join(" &&\n");
+        let status = Command::new("sh").args(["-c", &commands]).status();
         assert!(status.unwrap().success(), "{commands}");
         self.load_all(user, how, paths)
     }

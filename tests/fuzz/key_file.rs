@@ -124,7 +124,7 @@ fn visible(secret: &[u8]) -> Result<(), (usize, Found)> {
         return Err((at, found));
     }
     match secret {
-        [b'"'] | [b'\''] | [b'"', .., b'"'] | [b'\'', .., b'\''] => Err((0, Found::Quoted)),
+        [b'"' | b'\''] | [b'"', .., b'"'] | [b'\'', .., b'\''] => Err((0, Found::Quoted)),
         _ => Ok(()),
     }
 }

@@ -116,7 +116,7 @@ fn a_server_reads_its_directory_again_for_each_line_of_its_input() {
         let moved = files.path("moved");
         fs::rename(keys, &moved).unwrap();
         server.send_line();
-        server.logs(&format!("not reloaded: key file {keys}: *"));
+        server.logs(&format!("not reloaded: key directory {keys}: *"));
         fs::rename(&moved, keys).unwrap();
         client(eight, "worker-8").prints("Hello World");
 
