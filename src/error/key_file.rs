@@ -125,6 +125,9 @@ impl KeyFileError {
             (Self::NotWritten(_), ErrorKind::PermissionDenied, _) => {
                 "; run this program as a user who may write its directory"
             }
+            (Self::NotKept(_), ErrorKind::PermissionDenied, _) => {
+                "; rewrite it as its owner, or as root in a directory of root"
+            }
             (Self::Changing, _, false) => "; write a new file beside it and rename that",
             (Self::Changing, _, true) => "; load it again",
             _ => "",
@@ -199,8 +202,7 @@ impl fmt::Display for KeyFileError {
             ),
             Self::NotKept(source) => write!(
                 f,
-                "its owner, group and permissions cannot be kept while it is rewritten: {source}; \
-                 rewrite it as its owner, or as root in a directory of root"
+                "its owner, group and permissions cannot be kept while it is rewritten: {source}"
             ),
             Self::TwoSecrets => f.write_str(
                 "it has an \"accept:\" line already; drop that before another secret is added",

@@ -177,7 +177,10 @@ mod unix {
         };
         match copied() {
             Ok(new) if same(&new) => Ok(()),
-            Ok(_) => Err(KeyFileError::NotKept(io::ErrorKind::Unsupported.into())),
+            Ok(_) => Err(KeyFileError::NotKept(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "its file system gives new files others; write a new file in its place",
+            ))),
             Err(error) => Err(KeyFileError::NotKept(error)),
         }
     }
@@ -193,7 +196,8 @@ mod unix {
             Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
             Ok(_) | Err(Errno::RANGE) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "an access list (setfacl) gives others access",
+                "an access list gives others access; remove it with setfacl -b, and that of its \
+                 directory with setfacl -k",
             )),
             Err(error) => Err(error.into()),
         }

@@ -382,7 +382,11 @@ fn a_file_with_an_access_list_is_not_rotated_because_more_could_read_it_afterwar
             panic!("{error}");
         };
         assert!(matches!(fault, KeyFileError::NotKept(_)), "{error}");
-        assert!(error.to_string().contains("access list"), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("access list") && text.ends_with("setfacl -k"),
+            "{text}"
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), secret("ours"));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         rustix::fs::removexattr(of, name).unwrap();
