@@ -154,7 +154,7 @@ fn only_one_of_many_at_once_makes_the_file() {
 fn a_key_file_that_cannot_be_written_whole_is_not_there() {
     let files = Files::new();
     let path = &files.path("a.key");
-    run_after(DISK_IS_FULL, ["keygen", path]).fails(1, &[path]);
+    run_after(DISK_IS_FULL, ["keygen", path]).fails(1, &[path, "cannot be written"]);
     assert!(files.names().is_empty());
 
     let killed = run_after(KILLED_MEANWHILE, ["keygen", path]);

@@ -331,7 +331,7 @@ mod unix {
     fn an_interrupted_rotation_leaves_the_old_file_and_stops_no_later_one() {
         let files = Files::new();
         let path = files.write("a.key", MASTER);
-        run_after(DISK_IS_FULL, ["rotate", &path, "add"]).fails(1, &[&path]);
+        run_after(DISK_IS_FULL, ["rotate", &path, "add"]).fails(1, &[&path, "cannot be written"]);
         assert_eq!(fs::read_to_string(&path).unwrap(), MASTER);
         assert_eq!(files.names(), ["a.key"]);
 
