@@ -5,11 +5,11 @@ mod key_file;
 mod malformed;
 mod phase;
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 use std::borrow::ToOwned;
 use std::boxed::Box;
 use std::io;
-use std::path::{Path, PathBuf, is_separator};
+use std::path::{Path, PathBuf};
 use std::string::String;
 use std::vec::Vec;
 
@@ -97,8 +97,15 @@ pub enum Error {
     Multiprocessing(multiprocessing::Problem),
     /// A value that the protocol does not allow.
     InvalidInput(InvalidInput),
-    /// A key file or a directory of key files that cannot be used.
+    /// A key file that cannot be used or written.
     KeyFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: KeyFileError,
+    },
+    /// A key directory that cannot be used.
+    KeyDirectory {
         /// Its path.
         path: PathBuf,
         /// What is wrong with it.
@@ -138,6 +145,13 @@ impl Error {
 
     pub(crate) fn key_file(path: &Path, error: impl Into<KeyFileError>) -> Self {
         Self::KeyFile {
+            path: path.to_owned(),
+            error: error.into(),
+        }
+    }
+
+    pub(crate) fn key_directory(path: &Path, error: impl Into<KeyFileError>) -> Self {
+        Self::KeyDirectory {
             path: path.to_owned(),
             error: error.into(),
         }
@@ -211,7 +225,7 @@ impl Error {
             Self::Multiprocessing(_) => io::ErrorKind::InvalidData,
             Self::Handshake(_) | Self::Cookbook(_) => io::ErrorKind::InvalidData,
             Self::InvalidInput(_) | Self::NoDirectory => io::ErrorKind::InvalidInput,
-            Self::KeyFile { error, .. } => error.kind(),
+            Self::KeyFile { error, .. } | Self::KeyDirectory { error, .. } => error.kind(),
         }
     }
 }
@@ -255,7 +269,7 @@ impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } | Self::Connect { source, .. } => Some(source),
-            Self::KeyFile { error, .. } => error.source(),
+            Self::KeyFile { error, .. } | Self::KeyDirectory { error, .. } => error.source(),
             _ => None,
         }
     }
@@ -295,18 +309,8 @@ impl fmt::Display for Error {
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(problem) => problem.fmt(f),
             Self::InvalidInput(invalid) => invalid.fmt(f),
-            Self::KeyFile { path, error } => {
-                let raw = path.as_os_str().as_encoded_bytes();
-                let path = Escaped(raw);
-                write!(f, "key file {path}: {error}")?;
-                let is_plain =
-                    (raw.iter()).all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte));
-                match error.mend() {
-                    Some(command) if is_plain => write!(f, "; mend it with: {command} '{path}'"),
-                    Some(command) => write!(f, "; mend it with {command}"),
-                    None => Ok(()),
-                }
-            }
+            Self::KeyFile { path, error } => error.fmt_of(f, path, false),
+            Self::KeyDirectory { path, error } => error.fmt_of(f, path, true),
             Self::NoDirectory => f.write_str(
                 "this key ring was not loaded from a directory, so there is nothing to reload",
             ),
@@ -318,22 +322,6 @@ impl fmt::Display for Error {
             }
             None => Ok(()),
         }
-    }
-}
-
-/// A path, escaped: its line feeds would make two lines of one in a log. Separators stay, since on
-/// Windows they are what would be escaped most.
-struct Escaped<'a>(&'a [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|&byte| {
-            if is_separator(char::from(byte)) {
-                f.write_char(char::from(byte))
-            } else {
-                byte.escape_ascii().fmt(f)
-            }
-        })
     }
 }
 

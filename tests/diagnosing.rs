@@ -3,7 +3,7 @@
 use std::io;
 
 use countersign::compat::multiprocessing::Problem;
-use countersign::{Error, Hint, KeyFileError, KeyId, Outcome, Reloaded};
+use countersign::{Error, Hint, KeyId, Outcome, Reloaded};
 
 use crate::errors::{sentences, streams};
 
@@ -79,7 +79,7 @@ fn multiprocessing_problems() -> impl Iterator<Item = Problem> {
     .chain(streams().map(Problem::Stream))
 }
 
-/// What a listener, a reload and a rotation say.
+/// What a listener and a reload say.
 fn other_sentences() -> Vec<String> {
     let mut reloaded = Reloaded::default();
     let error = Error::NoDirectory;
@@ -89,14 +89,6 @@ fn other_sentences() -> Vec<String> {
     reloaded.refused = vec![Error::NoDirectory];
     said.push(reloaded.to_string());
     let denied = || io::Error::other("as it says itself");
-    let of_rotations = [
-        KeyFileError::Exists,
-        KeyFileError::Linked,
-        KeyFileError::NotKept(denied()),
-        KeyFileError::TwoSecrets,
-        KeyFileError::OneSecret,
-    ];
-    said.extend(of_rotations.map(|error| error.to_string()));
     let (max_pending, limit) = (1024, 1024);
     let outcomes = [
         Outcome::Evicted,

@@ -88,10 +88,19 @@ pub(crate) fn sentences() -> Vec<String> {
         KeyFileError::Io(io::Error::other("as it says itself")),
         KeyFileError::Io(ErrorKind::NotFound.into()),
         KeyFileError::Io(ErrorKind::PermissionDenied.into()),
+        KeyFileError::NotWritten(io::Error::other("as it says itself")),
+        KeyFileError::NotWritten(ErrorKind::NotFound.into()),
+        KeyFileError::NotWritten(ErrorKind::PermissionDenied.into()),
         writable(),
         readable(0, 0o644),
         readable(1000, 0o640),
         strangers(),
+        KeyFileError::NotKept(io::Error::other("as it says itself")),
+        KeyFileError::NotKept(ErrorKind::PermissionDenied.into()),
+        KeyFileError::Exists,
+        KeyFileError::Linked,
+        KeyFileError::TwoSecrets,
+        KeyFileError::OneSecret,
         KeyFileError::Changing,
         KeyFileError::TooLarge,
         KeyFileError::Secret(short),
@@ -102,10 +111,26 @@ pub(crate) fn sentences() -> Vec<String> {
         let path = "secret.key".into();
         errors.push(Error::KeyFile { path, error });
     }
-    errors.push(Error::KeyFile {
-        path: "a\nb.key".into(),
-        error: writable(),
-    });
+    for path in ["a\nb.key", "-a.key"] {
+        let (path, error) = (path.into(), writable());
+        errors.push(Error::KeyFile { path, error });
+    }
+    let of_directories = [
+        KeyFileError::Io(io::Error::other("as it says itself")),
+        KeyFileError::Io(ErrorKind::NotFound.into()),
+        KeyFileError::Io(ErrorKind::PermissionDenied.into()),
+        KeyFileError::Writable {
+            mode: 0o1777,
+            owner: 0,
+            allowed: 0o1755,
+        },
+        strangers(),
+        KeyFileError::Changing,
+    ];
+    for error in of_directories {
+        let path = "keys".into();
+        errors.push(Error::KeyDirectory { path, error });
+    }
     let of_records = [
         record::Error::BadTag,
         record::Error::TooLong { len: 16_385 },
@@ -120,7 +145,7 @@ pub(crate) fn sentences() -> Vec<String> {
 }
 
 /// What a key file must not have, each at a place where it can be.
-const FOUND: [(usize, Found); 13] = [
+const FOUND: [(usize, Found); 14] = [
     (0, Found::Nothing),
     (0, Found::ByteOrderMark),
     (0, Found::Utf16),
@@ -129,6 +154,7 @@ const FOUND: [(usize, Found); 13] = [
     (64, Found::Space),
     (64, Found::Control),
     (64, Found::NotAscii),
+    (0, Found::Quoted),
     (65, Found::EmptyLine),
     (65, Found::SecondLine),
     (137, Found::ThirdLine),
@@ -138,13 +164,19 @@ const FOUND: [(usize, Found); 13] = [
 
 fn writable() -> KeyFileError {
     KeyFileError::Writable {
-        mode: 0o664,
+        mode: 0o666,
         owner: 1000,
+        allowed: 0o600,
     }
 }
 
 fn readable(owner: u32, mode: u32) -> KeyFileError {
-    KeyFileError::Readable { mode, owner }
+    let allowed = if owner == 0 { 0o640 } else { 0o600 };
+    KeyFileError::Readable {
+        mode,
+        owner,
+        allowed,
+    }
 }
 
 fn strangers() -> KeyFileError {
@@ -364,7 +396,12 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
         .chain(invalid_data.into_iter().map(of(ErrorKind::InvalidData)))
         .chain(invalid_input.into_iter().map(of(ErrorKind::InvalidInput)))
         .collect();
-    let missing = KeyFileError::Io(ErrorKind::NotFound.into());
+    let missing = || KeyFileError::Io(ErrorKind::NotFound.into());
+    let not_written = KeyFileError::NotWritten(ErrorKind::StorageFull.into());
+    let no_directory = Error::KeyDirectory {
+        path: "keys".into(),
+        error: missing(),
+    };
     let secret = key_file(KeyFileError::Secret(short));
     let name = key_file(KeyFileError::Name(long));
     kinds.extend([
@@ -375,7 +412,9 @@ fn kinds() -> Vec<(Error, ErrorKind, bool)> {
             ErrorKind::ResourceBusy,
             false,
         ),
-        (key_file(missing), ErrorKind::NotFound, true),
+        (key_file(missing()), ErrorKind::NotFound, true),
+        (no_directory, ErrorKind::NotFound, true),
+        (key_file(not_written), ErrorKind::StorageFull, true),
         (secret, ErrorKind::InvalidInput, true),
         (name, ErrorKind::InvalidInput, true),
         (

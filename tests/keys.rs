@@ -240,31 +240,30 @@ mod modes {
         };
         assert_eq!(named, path);
         let owner = fs::metadata(path).unwrap().uid();
-        let remedy = match *problem {
+        let allowed = match *problem {
             KeyFileError::Writable {
                 mode: of,
                 owner: by,
+                allowed,
             } => {
                 assert_eq!((of, by), (mode, owner));
                 assert_ne!(mode & 0o022, 0);
-                "chmod go-w"
+                allowed
             }
             KeyFileError::Readable {
                 mode: of,
                 owner: by,
+                allowed,
             } => {
                 assert_eq!((of, by), (mode, owner));
                 assert_eq!(mode & 0o022, 0);
-                if owner == 0 {
-                    "chmod o-r"
-                } else {
-                    "chmod go-r"
-                }
+                allowed
             }
             _ => panic!("{error:?}"),
         };
         let sentence = error.to_string();
-        for part in [path.to_str().unwrap(), &format!("{mode:04o}"), remedy] {
+        let remedy = format!("chmod {allowed:04o} ");
+        for part in [path.to_str().unwrap(), &format!("{mode:04o}"), &remedy] {
             assert!(sentence.contains(part), "no {part} in: {sentence}");
         }
         let for_readers = matches!(problem, KeyFileError::Readable { .. });

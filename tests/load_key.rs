@@ -1,15 +1,23 @@
-//! Loads a key file or a directory and says what came of it, for tests that run it as another user.
+//! Loads key files or directories and says what came of each, in a line, for tests that run it as another user.
 #![allow(clippy::panic, reason = "a test that calls it wrongly has failed")]
 
 use std::env;
+use std::ffi::OsStr;
 
 use countersign::{Error, Key, KeyFileError, Keyring};
 
 fn main() {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
-    let [how, path] = &*arguments else {
-        panic!("usage: load_key file|shared-file|dir|shared-dir PATH");
+    let [how, paths @ ..] = &*arguments else {
+        panic!("usage: load_key file|shared-file|dir|shared-dir PATH...");
     };
+    for path in paths {
+        println!("{}", load(how, path));
+    }
+}
+
+/// Returns one word, a tab, and the text of an error.
+fn load(how: &OsStr, path: &OsStr) -> String {
     let loaded = match how.to_str() {
         Some("file") => Key::from_file(path).map(|_| "loaded".to_owned()),
         Some("shared-file") => Key::from_shared_file(path).map(|_| "loaded".to_owned()),
@@ -19,19 +27,19 @@ fn main() {
         }
         _ => panic!("{} is unknown", how.display()),
     };
-    let word = match &loaded {
-        Ok(loaded) => loaded,
-        Err(Error::KeyFile { error, .. }) => match error {
+    let error = match loaded {
+        Ok(loaded) => return loaded + "\t",
+        Err(error) => error,
+    };
+    let word = match &error {
+        Error::KeyFile { error, .. } | Error::KeyDirectory { error, .. } => match error {
             KeyFileError::Io(_) => "io",
             KeyFileError::Writable { .. } => "writable",
             KeyFileError::Readable { .. } => "readable",
             KeyFileError::Owner { .. } => "owner",
             _ => "other",
         },
-        Err(_) => "other",
+        _ => "other",
     };
-    println!("{word}");
-    if let Err(error) = &loaded {
-        println!("{error}");
-    }
+    format!("{word}\t{error}")
 }

@@ -195,7 +195,7 @@ export function childLookup(parents, refused = []) {
 /** One or two secrets, as views into the data. The order of the checks is that of the table in 3. */
 export function parseKeyFile(data) {
   const fail = (found, offset) => { throw new Outcome(`${found} at offset ${offset}`, { found, offset }); };
-  const checkOctets = (from, to) => {
+  const checkSecret = (from, to) => {
     for (let i = from; i < to; i++) {
       const b = data[i];
       if (b === 0) fail('nul', i);
@@ -203,6 +203,7 @@ export function parseKeyFile(data) {
       if (b < 32 || b === 127) fail('control', i);
       if (b >= 128) fail('not ascii', i);
     }
+    if (data[from] === data[to - 1] && [0x22, 0x27].includes(data[from])) fail('quoted', from);
   };
   const begins = (mark, at = 0) => data.subarray(at, at + mark.length).equals(octets(mark));
   const lineAt = (start) => {
@@ -219,7 +220,7 @@ export function parseKeyFile(data) {
   const misplaced = data.subarray(0, first.end).indexOf('accept:');
   if (misplaced >= 0) fail('accept first', misplaced);
   if (first.end === 0) fail('nothing', 0);
-  checkOctets(0, first.end);
+  checkSecret(0, first.end);
   const secrets = [data.subarray(0, first.end)];
   if (first.next < data.length) {
     const second = lineAt(first.next);
@@ -227,7 +228,7 @@ export function parseKeyFile(data) {
     const from = first.next + 'accept:'.length;
     if (!begins('accept:', first.next)) fail('second line', first.next);
     if (second.end === from) fail('nothing', from);
-    checkOctets(from, second.end);
+    checkSecret(from, second.end);
     if (second.next < data.length) fail('third line', second.next);
     secrets.push(data.subarray(from, second.end));
   }

@@ -1094,6 +1094,8 @@ def _check(secret: bytes, offset: int) -> None:
     for at, byte in enumerate(secret, offset):
         if not 0x21 <= byte <= 0x7e:
             raise MalformedKeyFile(_invalid(byte), at)
+    if secret[0] == secret[-1] and secret[0] in b"\"'":
+        raise MalformedKeyFile("quoted", offset)
 
 
 def _invalid(byte: int) -> str:
@@ -1164,20 +1166,25 @@ def _is_at_rest(status: os.stat_result) -> bool:
                for then in (status.st_mtime, status.st_ctime))
 
 
-def _check_writers(status: os.stat_result) -> None:
-    if HAS_OWNERS and status.st_mode & 0o022:
-        raise ValueError("others than its owner may write it (mode %04o); "
-                         "chmod go-w" % stat.S_IMODE(status.st_mode))
+def _check_directory(status: os.stat_result) -> None:
+    _check_bits(status, 0o022, "write",
+                stat.S_IMODE(status.st_mode) & ~0o022 | 0o500)
 
 
 def _check_permissions(status: os.stat_result, shared: bool) -> None:
-    _check_writers(status)
     # systemd and Kubernetes provide files of root that a group may read.
-    group = 0 if status.st_uid == ROOT else 0o040
-    if HAS_OWNERS and not shared and status.st_mode & (group | 0o004):
-        raise ValueError("others than its owner may read it (mode %04o); "
-                         "chmod %s-r" % (stat.S_IMODE(status.st_mode),
-                                         "go" if group else "o"))
+    most = 0o644 if shared else 0o640 if status.st_uid == ROOT else 0o600
+    allowed = status.st_mode & most | 0o400
+    _check_bits(status, 0o022, "write", allowed)
+    _check_bits(status, 0o044 & ~most, "read", allowed)
+
+
+def _check_bits(status: os.stat_result, forbidden: int, verb: str,
+                allowed: int) -> None:
+    if HAS_OWNERS and status.st_mode & forbidden:
+        raise ValueError("others than its owner may %s it (mode %04o); "
+                         "chmod %04o" % (verb, stat.S_IMODE(status.st_mode),
+                                         allowed))
 
 
 def _check_owner(status: os.stat_result,
@@ -1226,13 +1233,13 @@ def _resolve(path: str) -> Tuple[bytes, Set[int], Tuple[int, int]]:
     if os.path.islink(data):
         mount = os.stat(directory)
         if not mount.st_mode & stat.S_ISVTX:
-            _check_writers(mount)
+            _check_directory(mount)
         owners = {ROOT, mount.st_uid}
         _check_links(data, owners)
         directory = os.path.realpath(data)
         _check_owner(os.stat(directory), owners)
     status = os.stat(directory)
-    _check_writers(status)
+    _check_directory(status)
     return directory, {ROOT, status.st_uid}, (status.st_dev, status.st_ino)
 
 

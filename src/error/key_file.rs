@@ -1,23 +1,28 @@
 //! What can be wrong with a key file.
 
-use core::fmt;
-use std::io;
+use core::fmt::{self, Write};
+use std::io::{self, ErrorKind};
+use std::path::{Path, is_separator};
 
 use super::malformed::Malformed;
 use crate::invalid_input::InvalidInput;
 
-/// A fault of a key file or of a directory of key files.
+/// A fault of a key file or of a key directory.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum KeyFileError {
     /// It cannot be opened or read, or it is no regular file.
     Io(io::Error),
+    /// It cannot be written.
+    NotWritten(io::Error),
     /// Somebody besides its owner may write it.
     Writable {
         /// Its permission bits, such as `0o664`.
         mode: u32,
         /// The user id of its owner.
         owner: u32,
+        /// The permission bits that it may have instead, such as `0o600`.
+        allowed: u32,
     },
     /// Somebody besides its owner may read it.
     Readable {
@@ -25,6 +30,8 @@ pub enum KeyFileError {
         mode: u32,
         /// The user id of its owner.
         owner: u32,
+        /// The permission bits that it may have instead, such as `0o600`.
+        allowed: u32,
     },
     /// It belongs neither to root nor to the owner of its directory.
     Owner {
@@ -58,31 +65,72 @@ pub enum KeyFileError {
 }
 
 impl KeyFileError {
-    pub(super) fn kind(&self) -> io::ErrorKind {
+    pub(super) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io(source) | Self::NotKept(source) => source.kind(),
+            Self::Io(source) | Self::NotWritten(source) | Self::NotKept(source) => source.kind(),
             Self::Writable { .. } | Self::Readable { .. } | Self::Owner { .. } => {
-                io::ErrorKind::PermissionDenied
+                ErrorKind::PermissionDenied
             }
-            Self::Changing => io::ErrorKind::ResourceBusy,
-            Self::Exists => io::ErrorKind::AlreadyExists,
+            Self::Changing => ErrorKind::ResourceBusy,
+            Self::Exists => ErrorKind::AlreadyExists,
             Self::TooLarge
             | Self::Content(_)
             | Self::Secret(_)
             | Self::Name(_)
             | Self::Linked
             | Self::TwoSecrets
-            | Self::OneSecret => io::ErrorKind::InvalidInput,
+            | Self::OneSecret => ErrorKind::InvalidInput,
         }
     }
 
-    /// Returns the command that mends it, to be followed by the path.
-    pub(super) fn mend(&self) -> Option<&'static str> {
+    /// Writes what is wrong with the key file or the key directory of this path, and what to do.
+    pub(super) fn fmt_of(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        path: &Path,
+        is_directory: bool,
+    ) -> fmt::Result {
+        let raw = path.as_os_str().as_encoded_bytes();
+        let path = Escaped(raw);
+        let what = if is_directory { "directory" } else { "file" };
+        write!(f, "key {what} {path}: {self}{}", self.advice(is_directory))?;
+        let is_plain = (raw.iter())
+            .all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte))
+            && !raw.starts_with(b"-");
         match self {
-            Self::Writable { .. } => Some("chmod go-w"),
-            Self::Readable { owner: 0, .. } => Some("chmod o-r"),
-            Self::Readable { .. } => Some("chmod go-r"),
-            _ => None,
+            Self::Writable { allowed, .. } | Self::Readable { allowed, .. } if is_plain => {
+                write!(f, "; mend it with: chmod {allowed:04o} '{path}'")
+            }
+            Self::Writable { allowed, .. } | Self::Readable { allowed, .. } => {
+                write!(f, "; mend it with chmod {allowed:04o}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what to do about what the system reports, and about what kept changing.
+    fn advice(&self, is_directory: bool) -> &'static str {
+        match (self, self.kind(), is_directory) {
+            (Self::Io(_), ErrorKind::NotFound, false) => {
+                "; correct the path, or make a key there with `countersign keygen`"
+            }
+            (Self::Io(_), ErrorKind::NotFound, true) => "; correct the path, or make the directory",
+            (Self::Io(_), ErrorKind::PermissionDenied, false) => {
+                "; the user of this program must own the file, with mode 0600"
+            }
+            (Self::Io(_), ErrorKind::PermissionDenied, true) => {
+                "; the user of this program must own the directory, with mode 0700"
+            }
+            (Self::NotWritten(_), ErrorKind::NotFound, _) => "; make its directory first",
+            (Self::NotWritten(_), ErrorKind::PermissionDenied, _) => {
+                "; run this program as a user who may write its directory"
+            }
+            (Self::NotKept(_), ErrorKind::PermissionDenied, _) => {
+                "; rewrite it as its owner, or as root in a directory of root"
+            }
+            (Self::Changing, _, false) => "; write a new file beside it and rename that",
+            (Self::Changing, _, true) => "; load it again",
+            _ => "",
         }
     }
 }
@@ -108,7 +156,7 @@ impl From<InvalidInput> for KeyFileError {
 impl core::error::Error for KeyFileError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Io(source) | Self::NotKept(source) => Some(source),
+            Self::Io(source) | Self::NotWritten(source) | Self::NotKept(source) => Some(source),
             Self::Secret(invalid) | Self::Name(invalid) => Some(invalid),
             _ => None,
         }
@@ -118,12 +166,13 @@ impl core::error::Error for KeyFileError {
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(source) => write!(f, "{source}{}", when_not_read(source)),
-            Self::Writable { mode, owner } => write!(
+            Self::Io(source) => source.fmt(f),
+            Self::NotWritten(source) => write!(f, "it cannot be written: {source}"),
+            Self::Writable { mode, owner, .. } => write!(
                 f,
                 "others than its owner (user {owner}) may write it (mode {mode:04o})"
             ),
-            Self::Readable { mode, owner } => write!(
+            Self::Readable { mode, owner, .. } => write!(
                 f,
                 "others than its owner (user {owner}) may read it (mode {mode:04o}); if the \
                  platform mounts it this way, load it with from_shared_file or from_shared_dir"
@@ -137,9 +186,7 @@ impl fmt::Display for KeyFileError {
                 "it belongs to user {owner} (mode {mode:04o}), but what is in this directory must belong to root or to \
                  user {expected}, who owns the directory; remove it unless you know who put it there"
             ),
-            Self::Changing => f.write_str(
-                "it kept changing while it was read; write a new file beside it and rename that",
-            ),
+            Self::Changing => f.write_str("it kept changing while it was read"),
             Self::TooLarge => f.write_str(
                 "it is larger than 65536 bytes, so it cannot be a secret; use a key file",
             ),
@@ -155,8 +202,7 @@ impl fmt::Display for KeyFileError {
             ),
             Self::NotKept(source) => write!(
                 f,
-                "its owner, group and permissions cannot be kept while it is rewritten: {source}; \
-                 rewrite it as its owner, or as root in a directory of root"
+                "its owner, group and permissions cannot be kept while it is rewritten: {source}"
             ),
             Self::TwoSecrets => f.write_str(
                 "it has an \"accept:\" line already; drop that before another secret is added",
@@ -168,13 +214,18 @@ impl fmt::Display for KeyFileError {
     }
 }
 
-/// What to do about a file that cannot be opened.
-fn when_not_read(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            "; correct the path, or make a key there with `countersign keygen`"
-        }
-        io::ErrorKind::PermissionDenied => "; run this program as the owner of the file",
-        _ => "",
+/// A path, escaped: its line feeds would make two lines of one in a log. Separators stay, since on
+/// Windows they are what would be escaped most.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| {
+            if is_separator(char::from(byte)) {
+                f.write_char(char::from(byte))
+            } else {
+                byte.escape_ascii().fmt(f)
+            }
+        })
     }
 }

@@ -31,6 +31,8 @@ pub enum Found {
     Control,
     /// A byte over 0x7E.
     NotAscii,
+    /// Quotation marks around a secret.
+    Quoted,
     /// An empty line.
     EmptyLine,
     /// A second line that does not begin with `accept:`.
@@ -62,6 +64,7 @@ impl fmt::Display for Found {
             Self::NotAscii => {
                 "a byte that is not ASCII; write random bytes as hexadecimal digits or base64"
             }
+            Self::Quoted => "quotation marks around the secret; write the secret alone, without them",
             Self::EmptyLine => "an empty line; end the file after the secret",
             Self::SecondLine => {
                 "a second line that does not begin with \"accept:\"; was base64 wrapped? write it \

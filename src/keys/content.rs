@@ -102,7 +102,7 @@ fn check(secret: &[u8], start: usize) -> Result<(), Malformed> {
     }
     let invalid = |byte: &u8| !(0x21..=0x7e).contains(byte);
     let Some((at, byte)) = (start..).zip(secret).find(|(_, byte)| invalid(byte)) else {
-        return Ok(());
+        return check_unquoted(secret, start);
     };
     let found = match byte {
         0 => Found::Nul,
@@ -111,6 +111,18 @@ fn check(secret: &[u8], start: usize) -> Result<(), Malformed> {
         _ => Found::NotAscii,
     };
     Err(Malformed { at, found })
+}
+
+/// Whoever copies a secret from a file of another format may take its quotation marks along, which
+/// the other end then lacks.
+fn check_unquoted(secret: &[u8], start: usize) -> Result<(), Malformed> {
+    match secret.first() {
+        Some(b'"' | b'\'') if secret.first() == secret.last() => Err(Malformed {
+            at: start,
+            found: Found::Quoted,
+        }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -122,13 +134,13 @@ mod tests {
 
     #[test]
     fn one_line_is_the_secret_whatever_ends_it() {
-        for end in ["", "\n", "\r\n"] {
-            let file = [SECRET, end.as_bytes()].concat();
-            let expected = Content {
-                first: SECRET,
-                accept: None,
-            };
-            assert_eq!(parse(&file), Ok(expected), "{end:?}");
+        // A quotation mark at one end belongs to the secret.
+        for first in [SECRET, b"'0123456789abcdef", b"\"0123456789abcdef'"] {
+            for end in ["", "\n", "\r\n"] {
+                let file = [first, end.as_bytes()].concat();
+                let accept = None;
+                assert_eq!(parse(&file), Ok(Content { first, accept }), "{end:?}");
+            }
         }
     }
 
@@ -149,7 +161,7 @@ mod tests {
     #[test]
     fn everything_else_is_an_error_that_says_what_stands_where() {
         let s = SECRET.len();
-        let cases: [(&[u8], usize, Found); 25] = [
+        let cases: [(&[u8], usize, Found); 29] = [
             (b"", 0, Found::Nothing),
             (b"\n", 0, Found::Nothing),
             (b"\r\n", 0, Found::Nothing),
@@ -181,6 +193,10 @@ mod tests {
             (b"0123456789abcdef\naccept:f\xff\n", s + 9, Found::NotAscii),
             (b"0123456789abcdef\naccept:f\n\n", s + 10, Found::ThirdLine),
             (b"0123456789abcdef\naccept:f\nx", s + 10, Found::ThirdLine),
+            (b"\"0123456789abcdef\"\n", 0, Found::Quoted),
+            (b"'0123456789abcdef'", 0, Found::Quoted),
+            (b"\"", 0, Found::Quoted),
+            (b"0123456789abcdef\naccept:'f'\n", s + 8, Found::Quoted),
             (b"accept:0123456789abcdef\n", 0, Found::AcceptFirst),
             (b"0123456789abcdefaccept:fedcba\n", s, Found::AcceptFirst),
         ];

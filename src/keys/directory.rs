@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::file;
-use super::permissions::{Readers, Rule, check_mount, check_writers, identity, owner};
+use super::permissions::{Readers, Rule, check_directory, check_mount, identity, owner};
 use crate::error::{Error, KeyFileError};
 use crate::key::{Key, KeyId};
 
@@ -35,11 +35,11 @@ pub(super) fn load(directory: &Path, readers: Readers) -> Result<Loaded, Error> 
         // A version that was replaced may have been removed while it was read, file by file.
         let now = resolve(directory)?;
         if now == files {
-            return loaded.map_err(|error| Error::key_file(&files.path, error));
+            return loaded.map_err(|error| Error::key_directory(&files.path, error));
         }
         files = now;
     }
-    Err(Error::key_file(directory, KeyFileError::Changing))
+    Err(Error::key_directory(directory, KeyFileError::Changing))
 }
 
 /// Where the files are.
@@ -59,7 +59,7 @@ fn resolve(directory: &Path) -> Result<Files, Error> {
     if fs::symlink_metadata(&data).is_ok_and(|entry| entry.is_symlink()) {
         follow(directory, &data)
     } else {
-        let failed = |error: io::Error| Error::key_file(directory, error);
+        let failed = |error: io::Error| Error::key_directory(directory, error);
         let path = fs::canonicalize(directory).map_err(failed)?;
         checked(path)
     }
@@ -68,24 +68,24 @@ fn resolve(directory: &Path) -> Result<Files, Error> {
 /// Where everybody may write the mount, the owners of its links show who made them, and the sticky bit
 /// keeps others from replacing them.
 fn follow(directory: &Path, data: &Path) -> Result<Files, Error> {
-    let failed = |error: io::Error| Error::key_file(directory, error);
+    let failed = |error: io::Error| Error::key_directory(directory, error);
     let mount = fs::metadata(directory).map_err(failed)?;
-    check_mount(&mount).map_err(|error| Error::key_file(directory, error))?;
+    check_mount(&mount).map_err(|error| Error::key_directory(directory, error))?;
     let rule = Rule {
         readers: Readers::OwnerOnly,
         directory: Some(owner(&mount)),
     };
-    let path = fs::canonicalize(data).map_err(failed)?;
+    let path = fs::canonicalize(data).map_err(|error| Error::key_directory(data, error))?;
     let links = rule.check_links(data);
-    links.map_err(|error| Error::key_file(data, error))?;
+    links.map_err(|error| Error::key_directory(data, error))?;
     let version = fs::metadata(&path).map_err(failed)?;
-    (rule.check_owner(&version)).map_err(|error| Error::key_file(&path, error))?;
+    (rule.check_owner(&version)).map_err(|error| Error::key_directory(&path, error))?;
     checked(path)
 }
 
 fn checked(path: PathBuf) -> Result<Files, Error> {
-    let metadata = fs::metadata(&path).map_err(|error| Error::key_file(&path, error))?;
-    check_writers(&metadata).map_err(|error| Error::key_file(&path, error))?;
+    let metadata = fs::metadata(&path).map_err(|error| Error::key_directory(&path, error))?;
+    check_directory(&metadata).map_err(|error| Error::key_directory(&path, error))?;
     Ok(Files {
         identity: identity(&metadata),
         owner: owner(&metadata),
@@ -108,17 +108,22 @@ fn read(files: &Files, readers: Readers) -> io::Result<Loaded> {
             continue;
         }
         let path = files.path.join(&name);
-        match KeyId::new(id) {
+        let id = match KeyId::new(id) {
+            Ok(id) => id,
             Err(invalid) => {
                 let error = Error::key_file(&path, KeyFileError::Name(invalid));
                 loaded.unnamed.push(error);
+                continue;
             }
-            Ok(id) => match load_file(&path, rule, id) {
-                // A file that was removed since the directory was read.
-                Err(_) if is_gone(&path) => {}
-                key => loaded.keys.push((id, key.map(Arc::new))),
-            },
-        }
+        };
+        let key = match (load_file(&path, rule, id), fs::symlink_metadata(&path)) {
+            // A file that was removed since the directory was read.
+            (Err(_), Err(gone)) if gone.kind() == io::ErrorKind::NotFound => continue,
+            // No file can be looked at in a directory that this user may not search.
+            (Err(_), Err(error)) => Err(Error::key_directory(&files.path, error)),
+            (key, _) => key.map(Arc::new),
+        };
+        loaded.keys.push((id, key));
     }
     Ok(loaded)
 }
@@ -129,11 +134,6 @@ fn load_file(path: &Path, rule: Rule, id: KeyId) -> Result<Key, Error> {
     let key = file::load(path, rule)?;
     key.with_id(id)
         .map_err(|invalid| Error::key_file(path, KeyFileError::Name(invalid)))
-}
-
-/// Returns whether there is no such entry. A link that leads nowhere is an entry.
-fn is_gone(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(unix)]

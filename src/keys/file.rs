@@ -22,8 +22,8 @@ impl Key {
     /// [`generate_secret`](crate::generate_secret) returns it. While the secret is rotated there is a
     /// second line, `accept:` and another secret, which a server accepts too
     /// ([`Key::accepting`]). Lines end with LF or CRLF, the last one optionally. Nothing else is
-    /// trimmed and nothing is decoded. The key id is empty until [`with_id`](Self::with_id) sets it;
-    /// it is never inferred from the path.
+    /// trimmed and nothing is decoded, and a secret in quotation marks is refused. The key id is empty
+    /// until [`with_id`](Self::with_id) sets it; it is never inferred from the path.
     ///
     /// On Unix, nobody but its owner may write the file. Others may not read it, and its group only
     /// if root owns it, as systemd and Kubernetes (`fsGroup`) provide credentials. Its owner and its
@@ -208,7 +208,7 @@ fn regular(metadata: &Metadata) -> io::Result<()> {
         return Ok(());
     }
     let kind = if metadata.is_dir() {
-        "it is a directory"
+        "it is a directory; name a file in it"
     } else {
         "it is no regular file, but a FIFO, a socket or a device"
     };

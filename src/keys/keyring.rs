@@ -105,7 +105,8 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::KeyFile`] with the path of the directory or of the first file at fault.
+    /// Returns [`Error::KeyDirectory`] if the directory itself is at fault, and [`Error::KeyFile`] for
+    /// the first file at fault.
     ///
     /// ```no_run
     /// # use countersign::{Keyring, Server};
@@ -138,7 +139,7 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::KeyFile`] if the directory itself cannot be read or is refused, and
+    /// Returns [`Error::KeyDirectory`] if the directory itself cannot be read or is refused, and
     /// [`Error::NoDirectory`] for a ring that was not loaded from a directory. The ring is then
     /// unchanged.
     ///
@@ -172,7 +173,7 @@ impl Keyring {
                 return Ok(reloaded);
             }
         }
-        Err(Error::key_file(&source.path, KeyFileError::Changing))
+        Err(Error::key_directory(&source.path, KeyFileError::Changing))
     }
 
     /// Returns the ids of all keys that are accepted, in order. Children of masters are not listed.

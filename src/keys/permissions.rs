@@ -50,14 +50,23 @@ mod unix {
     impl Rule {
         /// Checks an opened file.
         pub(in super::super) fn check(self, file: &Metadata) -> Result<(), KeyFileError> {
-            check_writers(file)?;
-            self.check_owner(file)?;
             let (mode, owner) = (file.mode() & 0o7777, file.uid());
             // A credential of systemd belongs to root, and shows the mask of its access list as the
             // permissions of its group. So does a file of root with the group that Kubernetes sets.
-            let forbidden = if owner == ROOT { 0o004 } else { 0o044 };
-            if self.readers == Readers::OwnerOnly && mode & forbidden != 0 {
-                return Err(KeyFileError::Readable { mode, owner });
+            let most = match self.readers {
+                Readers::OwnerOnly if owner == ROOT => 0o640,
+                Readers::OwnerOnly => 0o600,
+                Readers::Anybody => 0o644,
+            };
+            let allowed = (mode & most) | 0o400;
+            check_writers(file, allowed)?;
+            self.check_owner(file)?;
+            if mode & !most & 0o044 != 0 {
+                return Err(KeyFileError::Readable {
+                    mode,
+                    owner,
+                    allowed,
+                });
             }
             Ok(())
         }
@@ -113,11 +122,19 @@ mod unix {
         }
     }
 
-    /// Checks that nobody but the owner may write a file or a directory.
-    pub(in super::super) fn check_writers(metadata: &Metadata) -> Result<(), KeyFileError> {
+    /// Checks that nobody but the owner may write a directory.
+    pub(in super::super) fn check_directory(directory: &Metadata) -> Result<(), KeyFileError> {
+        check_writers(directory, (directory.mode() & 0o7755) | 0o500)
+    }
+
+    fn check_writers(metadata: &Metadata, allowed: u32) -> Result<(), KeyFileError> {
         let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
         if mode & 0o022 != 0 {
-            return Err(KeyFileError::Writable { mode, owner });
+            return Err(KeyFileError::Writable {
+                mode,
+                owner,
+                allowed,
+            });
         }
         Ok(())
     }
@@ -128,7 +145,7 @@ mod unix {
         if metadata.mode() & 0o1000 != 0 {
             return Ok(());
         }
-        check_writers(metadata)
+        check_directory(metadata)
     }
 
     /// Checks that a file can be replaced under this name: no other name leads to it.
@@ -160,7 +177,10 @@ mod unix {
         };
         match copied() {
             Ok(new) if same(&new) => Ok(()),
-            Ok(_) => Err(KeyFileError::NotKept(io::ErrorKind::Unsupported.into())),
+            Ok(_) => Err(KeyFileError::NotKept(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "its file system gives new files others; write a new file in its place",
+            ))),
             Err(error) => Err(KeyFileError::NotKept(error)),
         }
     }
@@ -176,7 +196,8 @@ mod unix {
             Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
             Ok(_) | Err(Errno::RANGE) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "an access list (setfacl) gives others access",
+                "an access list gives others access; remove it with setfacl -b, and that of its \
+                 directory with setfacl -k",
             )),
             Err(error) => Err(error.into()),
         }
@@ -237,7 +258,7 @@ mod other {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the twin on Unix checks")]
-    pub(in super::super) fn check_writers(_: &Metadata) -> Result<(), KeyFileError> {
+    pub(in super::super) fn check_directory(_: &Metadata) -> Result<(), KeyFileError> {
         Ok(())
     }
 
@@ -274,9 +295,9 @@ mod other {
 
 #[cfg(not(unix))]
 pub(super) use other::{
-    check_mount, check_no_list, check_only_name, check_writers, identity, owner, resemble,
+    check_directory, check_mount, check_no_list, check_only_name, identity, owner, resemble,
 };
 #[cfg(unix)]
 pub(super) use unix::{
-    check_mount, check_no_list, check_only_name, check_writers, identity, owner, resemble,
+    check_directory, check_mount, check_no_list, check_only_name, identity, owner, resemble,
 };

@@ -48,7 +48,8 @@ impl Secret {
             accept: None,
         };
         let link = |beside: &Path| fs::hard_link(beside, path).map_err(or_exists);
-        write(path, &content, None, link).map_err(|error| Error::key_file(path, error))
+        let written = write(path, &content, None, link).map_err(not_written);
+        written.map_err(|error| Error::key_file(path, error))
     }
 }
 
@@ -139,7 +140,8 @@ fn rotate(path: &Path, step: Rotation, new: &Secret) -> Result<Key, KeyFileError
             return Err(KeyFileError::Changing);
         }
         Ok(fs::rename(beside, path)?)
-    })?;
+    })
+    .map_err(not_written)?;
     Ok(key)
 }
 
@@ -220,6 +222,14 @@ fn fill(mut file: &File, content: &Content<'_>) -> Result<(), KeyFileError> {
         file.write_all(b"\n")?;
     }
     Ok(file.sync_all()?)
+}
+
+/// Tells what the system reports of a write from what it reports of a read.
+fn not_written(error: KeyFileError) -> KeyFileError {
+    match error {
+        KeyFileError::Io(error) => KeyFileError::NotWritten(error),
+        other => other,
+    }
 }
 
 fn or_exists(error: io::Error) -> KeyFileError {

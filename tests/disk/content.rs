@@ -8,7 +8,7 @@ use crate::support::TempDir;
 #[test]
 fn what_is_no_line_of_visible_ascii_is_named_with_its_place_and_never_shown() {
     let marker = "DoNotShowThis";
-    let cases: [(String, usize, Found); 12] = [
+    let cases: [(String, usize, Found); 14] = [
         (format!("{marker}0123456789\n\n"), 24, Found::EmptyLine),
         (format!("{marker}0123456789 \n"), 23, Found::Space),
         (
@@ -18,6 +18,12 @@ fn what_is_no_line_of_visible_ascii_is_named_with_its_place_and_never_shown() {
         ),
         (format!("{marker}\x0001234567890\n"), 13, Found::Nul),
         (format!("KEY=\"{marker} 0123456789\"\n"), 18, Found::Space),
+        (format!("\"{marker}0123456789\"\n"), 0, Found::Quoted),
+        (
+            format!("{marker}0123456789\naccept:'{marker}'\n"),
+            31,
+            Found::Quoted,
+        ),
         (format!("-----BEGIN KEY-----\n{marker}\n"), 0, Found::Pem),
         (
             format!("{marker}0123456789\n{marker}\n"),

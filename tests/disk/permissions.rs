@@ -71,8 +71,12 @@ impl Stage {
 
     /// What the program says as this user: one word, and the text of the error.
     fn load(&self, user: u32, how: &str, path: &Path) -> (String, String) {
+        self.load_all(user, how, &[path.to_owned()]).remove(0)
+    }
+
+    fn load_all(&self, user: u32, how: &str, paths: &[PathBuf]) -> Vec<(String, String)> {
         let mut command = Command::new(&self.program);
-        command.arg(how).arg(path).uid(user).gid(user);
+        command.arg(how).args(paths).uid(user).gid(user);
         let began = Instant::now();
         let output = loop {
             match command.output() {
@@ -88,8 +92,31 @@ impl Stage {
         };
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
-        let (word, text) = said.split_once('\n').unwrap();
-        (word.to_owned(), text.trim_end().to_owned())
+        let said: Vec<_> = (said.lines())
+            .map(|line| line.split_once('\t').unwrap())
+            .map(|(word, text)| (word.to_owned(), text.to_owned()))
+            .collect();
+        assert_eq!(said.len(), paths.len());
+        said
+    }
+
+    /// Loads each path and does what its error says, once. Returns what the program says then.
+    fn load_as_advised(&self, user: u32, how: &str, paths: &[PathBuf]) -> Vec<(String, String)> {
+        let mut commands = Vec::new();
+        for (word, text) in self.load_all(user, how, paths) {
+            if let Some((_, command)) = text.split_once("mend it with: ") {
+                commands.push(command.to_owned());
+            } else if let Some((_, mode)) = text.split_once(", with mode ") {
+                let named = text.split_once(": ").unwrap().0.rsplit(' ').next().unwrap();
+                commands.push(format!("chown {user} '{named}' && chmod {mode} '{named}'"));
+            } else {
+                assert!(word.starts_with("loaded"), "{text}");
+            }
+        }
+        let commands = commands.join(" &&\n");
+        let status = Command::new("sh").args(["-c", &commands]).status();
+        assert!(status.unwrap().success(), "{commands}");
+        self.load_all(user, how, paths)
     }
 }
 
@@ -149,36 +176,51 @@ fn a_single_file_is_judged_by_its_writers_and_readers_whoever_owns_it() {
 }
 
 #[test]
-fn the_advice_of_a_refusal_mends_it() {
+fn doing_once_what_the_error_says_mends_a_file_of_every_mode() {
     let Some(stage) = Stage::new() else { return };
-    for (owner, permissions) in [
-        (ROOT, 0o664),
-        (ROOT, 0o644),
-        (SERVER, 0o640),
-        (SERVER, 0o666),
-    ] {
-        let path = stage.key_file("secret.key", owner, owner, permissions);
-        let mut tries = 0;
-        loop {
-            let (word, text) = stage.load(ROOT, "file", &path);
-            if word == "loaded" {
-                break;
+    let paths: Vec<_> = (0..=0o777)
+        .map(|mode| stage.key_file(&format!("{mode:04o}.key"), ROOT, ROOT, mode))
+        .collect();
+    for owner in [ROOT, SERVER] {
+        for user in [ROOT, SERVER, STRANGER] {
+            for how in ["file", "shared-file"] {
+                for (path, permissions) in paths.iter().zip(0..) {
+                    chown(path, Some(owner), Some(SERVER)).unwrap();
+                    mode(path, permissions);
+                }
+                let said = stage.load_as_advised(user, how, &paths);
+                for ((word, text), (path, permissions)) in said.iter().zip(paths.iter().zip(0..)) {
+                    let case = format!("{how} of {owner} {permissions:04o} read by {user}: {text}");
+                    // Nobody but the owner could then read what was no secret before.
+                    let is_lost = (user, how) == (STRANGER, "file") && permissions & 0o004 != 0;
+                    assert_eq!(word, if is_lost { "io" } else { "loaded" }, "{case}");
+                    let now = fs::metadata(path).unwrap().mode() & 0o777;
+                    let is_left = now == permissions || now & 0o400 != 0;
+                    assert!(is_left, "{case}: its owner can no longer read it");
+                }
             }
-            tries += 1;
-            assert!(tries <= 2, "{text}");
-            let (_, command) = text.split_once("mend it with: ").unwrap();
-            assert!(
-                Command::new("sh")
-                    .arg("-c")
-                    .arg(command)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
         }
-        // The owner can still read it.
-        assert_eq!(stage.load(owner, "file", &path).0, "loaded");
-        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn doing_once_what_the_error_says_mends_a_directory_of_every_mode() {
+    let Some(stage) = Stage::new() else { return };
+    for (owner, user) in [(ROOT, ROOT), (SERVER, ROOT), (SERVER, SERVER)] {
+        for how in ["dir", "shared-dir"] {
+            let name = |mode| format!("{owner}-{user}-{how}-{mode:04o}");
+            let paths: Vec<_> = (0..=0o777)
+                .map(|permissions| {
+                    let path = stage.key_directory(&name(permissions), owner, 0o755);
+                    stage.key_file(&(name(permissions) + "/a.key"), owner, owner, 0o600);
+                    mode(&path, permissions);
+                    path
+                })
+                .collect();
+            for (path, (word, text)) in paths.iter().zip(stage.load_as_advised(user, how, &paths)) {
+                assert_eq!(word, "loaded [\"a\"]", "{}: {text}", path.display());
+            }
+        }
     }
 }
 
@@ -209,10 +251,9 @@ fn a_directory_that_others_can_write_is_refused_whoever_asks() {
         for how in ["dir", "shared-dir"] {
             let (word, text) = stage.load(ROOT, how, &keys);
             assert_eq!(word, "writable", "{permissions:o}: {text}");
-            assert!(
-                text.contains(&format!("chmod go-w '{}'", keys.display())),
-                "{text}"
-            );
+            let (path, allowed) = (keys.display(), permissions & !0o022);
+            assert!(text.starts_with(&format!("key directory {path}: ")));
+            assert!(text.ends_with(&format!("chmod {allowed:04o} '{path}'")));
         }
     }
     for permissions in [0o755, 0o700, 0o711] {
@@ -341,7 +382,11 @@ fn a_file_with_an_access_list_is_not_rotated_because_more_could_read_it_afterwar
             panic!("{error}");
         };
         assert!(matches!(fault, KeyFileError::NotKept(_)), "{error}");
-        assert!(error.to_string().contains("access list"), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("access list") && text.ends_with("setfacl -k"),
+            "{text}"
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), secret("ours"));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         rustix::fs::removexattr(of, name).unwrap();

@@ -191,7 +191,7 @@ fn a_directory_that_cannot_be_read_keeps_the_ring_and_is_named() {
     let moved = directory.path().with_extension("moved");
     fs::rename(directory.path(), &moved).unwrap();
     let error = ring.reload().unwrap_err();
-    let Error::KeyFile { path, .. } = &error else {
+    let Error::KeyDirectory { path, .. } = &error else {
         panic!("{error}");
     };
     assert_eq!(path, directory.path());

@@ -61,6 +61,16 @@ fn an_existing_file_and_an_unfit_step_have_kinds_of_their_own() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_told_from_one_that_cannot_be_read() {
+    let directory = TempDir::new();
+    let path = directory.path().join("nowhere/worker-7.key");
+    let written = generate_secret().unwrap().write_new(&path);
+    assert!(matches!(fault(written, &path), KeyFileError::NotWritten(_)));
+    let rotated = Key::rotate_file(&path, Rotation::Add);
+    assert!(matches!(fault(rotated, &path), KeyFileError::Io(_)));
+}
+
+#[test]
 fn a_rotation_returns_the_key_that_the_file_then_has() {
     let directory = TempDir::new();
     let path = directory.key_file("worker-7.key", secret("old"));

@@ -123,5 +123,8 @@ fn visible(secret: &[u8]) -> Result<(), (usize, Found)> {
         };
         return Err((at, found));
     }
-    Ok(())
+    match secret {
+        [b'"' | b'\''] | [b'"', .., b'"'] | [b'\'', .., b'\''] => Err((0, Found::Quoted)),
+        _ => Ok(()),
+    }
 }

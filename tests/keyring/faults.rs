@@ -93,7 +93,7 @@ const FAULTS: &[Fault] = &[
 /// The file that an error names, and what is wrong with it.
 pub fn key_file(error: Error) -> (PathBuf, KeyFileError) {
     match error {
-        Error::KeyFile { path, error } => (path, error),
+        Error::KeyFile { path, error } | Error::KeyDirectory { path, error } => (path, error),
         other => panic!("{other:?}"),
     }
 }
@@ -148,10 +148,9 @@ fn a_fault_is_an_error_with_its_path_and_costs_no_other_key_of_the_ring() {
             };
             for error in [load(&path).unwrap_err(), reloaded] {
                 let sentence = error.to_string();
-                assert!(
-                    sentence.contains(expected.to_str().unwrap()),
-                    "{fault}: {sentence}"
-                );
+                let what = if of_directory { "directory" } else { "file" };
+                let named = format!("key {what} {}: ", expected.display());
+                assert!(sentence.starts_with(&named), "{fault}: {sentence}");
                 let (named, problem) = key_file(error);
                 assert_eq!(named, expected, "{fault}");
                 assert_eq!(in_words(&problem), *expected_problem, "{fault}");

@@ -12,8 +12,9 @@ fn a_server_says_what_is_wrong_with_its_directory() {
         let files = Files::new();
         let keys = &files.path("keys");
         let missing = fs::canonicalize(keys).unwrap_err();
-        run(server, ["--key-dir", keys])
-            .fails(&format!("key file {keys}: {missing}; correct the path, *"));
+        run(server, ["--key-dir", keys]).fails(&format!(
+            "key directory {keys}: {missing}; correct the path, *"
+        ));
 
         files.directory("keys");
         let key = &files.key("keys/worker-7.key");
@@ -115,7 +116,7 @@ fn a_server_reads_its_directory_again_for_each_line_of_its_input() {
         let moved = files.path("moved");
         fs::rename(keys, &moved).unwrap();
         server.send_line();
-        server.logs(&format!("not reloaded: key file {keys}: *"));
+        server.logs(&format!("not reloaded: key directory {keys}: *"));
         fs::rename(&moved, keys).unwrap();
         client(eight, "worker-8").prints("Hello World");
 

@@ -23,7 +23,7 @@ pub const PEER_PROTECTS: &str =
 pub const INCOMPATIBLE: &str = "the peer does not speak this protocol: *";
 
 #[cfg(unix)]
-pub const EXPOSED: &str = "others than its owner * may read it (mode 0644)*chmod *-r '*'";
+pub const EXPOSED: &str = "others than its owner * may read it (mode 0644)*chmod 06*0 '*'";
 pub const TOO_SHORT: &str = "key file *too short: 8 bytes*";
 
 pub const WRONG_DIGEST: &str = "127.0.0.1:* refused: *its digest is wrong*";

@@ -8,7 +8,7 @@ use super::file::{Fields, run, vectors};
 use crate::support::{Schedule, TempDir};
 
 /// What the file of vectors calls that which a key file must not have.
-const FOUND: [(&str, Found); 12] = [
+const FOUND: [(&str, Found); 13] = [
     ("nothing", Found::Nothing),
     ("byte order mark", Found::ByteOrderMark),
     ("utf-16", Found::Utf16),
@@ -17,6 +17,7 @@ const FOUND: [(&str, Found); 12] = [
     ("space", Found::Space),
     ("control", Found::Control),
     ("not ascii", Found::NotAscii),
+    ("quoted", Found::Quoted),
     ("empty line", Found::EmptyLine),
     ("second line", Found::SecondLine),
     ("third line", Found::ThirdLine),

@@ -113,7 +113,7 @@ fn keygen_leaves_no_file_where_it_fails() {
         ended.keeps(MASTER);
     }
     let nowhere = files.path("nowhere/a.key");
-    run(["keygen", &nowhere]).fails(1, &["key file ", &nowhere]);
+    run(["keygen", &nowhere]).fails(1, &["key file ", &nowhere, "make its directory first"]);
     run(["keygen", &files.path("..")]).fails(1, &["is a directory"]);
     run(["keygen", &files.path("none/..")]).fails(1, &["no name of a file"]);
     assert_eq!(files.names(), ["bad"]);
@@ -154,7 +154,7 @@ fn only_one_of_many_at_once_makes_the_file() {
 fn a_key_file_that_cannot_be_written_whole_is_not_there() {
     let files = Files::new();
     let path = &files.path("a.key");
-    run_after(DISK_IS_FULL, ["keygen", path]).fails(1, &[path]);
+    run_after(DISK_IS_FULL, ["keygen", path]).fails(1, &[path, "cannot be written"]);
     assert!(files.names().is_empty());
 
     let killed = run_after(KILLED_MEANWHILE, ["keygen", path]);

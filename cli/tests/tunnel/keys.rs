@@ -122,7 +122,9 @@ fn a_reload_is_for_new_connections_and_says_what_changed() {
 
     fs::remove_dir_all(tunnel.files.path("keys")).unwrap();
     tunnel.server.signal("HUP");
-    tunnel.server.logs(&["ERROR", "all keys stay: key file "]);
+    tunnel
+        .server
+        .logs(&["ERROR", "all keys stay: key directory "]);
     echoes(&mut *connect(&tunnel.client.address)).unwrap();
     for line in [tunnel.server.lines(), tunnel.client.lines()].concat() {
         assert!(
