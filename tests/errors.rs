@@ -248,7 +248,6 @@ fn an_error_hints_at_no_protocol_whose_beginning_differs_a_little() {
         (To::RESPONSE, [0, 0, 0, 42], None),
         (To::CHALLENGE, [b'G', 0, 0, 0], None),
         (To::RESPONSE, [0x16, 3, 4, 0x40], Some(Hint::Tls)),
-        (To::RESPONSE, [0x16, 3, 4, 0x41], None),
         (To::RESPONSE, [0x16, 3, 5, 0], None),
         (To::RESPONSE, [0x16, 2, 0, 0], None),
         (To::RESPONSE, [0x14, 3, 1, 0], None),

@@ -23,16 +23,16 @@ pub enum Hint {
     Native,
 }
 
-/// The first bytes of protocols that begin with text. HTTP has the methods of RFC 9110, section 9,
-/// `PATCH` (RFC 5789), and the preface of HTTP/2 (RFC 9113, section 3.4).
+/// The methods of RFC 9110, section 9, `PATCH` (RFC 5789), the preface of HTTP/2 (RFC 9113, section
+/// 3.4), and a response.
+const HTTP: [&[u8; 4]; 11] = [
+    b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PRI ",
+    b"HTTP",
+];
+
+/// How protocols begin that begin with text.
 const TEXTS: [(Hint, &[&[u8; 4]]); 3] = [
-    (
-        Hint::Http,
-        &[
-            b"HTTP", b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC",
-            b"PATC", b"PRI ",
-        ],
-    ),
+    (Hint::Http, &HTTP),
     (Hint::Ssh, &[b"SSH-"]),
     (Hint::Proxy, &[b"PROX", b"\r\n\r\n"]),
 ];
@@ -41,14 +41,8 @@ impl Hint {
     /// Guesses by the first four bytes, as far as they had arrived. Fewer would give a name to some of
     /// the recipe's peers, which send random bytes.
     pub(super) fn of(beginning: [Option<u8>; 4]) -> Option<Self> {
-        // The content types alert and handshake, the version, and the length, which is at most 2^14.
-        if let [
-            Some(0x15 | 0x16),
-            None | Some(3),
-            None | Some(0..=4),
-            None | Some(0..=0x40),
-        ] = beginning
-        {
+        // The content types alert and handshake, and the version.
+        if let [Some(0x15 | 0x16), None | Some(3), None | Some(0..=4), _] = beginning {
             return Some(Self::Tls);
         }
         let fits = |text: &&[u8; 4]| {

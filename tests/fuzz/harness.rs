@@ -295,10 +295,7 @@ pub fn assert_is_told(error: &Error, received: &[u8]) {
             _ if is_http => Some(Hint::Http),
             _ if is_proxy => Some(Hint::Proxy),
             _ if begins(&["SSH-"]) => Some(Hint::Ssh),
-            [0x15 | 0x16]
-            | [0x15 | 0x16, 3]
-            | [0x15 | 0x16, 3, 0..=4]
-            | [0x15 | 0x16, 3, 0..=4, 0..=0x40, ..] => Some(Hint::Tls),
+            [0x15 | 0x16] | [0x15 | 0x16, 3] | [0x15 | 0x16, 3, 0..=4, ..] => Some(Hint::Tls),
             [0] | [0, 0] | [0, 0, 0] | [0, 0, 0, 31..=255, ..] if at_client => {
                 Some(Hint::Multiprocessing)
             }
