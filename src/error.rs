@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::string::String;
 use std::vec::Vec;
 
-use crate::handshake::{self, Incompatible, Prologue, StreamError};
+use crate::handshake::{self, Incompatible, Message, Prologue, StreamError};
 use crate::invalid_input::InvalidInput;
 use crate::key::KeyId;
 use crate::random::NoRandomness;
@@ -131,13 +131,22 @@ impl Error {
     /// Returns what a peer that does not speak this protocol seems to speak.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
-        match self {
-            Self::Handshake(handshake::Error::Incompatible(incompatible)) => {
-                Hint::of(*incompatible)
-            }
+        use handshake::Error::Incompatible as Other;
+
+        match *self {
+            // The length of its challenge, which has 31 bytes or more. From a client, which sends none,
+            // it is a length of another protocol.
+            Self::Handshake(Other(Incompatible::Foreign {
+                awaiting: Message::CHALLENGE,
+                beginning: [Some(0), None | Some(0), None | Some(0), None | Some(31..)],
+            })) => Some(Hint::Multiprocessing),
+            Self::Handshake(Other(Incompatible::Foreign { beginning, .. })) => Hint::of(beginning),
             #[cfg(feature = "multiprocessing")]
             Self::Multiprocessing(multiprocessing::Problem::MessageLength(len)) => {
-                Hint::of_beginning(len.to_be_bytes())
+                match &len.to_be_bytes() {
+                    b"CSIG" => Some(Hint::Native),
+                    beginning => Hint::of(beginning.map(Some)),
+                }
             }
             _ => None,
         }

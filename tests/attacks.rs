@@ -14,7 +14,7 @@ mod receiving;
 mod refusals;
 
 use countersign::Key;
-use countersign::handshake::{Error, Incompatible, Message, Prologue};
+use countersign::handshake::Prologue;
 
 use crate::support::key;
 
@@ -25,8 +25,4 @@ fn key_with_id_of(len: usize) -> Key {
 
 fn prologue(service: impl AsRef<[u8]>) -> Prologue {
     Prologue::new(service).unwrap()
-}
-
-fn foreign(awaiting: Message, at: u8, byte: u8) -> Error {
-    Incompatible::Foreign { awaiting, at, byte }.into()
 }

@@ -18,13 +18,12 @@ fn diagnosed() -> Vec<&'static str> {
 /// What the guide has in place of an error of the system.
 const SYSTEM: &str = "the system's error";
 
-const HINTS: [Hint; 7] = [
+const HINTS: [Hint; 6] = [
     Hint::Http,
     Hint::Tls,
     Hint::Ssh,
     Hint::Multiprocessing,
     Hint::Proxy,
-    Hint::HttpOrProxy,
     Hint::Native,
 ];
 

@@ -17,6 +17,7 @@ use countersign::{
     NoRandomness, Phase, record,
 };
 
+use crate::failures::foreign;
 use crate::support::{Driver, HonestServer, MESSAGES, Wire, key};
 
 const EXPECTED: &str = include_str!("expected/errors.txt");
@@ -208,19 +209,15 @@ fn the_debug_text_of_a_message_names_it() {
 
 fn incompatible() -> impl Iterator<Item = Incompatible> {
     let foreign = [
-        (Message::CHALLENGE, b'G'),
-        (Message::CHALLENGE, 0x16),
-        (Message::CHALLENGE, b'S'),
-        (Message::CHALLENGE, 0),
-        (Message::CHALLENGE, 0xb7),
-        (Message::RESPONSE, b'\r'),
-        (Message::RESPONSE, b'P'),
+        (Message::CHALLENGE, &b"HTTP/1.1 400 Bad Request"[..]),
+        (Message::CHALLENGE, b"\x15\x03\x03\0\x02\x02\x28"),
+        (Message::CHALLENGE, b"SSH-2.0-OpenSSH_9.6"),
+        (Message::CHALLENGE, b"\0\0\0\x3b#CHALLENGE#"),
+        (Message::CHALLENGE, b"\xb7\x1d\x4e\x90"),
+        (Message::RESPONSE, b"PROXY TCP4"),
+        (Message::RESPONSE, b"P"),
     ]
-    .map(|(awaiting, byte)| Incompatible::Foreign {
-        awaiting,
-        at: 0,
-        byte,
-    });
+    .map(|(awaiting, received)| foreign(awaiting, received));
     foreign.into_iter().chain([
         Incompatible::Version(b'2'),
         Incompatible::Version(b'\n'),
@@ -272,25 +269,24 @@ fn invalid() -> impl Iterator<Item = InvalidInput> {
 }
 
 #[test]
-fn an_error_hints_at_other_protocols_by_the_first_byte_that_cannot_belong() {
-    let hint =
-        |awaiting, at, byte| Error::from(Incompatible::Foreign { awaiting, at, byte }).hint();
-    for byte in 0..=u8::MAX {
-        for (awaiting, at) in [Message::CHALLENGE, Message::RESPONSE]
-            .into_iter()
-            .flat_map(|awaiting| (0..5).map(move |at| (awaiting, at)))
-        {
-            let expected = match (at, byte) {
-                (0, b'P') if awaiting == Message::RESPONSE => Some(Hint::HttpOrProxy),
-                (0, b'\r') if awaiting == Message::RESPONSE => Some(Hint::Proxy),
-                (0, b'D' | b'G' | b'H' | b'O' | b'P' | b'T') | (1, b'O') => Some(Hint::Http),
-                (0, b'S') => Some(Hint::Ssh),
-                (0, 21 | 22) => Some(Hint::Tls),
-                (0, 0) if awaiting == Message::CHALLENGE => Some(Hint::Multiprocessing),
-                _ => None,
-            };
-            assert_eq!(hint(awaiting, at, byte), expected, "{awaiting} {at} {byte}");
-        }
+fn an_error_hints_at_no_protocol_whose_beginning_differs_a_little() {
+    use Message as To;
+
+    for (awaiting, received, expected) in [
+        (To::CHALLENGE, [0, 0, 0, 31], Some(Hint::Multiprocessing)),
+        (To::CHALLENGE, [0, 0, 0, 30], None),
+        (To::CHALLENGE, [0, 0, 1, 31], None),
+        // The first message of a client of PostgreSQL, and of a server of MySQL.
+        (To::RESPONSE, [0, 0, 0, 42], None),
+        (To::CHALLENGE, [b'G', 0, 0, 0], None),
+        (To::RESPONSE, [0x16, 3, 4, 0x40], Some(Hint::Tls)),
+        (To::RESPONSE, [0x16, 3, 5, 0], None),
+        (To::RESPONSE, [0x16, 2, 0, 0], None),
+        (To::RESPONSE, [0x14, 3, 1, 0], None),
+        (To::RESPONSE, [0x17, 3, 1, 0], None),
+    ] {
+        let error = Error::from(foreign(awaiting, &received));
+        assert_eq!(error.hint(), expected, "{received:?}");
     }
     for (error, ..) in kinds() {
         assert_eq!(error.hint(), None, "{error}");

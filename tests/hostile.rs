@@ -6,7 +6,7 @@ mod faults;
 mod foreigners;
 mod sockets;
 
-use countersign::handshake::Prologue;
+use countersign::handshake::{Message, Prologue};
 use countersign::{Client, Error, Key, Server, Session};
 
 use self::Side::{Client as ClientSide, Server as ServerSide};
@@ -49,6 +49,14 @@ impl Side {
         }
     }
 
+    /// The first message that this end awaits.
+    fn awaits(self) -> Message {
+        match self {
+            ClientSide => Message::CHALLENGE,
+            ServerSide => Message::RESPONSE,
+        }
+    }
+
     /// How many bytes this end receives in a whole handshake.
     fn received(self, key_id_len: usize) -> usize {
         match self {
@@ -78,7 +86,7 @@ impl Side {
 }
 
 /// Each end, over each driver.
-fn ends() -> impl Iterator<Item = (Driver, Side)> {
+fn ends() -> impl Iterator<Item = (Driver, Side)> + Clone {
     Driver::ALL
         .iter()
         .flat_map(|&driver| Side::ALL.map(|side| (driver, side)))

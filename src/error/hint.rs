@@ -2,11 +2,10 @@
 
 use core::fmt;
 
-use crate::handshake::{Incompatible, Message};
-
 /// A guess at the protocol of a peer that does not speak this one.
 ///
-/// It depends on the first bytes that cannot belong to the awaited message, so it is a guess.
+/// It depends on the first four bytes of the peer, or on fewer if fewer had arrived, so it is a guess.
+/// If they fit several protocols, there is no hint.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hint {
@@ -18,47 +17,40 @@ pub enum Hint {
     Ssh,
     /// Python's `multiprocessing.connection`.
     Multiprocessing,
-    /// The PROXY protocol, version 2 (its signature begins with CR).
+    /// The PROXY protocol, version 1 or 2.
     Proxy,
-    /// HTTP, or the PROXY protocol, version 1: `POST`, `PUT`, `PATCH` or `PROXY`.
-    HttpOrProxy,
     /// The protocol of this crate, where Python's `multiprocessing` was awaited.
     Native,
 }
 
-impl Hint {
-    pub(super) fn of(incompatible: Incompatible) -> Option<Self> {
-        let Incompatible::Foreign { awaiting, at, byte } = incompatible else {
-            return None;
-        };
-        match (awaiting, at, byte) {
-            (Message::RESPONSE, 0, b'\r') => Some(Self::Proxy),
-            (Message::RESPONSE, 0, b'P') => Some(Self::HttpOrProxy),
-            // The protocol's name begins with C too, so CONNECT differs at its second byte. The
-            // other methods (RFC 9110, section 9) and PATCH (RFC 5789) differ at their first.
-            (_, 1, b'O') | (_, 0, b'G' | b'H' | b'P' | b'D' | b'O' | b'T') => Some(Self::Http),
-            (_, 0, b'S') => Some(Self::Ssh),
-            // The content types alert and handshake.
-            (_, 0, 0x15 | 0x16) => Some(Self::Tls),
-            // The first byte of the length of its challenge.
-            (Message::CHALLENGE, 0, 0x00) => Some(Self::Multiprocessing),
-            _ => None,
-        }
-    }
-}
+/// The methods of RFC 9110, section 9, `PATCH` (RFC 5789), the preface of HTTP/2 (RFC 9113, section
+/// 3.4), and a response.
+const HTTP: [&[u8; 4]; 11] = [
+    b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PRI ",
+    b"HTTP",
+];
 
-#[cfg(feature = "multiprocessing")]
+/// How protocols begin that begin with text.
+const TEXTS: [(Hint, &[&[u8; 4]]); 3] = [
+    (Hint::Http, &HTTP),
+    (Hint::Ssh, &[b"SSH-"]),
+    (Hint::Proxy, &[b"PROX", b"\r\n\r\n"]),
+];
+
 impl Hint {
-    /// Guesses by the first four bytes, in place of the length of a message of `multiprocessing`.
-    pub(super) fn of_beginning(bytes: [u8; 4]) -> Option<Self> {
-        match &bytes {
-            b"CSIG" => Some(Self::Native),
-            b"SSH-" => Some(Self::Ssh),
-            // The content types alert and handshake, and the major version.
-            [0x15 | 0x16, 3, ..] => Some(Self::Tls),
-            b"\r\n\r\n" | b"PROX" => Some(Self::Proxy),
-            b"HTTP" | b"GET " | b"HEAD" | b"POST" | b"PUT " | b"DELE" | b"CONN" | b"OPTI"
-            | b"TRAC" | b"PATC" | b"PRI " => Some(Self::Http),
+    /// Guesses by the first four bytes, as far as they had arrived. Fewer would give a name to some of
+    /// the recipe's peers, which send random bytes.
+    pub(super) fn of(beginning: [Option<u8>; 4]) -> Option<Self> {
+        // The content types alert and handshake, and the version.
+        if let [Some(0x15 | 0x16), None | Some(3), None | Some(0..=4), _] = beginning {
+            return Some(Self::Tls);
+        }
+        let fits = |text: &&[u8; 4]| {
+            (text.iter().zip(beginning)).all(|(&text, byte)| byte.unwrap_or(text) == text)
+        };
+        let mut fitting = (TEXTS.iter()).filter(|(_, texts)| texts.iter().any(fits));
+        match (fitting.next(), fitting.next()) {
+            (Some(&(hint, _)), None) => Some(hint),
             _ => None,
         }
     }
@@ -74,10 +66,6 @@ impl fmt::Display for Hint {
             Self::Proxy => {
                 "they look like the PROXY protocol; read its header before the handshake, or turn it \
                  off at the proxy"
-            }
-            Self::HttpOrProxy => {
-                "they look like HTTP or the PROXY protocol; read the header of a proxy before the \
-                 handshake, or turn it off at the proxy"
             }
             Self::Native => {
                 "they look like the protocol of countersign; use its own functions at this end"

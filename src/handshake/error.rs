@@ -84,10 +84,8 @@ pub enum Incompatible {
     Foreign {
         /// The message that was awaited.
         awaiting: Message,
-        /// The offset of the first byte that cannot belong to it.
-        at: u8,
-        /// That byte.
-        byte: u8,
+        /// The first four bytes, as far as they had arrived.
+        beginning: [Option<u8>; 4],
     },
     /// The peer speaks another version of this protocol: the byte in place of `1`.
     Version(u8),

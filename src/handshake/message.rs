@@ -2,7 +2,7 @@
 //!
 //! Encoding and decoding only: no proof is made or verified here.
 
-use core::fmt;
+use core::{array, fmt};
 
 use super::error::{Incompatible, Message};
 use crate::buffer::{Buffer, StreamError, join};
@@ -167,7 +167,7 @@ fn header(role: u8, mode: u8) -> [u8; HEADER_LEN] {
 }
 
 /// Compares what was received so far with the expected header. The first byte that cannot belong
-/// decides, so that the answer does not depend on how the input was fragmented.
+/// decides, so that the outcome does not depend on how the input was fragmented.
 fn check_header(
     received: &[u8],
     role: u8,
@@ -185,7 +185,10 @@ fn check_header(
         return Ok(());
     };
     Err(match at {
-        0..=4 => Incompatible::Foreign { awaiting, at, byte },
+        0..=4 => Incompatible::Foreign {
+            awaiting,
+            beginning: array::from_fn(|at| received.get(at).copied()),
+        },
         5 => Incompatible::Version(byte),
         6 => Incompatible::Role(byte),
         _ => Incompatible::Mode {

@@ -3,7 +3,7 @@
 use countersign::Key;
 use countersign::handshake::{Error, Incompatible, Message};
 
-use super::foreign;
+use crate::failures::foreign;
 use crate::support::{
     AnyMode, Draws, End, MESSAGES, Pair, Run, deliver, in_every_mode, key, wrong_proof,
 };
@@ -87,7 +87,7 @@ fn a_message_is_refused_in_place_of_another() {
         }
         for (name, instead, at_server) in [
             ("the server's own F1", f1, role(b'S')),
-            ("F3", f3, Some(foreign(Message::RESPONSE, 0, b'A'))),
+            ("F3", f3, Some(foreign(Message::RESPONSE, f3).into())),
             ("Ts as Tc", &[untagged, ts].concat(), Some(wrong_proof(b""))),
         ] {
             let run = pair.run_with_in(mode, Message::RESPONSE, instead);
@@ -95,7 +95,7 @@ fn a_message_is_refused_in_place_of_another() {
         }
         for (name, instead, at_client) in [
             ("F2", f2, role(b'C')),
-            ("F3", f3, Some(foreign(Message::CHALLENGE, 0, b'A'))),
+            ("F3", f3, Some(foreign(Message::CHALLENGE, f3).into())),
         ] {
             let run = pair.run_with_in(mode, Message::CHALLENGE, instead);
             assert_eq!(run.client.refusal(), at_client, "{name} in place of F1");

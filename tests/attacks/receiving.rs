@@ -3,6 +3,7 @@
 use countersign::handshake::{Error, Incompatible, Message, Progress, Receive, StreamError};
 
 use super::key_with_id_of;
+use crate::failures::foreign;
 use crate::support::{AnyMode, Pair, deliver, deliver_part, exported, feed, in_every_mode, key};
 
 /// Feeds bytes until the state refuses them. Returns how many it was given by then, and the error.
@@ -22,14 +23,16 @@ where
     panic!("it was not refused: {bytes:02x?}");
 }
 
-/// How a byte is refused that is not the expected one, at this place of F1 or F2.
-fn expected_of_header(awaiting: Message, ours: u8, at: u8, byte: u8) -> Incompatible {
-    match at {
+/// How what was received of F1 or F2 is refused if the byte at this place is not the expected one.
+fn expected_of_header(awaiting: Message, ours: u8, at: usize, received: &[u8]) -> Error {
+    let byte = received[at];
+    let incompatible = match at {
         5 => Incompatible::Version(byte),
         6 => Incompatible::Role(byte),
         7 => Incompatible::Mode { ours, theirs: byte },
-        _ => Incompatible::Foreign { awaiting, at, byte },
-    }
+        _ => foreign(awaiting, received),
+    };
+    incompatible.into()
 }
 
 /// Asserts that a state refuses every header other than the header of `honest`, at the first byte
@@ -41,14 +44,12 @@ where
     let awaiting = start().message();
     for at in 0..8 {
         for byte in (0..=u8::MAX).filter(|byte| *byte != honest[at]) {
-            let expected =
-                expected_of_header(awaiting, mode, u8::try_from(at).unwrap(), byte).into();
             // Further faults behind the first change nothing.
             let message = [&honest[..at], &[byte], &[0xff; 64]].concat();
-            let (read, error) = refused_after(start(), &message, 1);
-            assert_eq!((read, error), (at + 1, expected));
-            for piece in [3, message.len()] {
-                let (_, error) = refused_after(start(), &message, piece);
+            for piece in [1, 3, message.len()] {
+                let (read, error) = refused_after(start(), &message, piece);
+                assert_eq!(read, ((at / piece + 1) * piece).min(message.len()));
+                let expected = expected_of_header(awaiting, mode, at, &message[..read]);
                 assert_eq!(error, expected);
             }
         }

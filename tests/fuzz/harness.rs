@@ -249,11 +249,14 @@ pub fn fault(message: &[u8], role: u8, mode: u8) -> Option<usize> {
 /// Asserts that the error is about the byte at this offset.
 pub fn assert_is_about(incompatible: Incompatible, at: usize, message: &[u8]) {
     let reported = match incompatible {
-        Incompatible::Foreign {
-            at: at @ 0..=4,
-            byte,
-            ..
-        } => (at.into(), byte),
+        Incompatible::Foreign { beginning, .. } => {
+            // As much as had come by then, in the first place of which there was none.
+            let come = beginning.iter().flatten().count();
+            assert!(at < 5 && come >= 4.min(at + 1), "{incompatible:?}");
+            let begins = (beginning.iter().flatten()).eq(&message[..come]);
+            assert!(begins && beginning[come..].iter().all(Option::is_none));
+            return;
+        }
         Incompatible::Version(byte) => (5, byte),
         Incompatible::Role(byte) => (6, byte),
         Incompatible::Mode { theirs, .. } => (7, theirs),
@@ -274,15 +277,28 @@ pub fn assert_is_told(error: &Error, received: &[u8]) {
         return;
     };
     let at_client = awaiting == Message::CHALLENGE;
+    let begins = |texts: &[&str]| {
+        let beginning = &received[..received.len().min(4)];
+        texts
+            .iter()
+            .any(|text| text.as_bytes().starts_with(beginning))
+    };
+    let is_proxy = begins(&["PROXY", "\r\n\r\n"]);
+    let is_http = begins(&[
+        "GET ", "HEAD", "POST", "PUT ", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI *",
+        "HTTP",
+    ]);
     assert_eq!(
         error.hint(),
         match received {
-            [b'\r', ..] if !at_client => Some(Hint::Proxy),
-            [b'P', ..] if !at_client => Some(Hint::HttpOrProxy),
-            [b'G' | b'H' | b'P' | b'D' | b'O' | b'T', ..] | [b'C', b'O', ..] => Some(Hint::Http),
-            [b'S', ..] => Some(Hint::Ssh),
-            [0x15 | 0x16, ..] => Some(Hint::Tls),
-            [0, ..] if at_client => Some(Hint::Multiprocessing),
+            _ if is_http && is_proxy => None,
+            _ if is_http => Some(Hint::Http),
+            _ if is_proxy => Some(Hint::Proxy),
+            _ if begins(&["SSH-"]) => Some(Hint::Ssh),
+            [0x15 | 0x16] | [0x15 | 0x16, 3] | [0x15 | 0x16, 3, 0..=4, ..] => Some(Hint::Tls),
+            [0] | [0, 0] | [0, 0, 0] | [0, 0, 0, 31..=255, ..] if at_client => {
+                Some(Hint::Multiprocessing)
+            }
             _ => None,
         }
     );

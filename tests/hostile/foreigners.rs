@@ -5,9 +5,11 @@ use std::collections::{BTreeSet, VecDeque};
 use countersign::handshake::{Incompatible, Message, Prologue};
 use countersign::{Client, Error, Hint, Phase};
 
-use super::{ClientSide, F1_LEN, F2_LEN, F3_LEN, ServerSide, ours, tail};
-use crate::failures::{incompatible, is_denied};
-use crate::support::{Act, DENIAL, Driver, Echoes, HonestServer, Pair, Peer, Says, Wire, key};
+use super::{ClientSide, F1_LEN, F2_LEN, F3_LEN, ServerSide, Side, ends, ours, tail};
+use crate::failures::{foreign, incompatible, is_denied};
+use crate::support::{
+    Act, DENIAL, Driver, Echoes, FOREIGN, HonestServer, Pair, Peer, Says, Wire, hmac, key,
+};
 
 /// A server that begins like an honest one. `then` is called with what the client sends, and
 /// returns the answer.
@@ -56,9 +58,8 @@ fn altered(mut message: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
     message
 }
 
-/// A peer of another protocol: its name, a stream to it, the error, and what the error says the peer
-/// may be.
-type Foreigner = (&'static str, WireTo, Incompatible, Option<Hint>);
+/// A peer that only begins like an honest one: its name, a stream to it, and the error.
+type Foreigner = (&'static str, WireTo, Incompatible);
 
 type WireTo = Box<dyn Fn() -> Wire>;
 
@@ -71,24 +72,12 @@ fn server_that(then: fn(&[u8]) -> Vec<u8>) -> WireTo {
     Box::new(move || Wire::to(FalseServer::that(then)))
 }
 
-const RANDOM: [u8; 40] = [
-    0xb7, 0x1d, 0x4e, 0x90, 0x06, 0xfa, 0x53, 0xc8, 0x2b, 0x9d, 0x71, 0xe4, 0x38, 0x0f, 0xa5, 0x6c,
-    0xd2, 0x87, 0x14, 0xbb, 0x49, 0xfe, 0x30, 0x65, 0x9a, 0x02, 0xcd, 0x78, 0x11, 0xe6, 0x5f, 0x83,
-    0x2e, 0xd9, 0x74, 0x0a, 0xb1, 0x4c, 0x97, 0x68,
-];
-
 const OTHER_MODE: Incompatible = Incompatible::Mode { ours: 0, theirs: 1 };
-
-/// A byte that cannot belong to the awaited message, at this offset of it.
-fn foreign(awaiting: Message, at: u8, byte: u8) -> Incompatible {
-    Incompatible::Foreign { awaiting, at, byte }
-}
 
 /// The offset, in all that this end receives, of the first byte that cannot belong.
 fn fault(incompatible: Incompatible) -> usize {
     match incompatible {
         Incompatible::Verdict(_) => F1_LEN,
-        Incompatible::Foreign { at, .. } => at.into(),
         Incompatible::Version(_) => 5,
         Incompatible::Role(_) => 6,
         Incompatible::Mode { .. } => 7,
@@ -98,206 +87,178 @@ fn fault(incompatible: Incompatible) -> usize {
 }
 
 fn foreigners_at_a_server() -> Vec<Foreigner> {
-    let foreign = |at, byte| foreign(Message::RESPONSE, at, byte);
-    let http = Some(Hint::Http);
-    // A record of 512 bytes with the version of TLS 1.0, with which TLS always begins.
-    let client_hello = [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-        &[0x5a; 501],
-    ]
-    .concat();
-
     vec![
-        (
-            "GET",
-            says("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-            foreign(0, b'G'),
-            http,
-        ),
-        (
-            "POST",
-            says("POST / HTTP/1.1\r\nHost: a\r\n\r\n"),
-            foreign(0, b'P'),
-            Some(Hint::HttpOrProxy),
-        ),
-        (
-            "the PROXY protocol, version 1",
-            says("PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n"),
-            foreign(0, b'P'),
-            Some(Hint::HttpOrProxy),
-        ),
-        (
-            "the PROXY protocol, version 2, of a health check",
-            says(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
-            foreign(0, b'\r'),
-            Some(Hint::Proxy),
-        ),
-        (
-            "CONNECT",
-            says("CONNECT a:443 HTTP/1.1\r\n\r\n"),
-            foreign(1, b'O'),
-            http,
-        ),
-        ("TLS", says(client_hello), foreign(0, 0x16), Some(Hint::Tls)),
-        (
-            "SSH",
-            says("SSH-2.0-OpenSSH_9.6\r\n"),
-            foreign(0, b'S'),
-            Some(Hint::Ssh),
-        ),
-        ("random bytes", says(RANDOM), foreign(0, RANDOM[0]), None),
-        (
-            "nearly our name",
-            says("CSIGM1C\0\0"),
-            foreign(4, b'M'),
-            None,
-        ),
         (
             "a client of the next version",
             says(altered(response(), 5, b'2')),
             Incompatible::Version(b'2'),
-            None,
         ),
         (
             "a second server",
             says(challenge()),
             Incompatible::Role(b'S'),
-            None,
         ),
         (
             "a peer that echoes",
             Box::new(|| Wire::to(Echoes)),
             Incompatible::Role(b'S'),
-            None,
         ),
         (
             "a client with records",
             says(altered(response(), 7, 1)),
             OTHER_MODE,
-            None,
         ),
         (
             "a client with a key id of 65 bytes",
             says(altered(response(), 8, 65)),
             Incompatible::KeyIdLength(65),
-            None,
         ),
     ]
 }
 
 fn foreigners_at_a_client() -> Vec<Foreigner> {
-    let foreign = |byte| foreign(Message::CHALLENGE, 0, byte);
-    let multiprocessing = Some(Hint::Multiprocessing);
-    // The challenges of CPython 3.12, and of CPython 3.11 and earlier, each behind its length in
-    // four bytes.
-    let listener = [b"\0\0\0\x3b#CHALLENGE#{sha256}", &[0x5a; 40][..]].concat();
-    let older_listener = [b"\0\0\0\x1f#CHALLENGE#", &[0x5a; 20][..]].concat();
-    let alert = b"\x15\x03\x03\x00\x02\x02\x28";
-
     vec![
-        (
-            "SSH",
-            says("SSH-2.0-OpenSSH_9.6\r\n"),
-            foreign(b'S'),
-            Some(Hint::Ssh),
-        ),
-        (
-            "a Listener of CPython",
-            says(listener),
-            foreign(0),
-            multiprocessing,
-        ),
-        (
-            "an older Listener",
-            says(older_listener),
-            foreign(0),
-            multiprocessing,
-        ),
-        (
-            "HTTP",
-            says("HTTP/1.1 400 Bad Request\r\n\r\n"),
-            foreign(b'H'),
-            Some(Hint::Http),
-        ),
-        ("a TLS alert", says(alert), foreign(0x15), Some(Hint::Tls)),
-        ("random bytes", says(RANDOM), foreign(RANDOM[0]), None),
         (
             "a server of the next version",
             says(altered(challenge(), 5, b'2')),
             Incompatible::Version(b'2'),
-            None,
         ),
         (
             "a second client",
             says(response()),
             Incompatible::Role(b'C'),
-            None,
         ),
         (
             "a server with records",
             says(altered(challenge(), 7, 1)),
             OTHER_MODE,
-            None,
         ),
         (
             "a server that echoes instead of judging",
             server_that(<[u8]>::to_vec),
             Incompatible::Verdict(b'C'),
-            None,
         ),
         (
             "a server with a verdict that does not exist",
             server_that(|_| b"accepted, believe me. No, really.".to_vec()),
             Incompatible::Verdict(b'a'),
-            None,
         ),
     ]
 }
 
-#[test]
-fn a_foreign_peer_is_recognised_at_the_first_byte_that_cannot_belong() {
-    let key = ours();
-    let at_a_server = foreigners_at_a_server().into_iter();
-    let at_a_server = at_a_server.map(|peer| (ServerSide, peer));
-    let at_a_client = foreigners_at_a_client().into_iter();
-    let at_a_client = at_a_client.map(|peer| (ClientSide, peer));
-    for (side, (name, wire, expected, hint)) in at_a_server.chain(at_a_client) {
-        let fault = fault(expected);
-        // Every cut in two parts, no cut, and a cut after every byte. A read of a client also
-        // ends at the end of F1.
-        let last = F1_LEN + F3_LEN;
-        let cuts = (1..last).map(|at| BTreeSet::from([at]));
-        let cuts = cuts.chain([BTreeSet::new(), (1..last).collect()]);
-        for (cuts, &driver) in
-            cuts.flat_map(|cuts| Driver::ALL.iter().map(move |d| (cuts.clone(), d)))
-        {
-            let mut wire = wire();
-            let ends = cuts.clone();
-            wire.on_read = Box::new(move |read| {
-                let next = ends.range(read + 1..).next();
-                Act::Move(next.map_or(usize::MAX, |end| end - read))
-            });
-            let error = side.run(driver, &key, &mut wire).unwrap_err();
-            let case = format!("{driver:?}, {name}, cut at {cuts:?}: {error:?}");
+/// Every cut in two parts, no cut, and a cut after every byte, of what this end receives.
+fn cuts() -> impl Iterator<Item = BTreeSet<usize>> {
+    let last = F1_LEN + F3_LEN;
+    let cuts = (1..last).map(|at| BTreeSet::from([at]));
+    cuts.chain([BTreeSet::new(), (1..last).collect()])
+}
 
-            assert_eq!(error.hint(), hint, "{case}");
-            assert_eq!(incompatible(&error), Some(&expected), "{case}");
-            let mut ends = cuts;
-            if side == ClientSide {
-                ends.insert(F1_LEN);
+/// Runs an end with reads that stop at these offsets. Asserts that it reads no further than it has to
+/// and sends nothing that it should not, before it refuses the byte `fault` of what it receives.
+fn refused(
+    (driver, side): (Driver, Side),
+    wire: &mut Wire,
+    mut cuts: BTreeSet<usize>,
+    fault: usize,
+) -> Error {
+    let ends = cuts.clone();
+    wire.on_read = Box::new(move |read| {
+        let next = ends.range(read + 1..).next();
+        Act::Move(next.map_or(usize::MAX, |end| end - read))
+    });
+    let error = side.run(driver, &ours(), wire).unwrap_err();
+    // A read of a client also ends at the end of F1.
+    if side == ClientSide {
+        cuts.insert(F1_LEN);
+    }
+    let reads = 1 + cuts.range(..=fault).count();
+    assert_eq!(wire.offered.len(), reads, "reads, {error:?}");
+    let sent = match side {
+        // The client's own header, for the server's log.
+        ClientSide if is_of_mode_or_version(fault) => HEADER_LEN,
+        ClientSide if fault < F1_LEN => 0,
+        ClientSide => F2_LEN,
+        ServerSide => F1_LEN,
+    };
+    assert_eq!(wire.written.len(), sent, "bytes sent, {error:?}");
+    error
+}
+
+#[test]
+fn a_peer_of_another_kind_is_recognised_at_the_first_byte_that_cannot_belong() {
+    for (driver, side) in ends() {
+        let foreigners = match side {
+            ClientSide => foreigners_at_a_client(),
+            ServerSide => foreigners_at_a_server(),
+        };
+        for (name, wire, expected) in foreigners {
+            for cuts in cuts() {
+                let case = format!("{driver:?}, {name}, cut at {cuts:?}");
+                let error = refused((driver, side), &mut wire(), cuts, fault(expected));
+                assert_eq!(incompatible(&error), Some(&expected), "{case}");
+                assert_eq!(error.hint(), None, "{case}");
             }
-            let reads = 1 + ends.range(..=fault).count();
-            assert_eq!(wire.offered.len(), reads, "reads, {case}");
-            let sent = match side {
-                // The client's own header, for the server's log.
-                ClientSide if is_of_mode_or_version(fault) => HEADER_LEN,
-                ClientSide if fault < F1_LEN => 0,
-                ClientSide => F2_LEN,
-                ServerSide => F1_LEN,
-            };
-            assert_eq!(wire.written.len(), sent, "bytes sent, {case}");
         }
     }
+}
+
+/// Returns the hint of an end whose peer sends these bytes, which are of another protocol.
+fn hint(end: (Driver, Side), says: &[u8], cuts: BTreeSet<usize>) -> Option<Hint> {
+    let fault = says.iter().zip(b"CSIGN").position(|(a, b)| a != b);
+    let mut wire = Wire::to(Says(says.to_vec()));
+    let error = refused(end, &mut wire, cuts, fault.unwrap());
+    let came = foreign(end.1.awaits(), &says[..wire.read]);
+    assert_eq!(incompatible(&error), Some(&came));
+    let advice = match error.hint() {
+        Some(hint) => hint.to_string(),
+        None => "if they are random, the peer may speak the recipe's protocol".to_owned(),
+    };
+    let sentence = error.to_string();
+    assert!(sentence.ends_with(&format!("; {advice}")), "{sentence}");
+    error.hint()
+}
+
+#[test]
+fn a_peer_of_another_protocol_is_named_by_what_has_come_of_its_first_four_bytes() {
+    for end in ends() {
+        for (says, named, from) in FOREIGN {
+            // No client begins as a listener of Python does.
+            let named = named.filter(|name| end.1 == ClientSide || *name != Hint::Multiprocessing);
+            // CONNECT begins like the protocol's own name, so its second byte is at fault.
+            let first = if says.starts_with(b"CO") { 2 } else { 1 };
+            for cuts in cuts() {
+                let come = (cuts.iter()).find(|at| **at >= first && **at <= says.len());
+                let expected = named.filter(|_| come.is_none_or(|come| *come >= from));
+                let case = format!("{end:?}, {}, cut at {cuts:?}", says.escape_ascii());
+                assert_eq!(hint(end, says, cuts), expected, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_differs_in_one_of_its_first_four_bytes_is_not_named() {
+    for end in ends() {
+        for (says, ..) in FOREIGN {
+            for at in 0..4 {
+                // Any length will do in a challenge of Python or a record of TLS.
+                if at < 3 || !matches!(says[0], 0 | 0x15 | 0x16) {
+                    let says = altered(says.to_vec(), at, 0xb7);
+                    let named = hint(end, &says, BTreeSet::new());
+                    assert_eq!(named, None, "{end:?}, {}", says.escape_ascii());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_random_answers_are_not_taken_for_another_protocol() {
+    let named = ends().cycle().zip(0..10_000_u16).filter(|(end, nth)| {
+        let digest = hmac(b"peekaboo", &nth.to_be_bytes());
+        hint(*end, &digest, BTreeSet::new()).is_some()
+    });
+    assert!(named.count() <= 1);
 }
 
 const HEADER_LEN: usize = 8;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::side::Side;
 use crate::sockets::LONG;
-use crate::support::{Driver, Says, Wire, tcp_pair};
+use crate::support::{Driver, FOREIGN, Says, Wire, tcp_pair};
 
 /// Runs two ends on a TCP connection, each with a deadline.
 pub fn meet<C: Send, S>(
@@ -198,30 +198,21 @@ fn an_authkey_without_a_byte_that_counts_is_refused_before_anything_is_sent_or_r
 
 #[test]
 fn a_peer_of_another_protocol_is_named_by_its_first_four_bytes() {
-    let rows: [(&[u8], Hint); 12] = [
-        (b"GET / HTTP/1.1\r\n\r\n", Hint::Http),
-        (b"POST / HTTP/1.1\r\n", Hint::Http),
-        (b"CONNECT a:1 HTTP/1.1\r\n", Hint::Http),
-        (b"PRI * HTTP/2.0\r\n", Hint::Http),
-        (b"HTTP/1.1 400 Bad Request\r\n", Hint::Http),
-        (b"\x16\x03\x01\x02\0\x01\0", Hint::Tls),
-        (b"\x15\x03\x03\0\x02\x02\x32", Hint::Tls),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", Hint::Ssh),
-        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", Hint::Proxy),
-        (b"\r\n\r\n\0\r\nQUIT\n", Hint::Proxy),
-        (b"CSIGN1S\0", Hint::Native),
-        (b"CSIGN1C\0", Hint::Native),
-    ];
+    let native = [&b"CSIGN1S\0"[..], b"CSIGN1C\0"].map(|says| (says, Some(Hint::Native), 4));
+    // What begins with a zero has the length of a message.
+    let other =
+        (FOREIGN.into_iter()).filter(|(says, ..)| says[0] != 0 && !says.starts_with(b"CSIG"));
     for (driver, side) in ends() {
-        for (bytes, expected) in rows {
-            let error = side.run(driver, &mut Wire::to(Says(bytes.to_vec())));
-            let error = error.unwrap_err();
-            assert_eq!(error.hint(), Some(expected));
-            let sentence = error.to_string();
-            assert!(
-                sentence.ends_with(&format!("at most 256; {expected}")),
-                "{sentence}"
-            );
+        for ((says, hint, _), piece) in (other.clone().chain(native))
+            .flat_map(|row| [1, 3, usize::MAX].map(|piece| (row, piece)))
+        {
+            let mut wire = Wire::to(Says(says.to_vec())).dripping(piece);
+            let error = side.run(driver, &mut wire).unwrap_err();
+            assert_eq!(error.hint(), hint, "{}", says.escape_ascii());
+            assert_eq!(wire.read, 4);
+            let advice = hint.map(|hint| format!("; {hint}"));
+            let end = format!("at most 256{}", advice.unwrap_or_default());
+            assert!(error.to_string().ends_with(&end), "{error}");
         }
         // The control: a length that is wrong and nothing else.
         let error = side.run(driver, &mut Wire::to(Says(vec![0, 1, 0, 0])));
