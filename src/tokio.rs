@@ -39,7 +39,7 @@ use crate::key::Key;
 use crate::keys::KeyLookup;
 
 pub use self::endpoint::{Client, Server};
-pub use self::listener::{Authenticated, Listener};
+pub use self::listener::{Authenticated, Listener, bind_tcp};
 use self::look_up::awaited;
 pub use self::look_up::{Awaiting, Lookup};
 #[cfg(feature = "encrypt")]
