@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod handshake;
+mod hooks;
 mod runtime;
 mod shared;
 
