@@ -11,7 +11,7 @@ use std::time::Duration;
 use countersign::compat::multiprocessing::{self, Connection};
 use countersign::compat::{self, cookbook};
 use countersign::record::{PAYLOAD_MAX, Protection};
-use countersign::{Deadline, Error, Listener, Secured, Server, Session};
+use countersign::{Deadline, Error, KeyId, Listener, Secured, Server, Session, bind_tcp};
 
 #[path = "common/options.rs"]
 mod options;
@@ -62,11 +62,8 @@ fn serve_bare(listener: &Listener<(TcpStream, Session)>) -> Result<(), Failure> 
     loop {
         // Every connection here has authenticated. Others are refused on threads of the listener.
         let (stream, session) = listener.accept()?;
-        thread::spawn(move || {
-            if let Err(error) = echo(&stream) {
-                eprintln!("key id \"{}\" failed: {error}", session.key_id());
-            }
-        });
+        let key_id = *session.key_id();
+        serve_client(key_id, move || echo(&stream).map(drop));
     }
 }
 
@@ -74,12 +71,16 @@ fn serve_secured<P: Protection>(listener: &Listener<Secured<TcpStream, P>>) -> R
     loop {
         let stream = listener.accept()?;
         let key_id = *stream.session().key_id();
-        thread::spawn(move || {
-            if let Err(error) = echo_secured(stream) {
-                eprintln!("key id \"{key_id}\" failed: {error}");
-            }
-        });
+        serve_client(key_id, move || echo_secured(stream));
     }
+}
+
+/// Serves a client on a thread of its own. If there can be no more threads, this client is cut, and
+/// the server goes on.
+fn serve_client(key_id: KeyId, serve: impl FnOnce() -> io::Result<()> + Send + 'static) {
+    let log = move |error| eprintln!("key id \"{key_id}\" failed: {error}");
+    let thread = thread::Builder::new().spawn(move || serve().unwrap_or_else(log));
+    thread.map_or_else(log, drop);
 }
 
 /// Accepts and authenticates clients without a `Listener`, which speaks the native wire only. Each
@@ -89,15 +90,15 @@ fn serve_by_hand(settings: &Settings, authenticate: Authenticate) -> Result<(), 
     let deadline = settings.deadline;
     let socket = listen(settings)?;
     loop {
-        match socket.accept() {
-            Ok((stream, peer)) => {
-                let secret = Arc::clone(&secret);
-                thread::spawn(move || serve_one(&stream, peer, &secret, deadline, authenticate));
-            }
-            Err(error) => {
-                eprintln!("cannot accept: {error}");
-                thread::sleep(Duration::from_millis(100));
-            }
+        let started = socket.accept().and_then(|(stream, peer)| {
+            let secret = Arc::clone(&secret);
+            let serve = move || serve_one(&stream, peer, &secret, deadline, authenticate);
+            thread::Builder::new().spawn(serve)
+        });
+        // Descriptors or threads have run out. Trying again at once would spin.
+        if let Err(error) = started {
+            eprintln!("cannot serve a client: {error}");
+            thread::sleep(Duration::from_millis(100));
         }
     }
 }
@@ -145,8 +146,7 @@ fn serve_one(
 }
 
 fn listen(Settings { address, .. }: &Settings) -> Result<TcpListener, Failure> {
-    let socket =
-        TcpListener::bind(address).map_err(while_doing(format!("cannot listen on {address}")))?;
+    let socket = bind_tcp(address).map_err(while_doing(format!("cannot listen on {address}")))?;
     println!("listening on {}", socket.local_addr()?);
     Ok(socket)
 }

@@ -39,7 +39,7 @@ pub use self::secured::{Protected, ReadHalf, Secured, WriteHalf};
 #[cfg(feature = "net")]
 pub use self::{
     deadline::{Deadline, DeadlineHandle},
-    listener::{Authenticated, Listener},
+    listener::{Authenticated, Listener, bind_tcp},
     source::{Connection, Pause, Pending, Source},
     timed::Timed,
 };

@@ -42,7 +42,7 @@ pub use self::connect::connect;
 #[cfg(unix)]
 pub use self::connect::connect_unix;
 pub use self::endpoint::{Client, Server};
-pub use self::listener::{Authenticated, Listener};
+pub use self::listener::{Authenticated, Listener, bind_tcp};
 use self::look_up::awaited;
 pub use self::look_up::{Awaiting, Lookup};
 #[cfg(feature = "encrypt")]

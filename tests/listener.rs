@@ -10,6 +10,8 @@ mod descriptors;
 mod events;
 mod handover;
 #[cfg(feature = "tokio")]
+mod hooks;
+#[cfg(feature = "tokio")]
 mod incoming;
 mod lingering;
 mod pending;

@@ -3,6 +3,8 @@
 //! `cargo test` at the root of the repository builds them first. With the name of a test it does
 //! not, so run `cargo build --examples` before `cargo test programs`, with the same features.
 
+#[cfg(unix)]
+mod burst;
 mod directory;
 mod echo;
 mod process;

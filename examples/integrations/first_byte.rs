@@ -3,12 +3,13 @@
 //! `cargo run --example first_byte`.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use countersign::{
-    Client, Deadline, Error, Key, Listener, ListenerOptions, Outcome, Server, generate_secret,
+    Client, Deadline, Error, Key, Listener, ListenerOptions, Outcome, Server, bind_tcp,
+    generate_secret,
 };
 
 const FORMER: u8 = 1;
@@ -19,7 +20,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
-    let socket = TcpListener::bind("127.0.0.1:0")?;
+    let socket = bind_tcp("127.0.0.1:0")?;
     let address = socket.local_addr()?;
     let (former, formers) = mpsc::channel();
     let options =

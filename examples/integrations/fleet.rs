@@ -28,7 +28,7 @@ use countersign::{
 };
 use lexopt::{Arg, Parser, ValueExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -130,8 +130,7 @@ async fn serve(address: SocketAddr, key_dir: &Path) -> Result<(), Failure> {
             }
         });
     let server = Server::new(ring.clone()).service(SERVICE)?;
-    let socket = TcpListener::bind(address).await?;
-    let listener = Listener::with_options(socket, server, options)?;
+    let listener = Listener::bind_with_options(address, server, options).await?;
     println!("listening");
     thread::spawn(move || obey(&ring, &counts));
     loop {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use countersign::handshake::Error::ClientNotAuthentic;
 use countersign::{
     Binding, Client, Deadline, Error, Key, KeyId, Listener, ListenerOptions, Outcome, Server,
-    generate_secret,
+    bind_tcp, generate_secret,
 };
 use rustls::pki_types::ServerName;
 use rustls::{
@@ -144,7 +144,7 @@ fn serve(
             // The receiver is gone if the program has failed.
             let _ = send.send(outcome);
         });
-    let socket = TcpListener::bind("127.0.0.1:0")?;
+    let socket = bind_tcp("127.0.0.1:0")?;
     let address = socket.local_addr()?;
     let listener = Listener::upgraded(socket, Server::new(key), options, move |stream| {
         let stream = accept(stream, config.clone())?;

@@ -5,10 +5,10 @@
 //! use it for logs and not for authorisation: the key id is what a client proves.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::{process::ExitCode, thread};
 
-use countersign::{Deadline, Error, Event, Listener, Outcome, Pending, Server};
+use countersign::{Deadline, Error, Event, Listener, Outcome, Pending, Server, bind_tcp};
 use proxy_header::ParseConfig;
 use proxy_header::io::ProxiedStream;
 
@@ -39,8 +39,7 @@ fn run() -> Result<(), Failure> {
     };
     let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
     let address = &settings.address;
-    let socket =
-        TcpListener::bind(address).map_err(while_doing(format!("cannot listen on {address}")))?;
+    let socket = bind_tcp(address).map_err(while_doing(format!("cannot listen on {address}")))?;
     println!("listening on {}", socket.local_addr()?);
     let log = |event: &Event| match &event.outcome {
         // Health checks end here, and port scans. A check is a connection without addresses (LOCAL),
@@ -56,14 +55,15 @@ fn run() -> Result<(), Failure> {
     loop {
         let (stream, session) = listener.accept()?;
         let key_id = *session.key_id();
-        thread::spawn(move || {
+        let log = move |error| eprintln!("key id \"{key_id}\" failed: {error}");
+        let serve = move || {
             let address = stream.proxy_header().proxied_address();
             let source = address.map_or("an unknown address".into(), |it| it.source.to_string());
             eprintln!("key id \"{key_id}\" connects from {source}");
-            if let Err(error) = echo(stream) {
-                eprintln!("key id \"{key_id}\" failed: {error}");
-            }
-        });
+            echo(stream).unwrap_or_else(log);
+        };
+        // If there can be no more threads, this client is cut, and the server goes on.
+        (thread::Builder::new().spawn(serve)).map_or_else(log, drop);
     }
 }
 

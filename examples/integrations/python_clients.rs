@@ -1,7 +1,7 @@
 //! Serves a counter to Python processes, which connect with `multiprocessing.connection.Client`.
 //! The other end is `examples/python/client.py`.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use countersign::Deadline;
 use countersign::compat::{self, multiprocessing};
+use countersign::{Deadline, bind_tcp};
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::{Value, json};
 
@@ -46,22 +46,21 @@ fn run() -> Result<(), Failure> {
     let total = Arc::new(AtomicI64::new(0));
 
     let listener =
-        TcpListener::bind(&address).map_err(while_doing(format!("cannot listen on {address}")))?;
+        bind_tcp(&address).map_err(while_doing(format!("cannot listen on {address}")))?;
     println!("listening on {}", listener.local_addr()?);
     loop {
-        match listener.accept() {
-            Ok((socket, peer)) => {
-                let (authkey, total) = (Arc::clone(&authkey), Arc::clone(&total));
-                // Each client has a thread, so that a silent one does not delay the others.
-                thread::spawn(move || match serve(socket, &authkey, &total) {
-                    Ok(()) => eprintln!("{peer} served"),
-                    Err(error) => eprintln!("{peer} failed: {error}"),
-                });
-            }
-            Err(error) => {
-                eprintln!("cannot accept: {error}");
-                thread::sleep(Duration::from_millis(100));
-            }
+        let started = listener.accept().and_then(|(socket, peer)| {
+            let (authkey, total) = (Arc::clone(&authkey), Arc::clone(&total));
+            // Each client has a thread, so that a silent one does not delay the others.
+            thread::Builder::new().spawn(move || match serve(socket, &authkey, &total) {
+                Ok(()) => eprintln!("{peer} served"),
+                Err(error) => eprintln!("{peer} failed: {error}"),
+            })
+        });
+        // Descriptors or threads have run out. Trying again at once would spin.
+        if let Err(error) = started {
+            eprintln!("cannot serve a client: {error}");
+            thread::sleep(Duration::from_millis(100));
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use countersign::Session;
 use countersign::record::Protection;
-use countersign::tokio::{Listener, Secured, Server};
-use tokio::net::{TcpListener, TcpStream};
+use countersign::tokio::{Listener, Secured, Server, bind_tcp};
+use tokio::net::TcpStream;
 
 #[path = "../common/options.rs"]
 mod options;
@@ -39,7 +39,7 @@ async fn run() -> Result<(), Failure> {
     settings.identity.only_native()?;
     let server = Server::new(settings.keys()?).service(&settings.identity.service)?;
     let address = &settings.address;
-    let socket = TcpListener::bind(address)
+    let socket = bind_tcp(address)
         .await
         .map_err(while_doing(format!("cannot listen on {address}")))?;
     println!("listening on {}", socket.local_addr()?);

@@ -8,12 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::tokio::{Client, Listener, Server};
+use countersign::tokio::{Client, Listener, Server, bind_tcp};
 use countersign::{Binding, Error, Key, ListenerOptions, generate_secret};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ConnectionCommon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
     let key = Key::new(generate_secret()?)?.with_id("worker-7")?;
     let (server_config, client_config) = tls::configurations()?;
     let acceptor = TlsAcceptor::from(server_config);
-    let socket = TcpListener::bind("127.0.0.1:0").await?;
+    let socket = bind_tcp("127.0.0.1:0").await?;
     let address = socket.local_addr()?;
     let (server, options) = (Server::new(key.clone()), ListenerOptions::new());
     let listener = Listener::upgraded(socket, server, options, move |stream| {

@@ -80,11 +80,11 @@ pub type Authenticated<S> = (S, Session);
 /// the handshake:
 ///
 /// ```
-/// use countersign::{Key, Listener, ListenerOptions, Server, generate_secret};
-/// use std::{io::{Error, Read}, net::TcpListener};
+/// use countersign::{Key, Listener, ListenerOptions, Server, bind_tcp, generate_secret};
+/// use std::io::{Error, Read};
 ///
 /// let server = Server::new(Key::new(generate_secret()?)?);
-/// let socket = TcpListener::bind("127.0.0.1:0")?;
+/// let socket = bind_tcp("127.0.0.1:0")?;
 /// // Clients of a former version of this program begin with another byte.
 /// let listener = Listener::upgraded(socket, server, ListenerOptions::new(), |mut stream| {
 ///     let mut version = [0];
@@ -105,16 +105,43 @@ pub struct Listener<T> {
 
 constructors!(
     sockets: TcpStream, UnixStream,
+    listen: listen,
     bind: [] [],
     upgrade: [Fn(Deadline<Pending<L::Stream>>) -> io::Result<(U, Option<Binding>)>] [],
     from: [Connection +],
     over: [Read + Write]
 );
 
-/// Not in blocking mode, so that the acceptor never waits in `accept`, where nothing can wake it.
-fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+/// Listens at `address`, with a longer queue than [`TcpListener::bind`].
+///
+/// Up to 4,096 connections may wait to be accepted, or fewer if the system has a lower limit (on Linux
+/// `net.core.somaxconn`). The standard library lets 128 wait. Of a thousand clients that connect at
+/// once, each one that finds no place tries again after a second or later.
+///
+/// [`Listener::bind`] does this by itself. This function is for [`Listener::upgraded`], and for servers
+/// without a `Listener`.
+///
+/// ```
+/// use countersign::{Key, Listener, ListenerOptions, Server, bind_tcp, generate_secret};
+///
+/// let server = Server::new(Key::new(generate_secret()?)?);
+/// let socket = bind_tcp("127.0.0.1:0")?;
+/// let listener = Listener::with_options(socket, server, ListenerOptions::new())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// Returns an error if the address cannot be looked up or bound.
+pub fn bind_tcp(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let socket = TcpListener::bind(address)?;
     source::listen(&socket)?;
+    Ok(socket)
+}
+
+/// Not in blocking mode, so that the acceptor never waits in `accept`, where nothing can wake it.
+fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let socket = bind_tcp(address)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

@@ -1,5 +1,7 @@
 //! Unix sockets that a listener of either driver binds to a path.
 
+use core::time::Duration;
+use std::format;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::SocketAddr;
@@ -7,9 +9,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect};
 
 use super::source::{Pause, Source, listen};
@@ -52,6 +56,10 @@ pub(crate) struct SocketFile {
     inode: Inode,
 }
 
+/// How long a start may wait for the lock of a directory. Others that start hold it for moments.
+const LONGEST_LOCK: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// The numbers of a device and of a file on it.
 type Inode = (u64, u64);
 
@@ -69,7 +77,9 @@ impl BoundUnix<UnixListener> {
     /// # Errors
     ///
     /// Returns an error of kind [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there or if
-    /// it is no socket, and the errors of binding.
+    /// it is no socket. Returns one of kind [`ResourceBusy`](io::ErrorKind::ResourceBusy) if a socket
+    /// would have to be replaced, but another process locks its directory for longer than a second.
+    /// Returns the errors of binding.
     pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
         let address = SocketAddrUnix::new(path.as_ref())?;
         let path = std::path::absolute(path)?;
@@ -110,12 +120,40 @@ fn new_socket() -> Result<OwnedFd, Errno> {
 /// If two programs did this at once, each would remove the socket of the other. So a lock of the
 /// directory is held meanwhile.
 fn take_over(socket: &OwnedFd, path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
-    let directory = File::open(path.parent().unwrap_or(path))?;
-    retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))?;
+    let _locked = lock(path.parent().unwrap_or(path))?;
     if is_dead(path, address)? {
         fs::remove_file(path)?;
     }
     Ok(bind(socket, address)?)
+}
+
+/// Locks a directory until the file is dropped.
+///
+/// Whoever may read the directory can hold this lock for ever, so the wait for it has an end.
+fn lock(directory: &Path) -> io::Result<File> {
+    let file = File::open(directory)?;
+    let began = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if began.elapsed() >= LONGEST_LOCK => {
+                return Err(held(directory));
+            }
+            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn held(directory: &Path) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        format!(
+            "the socket file there cannot be replaced: another process locks the directory {} (flock); \
+             end that process (`lslocks` shows it) or, if nobody listens there, remove the file",
+            directory.display()
+        ),
+    )
 }
 
 /// Returns whether there is a socket on which nobody listens.

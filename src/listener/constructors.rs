@@ -2,15 +2,16 @@
 
 /// Defines the constructors of a driver's `Listener`.
 ///
-/// They call what the driver defines: its `listen` for an address, and `start_bare` and
+/// They call what the driver defines: the function that it names for an address, and `start_bare` and
 /// `start_upgraded` of its `Listener`, with a function that makes what the listener returns. A driver
-/// whose `listen` has to be awaited says so, and says what an upgrade is.
+/// whose function for an address has to be awaited says so, and says what an upgrade is.
 macro_rules! constructors {
     (@verb
         $mode:literal,
         $Yields:ident, $Mode:ident, $of_socket:ident, $of_stream:ident,
         $new:ident, $with_options:ident, $bind:ident, $bind_with_options:ident, $bind_unix:ident, $upgraded:ident,
         sockets: $Tcp:ident, $Unix:ident,
+        listen: $listen:ident,
         bind: [$($async:tt)?] [$($await:tt)*],
         upgrade: [$($upgrade:tt)+] [$($future:ident: $($bounds:tt)+)?],
         from: [$($socket:tt)*],
@@ -56,10 +57,7 @@ macro_rules! constructors {
             /// Listens at `address`, with the default [`ListenerOptions`](crate::ListenerOptions).
             /// With port 0 the system chooses one, which [`local_addr`](Self::local_addr) returns.
             ///
-            /// Up to 4,096 connections may wait to be accepted, or fewer if the system has a lower
-            /// limit (on Linux `net.core.somaxconn`). A socket that you bind yourself keeps the limit
-            /// that it was given. It is 128 in the standard library and in tokio, which is too few if
-            /// a thousand clients reconnect at once.
+            /// The socket is one of [`bind_tcp`], so up to 4,096 connections may wait to be accepted.
             ///
             /// # Errors
             ///
@@ -88,7 +86,7 @@ macro_rules! constructors {
             where
                 K: Lookup + Send + Sync + 'static,
             {
-                let socket = listen(address) $($await)*?;
+                let socket = $listen(address) $($await)*?;
                 Self::$with_options(socket, server, options)
             }
         }
@@ -109,7 +107,9 @@ macro_rules! constructors {
             /// # Errors
             ///
             /// Returns an error of kind [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens
-            /// there or if it is no socket, the errors of binding, and the errors of
+            /// there or if it is no socket, of kind
+            /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) if another process locks the directory
+            /// for longer than a second, the errors of binding, and the errors of
             #[doc = concat!("[`", stringify!($new), "`](Self::", stringify!($new), ").")]
             pub fn $bind_unix<K>(
                 path: impl AsRef<Path>,
@@ -129,7 +129,8 @@ macro_rules! constructors {
         impl<U: $($stream)+ + Send + 'static> Listener<$Yields<U>> {
             /// Starts to accept connections that `upgrade` is called with before the handshake: for
             /// TLS, or for a header of a proxy. It returns the upgraded stream and, if there is one,
-            /// the channel binding of this connection.
+            /// the channel binding of this connection. For an address, `source` is what [`bind_tcp`]
+            /// returns.
             ///
             /// The upgrade counts against the deadline of the handshake, and can be evicted. If it
             /// fails, the connection is reported as refused, with [`Phase::Upgrading`](crate::Phase::Upgrading).

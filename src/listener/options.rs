@@ -86,9 +86,14 @@ impl ListenerOptions {
     /// that accepts, which then pauses anyway, and
     /// [`Outcome::FewDescriptors`](crate::Outcome::FewDescriptors) by the constructor.
     ///
-    /// Under a flood, a hook that blocks gathers threads or tasks without a limit, because a
-    /// handshake that has ended no longer counts as pending. If the look-up of a key or the upgrade
-    /// panics, its connection is lost without an event.
+    /// Over tokio, calls about connections that did not authenticate share at most 64 threads, and
+    /// wait for one of them. So strangers cannot take all of the runtime's threads for blocking calls,
+    /// which are 512 by default, and delay the hook of a login.
+    ///
+    /// Under a flood, a hook that blocks gathers threads or, over tokio, waiting calls without a limit,
+    /// because a handshake that has ended no longer counts as pending. On threads it then delays logins
+    /// too, once no more threads can be had. If the look-up of a key or the upgrade panics, its
+    /// connection is lost without an event.
     #[must_use]
     pub fn on_event(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self {

@@ -60,10 +60,18 @@ mod tests {
         }
         for errno in [
             Errno::CONNABORTED,
+            Errno::CONNRESET,
+            Errno::HOSTDOWN,
+            Errno::HOSTUNREACH,
             Errno::INTR,
+            Errno::NETDOWN,
+            Errno::NETUNREACH,
+            Errno::NOPROTOOPT,
             Errno::NOTCONN,
+            Errno::OPNOTSUPP,
             Errno::PERM,
             Errno::PROTO,
+            Errno::TIMEDOUT,
         ] {
             assert_eq!(of(errno), Trouble::Passing, "{errno}");
         }

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod handshake;
+mod hooks;
 mod runtime;
 mod shared;
 
@@ -69,13 +70,13 @@ pub type Authenticated<S> = (S, Session);
 /// An upgrade is given the stream, and returns a future of what it becomes:
 ///
 /// ```
-/// use countersign::{Key, ListenerOptions, generate_secret, tokio::{Listener, Server}};
+/// use countersign::{Key, ListenerOptions, generate_secret, tokio::{Listener, Server, bind_tcp}};
 /// use std::io::Error;
-/// use tokio::{io::AsyncReadExt, net::{TcpListener, TcpStream}};
+/// use tokio::{io::AsyncReadExt, net::TcpStream};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let server = Server::new(Key::new(generate_secret()?)?);
-/// let socket = TcpListener::bind("127.0.0.1:0").await?;
+/// let socket = bind_tcp("127.0.0.1:0").await?;
 /// let upgrade = async |mut stream: TcpStream| {
 ///     // Clients of a former version of this program begin with another byte.
 ///     match stream.read_u8().await? {
@@ -95,6 +96,7 @@ pub struct Listener<T> {
 
 constructors!(
     sockets: TcpStream, UnixStream,
+    listen: bind_tcp,
     bind: [async] [.await],
     upgrade: [Fn(L::Stream) -> F] [
         F: Future<Output = io::Result<(U, Option<Binding>)>> + Send + 'static
@@ -103,7 +105,14 @@ constructors!(
     over: [AsyncRead + AsyncWrite + Unpin]
 );
 
-async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+/// [`countersign::bind_tcp`](crate::bind_tcp) over tokio: listens at `address`, with a longer queue
+/// than [`TcpListener::bind`].
+///
+/// # Errors
+///
+/// Returns an error outside a runtime whose time and I/O are enabled, and if the address cannot be
+/// looked up or bound.
+pub async fn bind_tcp(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     runtime::with_time_and_io()?;
     let socket = TcpListener::bind(address).await?;
     source::listen(&socket)?;

@@ -246,6 +246,37 @@ fn a_path_on_which_somebody_listens_is_not_taken_over_though_the_queue_is_full()
     drop((queued, accepted));
 }
 
+/// Every user who may read a directory can lock it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lock_that_another_holds_makes_a_take_over_fail_and_not_hang() {
+    use std::time::Instant;
+
+    use rustix::fs::{FlockOperation, flock};
+
+    let directory = TempDir::new();
+    let lock = fs::File::open(directory.path()).unwrap();
+    flock(&lock, FlockOperation::LockShared).unwrap();
+    for &driver in Driver::ALL {
+        let path = directory.path().join(format!("{driver:?}"));
+        drop(UnixListener::bind(&path).unwrap());
+        let began = Instant::now();
+        let error = bind(driver, &path).err().unwrap();
+        assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        let name = directory.path().display().to_string();
+        assert!(error.to_string().contains(&name), "{error}");
+
+        // What the error says helps.
+        fs::remove_file(&path).unwrap();
+        drop(bind(driver, &path).unwrap());
+    }
+    drop(lock);
+    let path = directory.path().join("free");
+    drop(UnixListener::bind(&path).unwrap());
+    drop(bind(Driver::Blocking, &path).unwrap());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_path_has_the_mode_that_it_is_given() {

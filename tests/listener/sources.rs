@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
+#[cfg(feature = "tokio")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,6 +18,8 @@ use super::running::{Running, options, ring, worker};
 #[cfg(feature = "tokio")]
 use crate::sockets::over_tokio;
 use crate::sockets::{LONG, assert_closed};
+#[cfg(feature = "tokio")]
+use crate::support::block_on;
 use crate::support::{Driver, tcp_pair};
 
 type Fed = io::Result<TcpStream>;
@@ -271,4 +275,49 @@ fn connections_that_end_before_they_are_accepted_make_no_pause() {
         assert!(began.elapsed() < NO_PAUSE, "{:?}", began.elapsed());
         assert_eq!(running.events.now().len(), 1);
     }
+}
+
+/// Never ready for anything else, as a socket with a long queue of connections that have ended.
+#[cfg(feature = "tokio")]
+struct Failing {
+    stop: Arc<AtomicBool>,
+    polls: usize,
+}
+
+#[cfg(feature = "tokio")]
+impl countersign::tokio::Source for Failing {
+    type Stream = tokio::net::TcpStream;
+
+    fn poll_accept(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
+        self.polls += 1;
+        let kind = if self.stop.load(Ordering::Relaxed) {
+            ErrorKind::NotConnected
+        } else if self.polls > 10_000 {
+            // In place of a test that hangs.
+            ErrorKind::InvalidInput
+        } else {
+            ErrorKind::ConnectionAborted
+        };
+        std::task::Poll::Ready(Err(kind.into()))
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_source_that_fails_again_and_again_leaves_other_tasks_of_its_thread_their_turn() {
+    block_on(async {
+        let stop = Arc::new(AtomicBool::new(false));
+        let source = Failing {
+            stop: Arc::clone(&stop),
+            polls: 0,
+        };
+        let server = countersign::tokio::Server::new(ring());
+        let listener = countersign::tokio::Listener::new(source, server).unwrap();
+        tokio::spawn(async move { stop.store(true, Ordering::Relaxed) });
+        let error = listener.accept().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+    });
 }

@@ -7,9 +7,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clients::{log_in, silent};
+#[cfg(feature = "tokio")]
+use super::events::Events;
 use super::running::{options, ring, worker};
 use crate::sockets::{LONG, assert_closed, connect, until};
 use crate::support::{Driver, Few, again};
+#[cfg(feature = "tokio")]
+use {
+    crate::support::block_on, countersign::tokio::Listener, std::sync::Arc, tokio::time::timeout,
+};
 
 const FEW: usize = 64;
 const STRANGERS: usize = 10;
@@ -88,6 +94,37 @@ fn a_listener_out_of_threads_whose_hook_blocks_is_shut_down_at_once() {
         assert_closed(&without_a_thread);
         assert_eq!(running.events.count("failed"), 1);
         drop((unblock, threads, pending));
+    });
+}
+
+/// A runtime of one thread has no other that could call the hook later.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_hook_is_called_though_no_thread_can_be_had_for_it() {
+    let test = a_hook_is_called_though_no_thread_can_be_had_for_it;
+    with_few_threads(&test, || {
+        let events = Arc::new(Events::default());
+        let hook = Arc::clone(&events);
+        let options = options().on_event(move |event| {
+            hook.record(event);
+        });
+        let accepted = block_on(async {
+            let server = countersign::tokio::Server::new(ring());
+            let listener = Listener::bind_with_options("127.0.0.1:0", server, options);
+            let listener = listener.await.unwrap();
+            let mut threads = Threads::default();
+            threads.take_all();
+            let client = countersign::tokio::Client::new(worker(1));
+            let both = async {
+                let connected = client.connect(listener.local_addr().unwrap());
+                tokio::join!(connected, listener.accept())
+            };
+            let (connected, accepted) = timeout(LONG, both).await.unwrap();
+            drop(connected.unwrap());
+            accepted.unwrap()
+        });
+        assert_eq!(accepted.1.key_id(), "worker-1");
+        assert_eq!(events.accepted(), 1);
     });
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::failures::is_denied;
 use crate::identity::key_of;
 #[cfg(feature = "tokio")]
 use crate::sockets::listener_over_tokio;
-use crate::sockets::{assert_closed, connect, until};
+use crate::sockets::{LONG, assert_closed, connect, until};
 use crate::support::Driver;
 
 /// The first byte of a connection, which says what its upgrade does.
@@ -261,6 +261,35 @@ fn an_upgrade_is_pending_and_can_be_evicted() {
         let peer = evicted.local_addr().unwrap();
         assert_eq!(serving.events.of(peer).outcome, "evicted");
     }
+}
+
+/// Shutting a socket down leaves what has arrived before. Over tokio the task ends where it waits.
+#[test]
+fn an_upgrade_that_was_evicted_reads_nothing_more() {
+    let (begun, begins) = mpsc::channel();
+    let (go, goes_on) = mpsc::channel::<()>();
+    let (done, result) = mpsc::channel();
+    let goes_on = Mutex::new(Some(goes_on));
+    let upgrade = move |mut stream: Deadline<Pending<TcpStream>>| {
+        let first = goes_on.lock().unwrap().take();
+        begun.send(()).unwrap();
+        if let Some(goes_on) = first {
+            goes_on.recv_timeout(LONG).unwrap();
+            done.send(stream.read(&mut [0])).unwrap();
+        }
+        Err::<(TcpStream, _), _>(io::ErrorKind::ConnectionAborted.into())
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let options = options().max_pending(1);
+    let _listener = Listener::upgraded(socket, Server::new(ring()), options, upgrade).unwrap();
+    let _evicted = begin(address, GOES_ON);
+    begins.recv_timeout(LONG).unwrap();
+    let _newer = connect(address);
+    begins.recv_timeout(LONG).unwrap();
+    go.send(()).unwrap();
+    let read = result.recv_timeout(LONG).unwrap();
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
 }
 
 #[test]

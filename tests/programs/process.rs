@@ -230,6 +230,16 @@ impl Server {
         assert!(!found, "unexpected {pattern:?} in the log: {log:#?}");
     }
 
+    /// Sends it this signal.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        let id = self.running.child.id().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     /// Sends a line to its standard input.
     pub fn send_line(&self) {
         let mut stdin = self.running.stdin.as_ref().expect("it is open");

@@ -128,8 +128,9 @@ fn a_shrink_evicts_once_and_waits_until_the_evicted_handshake_has_left() {
     // A login whose hook blocks is still there, and holds up nothing.
     assert_eq!(admission.shrink(now), Shrunk::Evicted("newest"));
     // Neither does an evicted handshake, once it must be taken for stuck.
-    assert_eq!(admission.shrink(now + STUCK / 2), Shrunk::Leaving);
-    assert_eq!(admission.shrink(now + STUCK), Shrunk::Nothing);
+    let half = Duration::from_millis(500);
+    assert_eq!(admission.shrink(now + half), Shrunk::Leaving);
+    assert_eq!(admission.shrink(now + 2 * half), Shrunk::Nothing);
 }
 
 #[test]

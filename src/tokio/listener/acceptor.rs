@@ -66,7 +66,7 @@ where
     let origin = Origin::of(arrival.peer);
     let admitted = (shared.lock().admission).admit(origin, pending, arrival.began);
     let Some((ticket, evicted)) = admitted else {
-        return shared.report_apart(arrival, Outcome::ShutDown);
+        return shared.hooks.report_apart(arrival, Outcome::ShutDown);
     };
     if let Some(evicted) = evicted {
         shared.end(&evicted, Outcome::Evicted);
@@ -102,7 +102,9 @@ async fn make_room<T>(shared: &Shared<T>) -> bool {
 
 /// Reports a connection that could not be accepted, and pauses.
 async fn fail<T>(shared: &Shared<T>, error: io::Error) {
-    shared.report_apart(Arrival::of_nobody(), Outcome::Failed(error));
+    shared
+        .hooks
+        .report_apart(Arrival::of_nobody(), Outcome::Failed(error));
     sleep(PAUSE).await;
 }
 

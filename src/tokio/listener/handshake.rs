@@ -105,7 +105,7 @@ impl<T> Handshake<T> {
         let Some(arrival) = self.settle(&next) else {
             return;
         };
-        if !self.shared.report(arrival, bound, outcome).await {
+        if !self.shared.hooks.report(arrival, bound, outcome).await {
             return;
         }
         match next {

@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ::tokio::runtime::Handle;
-use ::tokio::sync::{Notify, oneshot};
+use ::tokio::sync::Notify;
 use ::tokio::task::AbortHandle;
 
+use super::hooks::Hooks;
 use crate::handshake::{Mode, Prologue};
 use crate::listener::admission::Admission;
 use crate::listener::{Arrival, ListenerOptions, Outcome, Reporter};
@@ -21,8 +21,7 @@ pub(super) struct Shared<T> {
     /// For the acceptor: there is room for another connection, or a handshake has left.
     pub(super) room: Notify,
     deadline: Duration,
-    runtime: Handle,
-    reporter: Arc<Reporter>,
+    pub(super) hooks: Hooks,
 }
 
 pub(super) struct State<T> {
@@ -52,8 +51,7 @@ impl<T> Shared<T> {
             arrived: Notify::new(),
             room: Notify::new(),
             deadline: options.deadline,
-            runtime,
-            reporter: Arc::new(Reporter::start::<M>(options, prologue)),
+            hooks: Hooks::new(runtime, Reporter::start::<M>(options, prologue)),
         }
     }
 
@@ -84,49 +82,7 @@ impl<T> Shared<T> {
             task.abort();
         }
         if !pending.reported {
-            self.report_apart(pending.arrival, outcome);
+            self.hooks.report_apart(pending.arrival, outcome);
         }
-    }
-
-    /// Calls the hook, and returns whether it returned. Only the handshake that it is about awaits it.
-    pub(super) async fn report(&self, arrival: Arrival, bound: bool, outcome: Outcome) -> bool {
-        if self.reporter.hook(&outcome).is_none() {
-            return true;
-        }
-        let reporter = Arc::clone(&self.reporter);
-        let (returns, returned) = oneshot::channel();
-        self.call(move || {
-            reporter.report(arrival, bound, outcome);
-            // This fails if the handshake was evicted meanwhile.
-            let _ = returns.send(());
-        });
-        returned.await.is_ok()
-    }
-
-    /// Calls the hook, which nothing awaits.
-    pub(super) fn report_apart(&self, arrival: Arrival, outcome: Outcome) {
-        if self.reporter.hook(&outcome).is_some() {
-            let reporter = Arc::clone(&self.reporter);
-            self.call(move || reporter.report_apart(arrival, outcome));
-        }
-    }
-
-    /// Calls the hook on a thread for blocking calls, because it may block.
-    fn call(&self, hook: impl FnOnce() + Send + 'static) {
-        // Shared, because a closure that could not be started is lost with all that it has.
-        let hook = Arc::new(Mutex::new(Some(hook)));
-        let theirs = Arc::clone(&hook);
-        let spawn = || self.runtime.spawn_blocking(move || call_once(&theirs));
-        // The runtime panics if it has no such thread and cannot start one.
-        if panic::catch_unwind(AssertUnwindSafe(spawn)).is_err() {
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| call_once(&hook)));
-        }
-    }
-}
-
-fn call_once<F: FnOnce()>(hook: &Mutex<Option<F>>) {
-    let taken = hook.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(hook) = taken {
-        hook();
     }
 }
