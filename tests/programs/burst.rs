@@ -1,15 +1,14 @@
 //! Many clients at once, at a server that is too busy to accept them.
 
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::process::Server;
 use super::{Files, SERVERS};
-use crate::sockets::LONG;
 
 /// More than fit into the queue that a socket has otherwise.
 const BURST: usize = 300;
-/// A connection that finds no place in the queue tries again after a second.
+/// A client that finds no place in the queue tries again after a second.
 const AT_ONCE: Duration = Duration::from_millis(900);
 
 #[test]
@@ -31,9 +30,6 @@ fn a_burst_waits_in_the_queue_of_each_server() {
 fn assert_queues(server: Server) {
     let address = server.address.parse().unwrap();
     server.signal("STOP");
-    let began = Instant::now();
-    let burst = [(); BURST].map(|()| TcpStream::connect_timeout(&address, LONG).unwrap());
-    let took = began.elapsed();
+    let burst = [(); BURST].map(|()| TcpStream::connect_timeout(&address, AT_ONCE).unwrap());
     drop((burst, server));
-    assert!(took < AT_ONCE, "{took:?}");
 }
