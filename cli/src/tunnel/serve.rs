@@ -1,6 +1,7 @@
 //! What both ends of a tunnel do: accept, reload on a signal, and stop on another.
 
 use std::collections::VecDeque;
+use std::convert::identity;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
@@ -27,8 +28,8 @@ pub(super) trait End: Send + 'static {
     /// arguments twice.
     fn carry(&self, accepted: Self::Accepted) -> impl Future<Output = ()> + Send + 'static;
 
-    /// Reads the keys again.
-    fn reload(&mut self);
+    /// Returns what reads the keys again. It waits for a disk, so it is called on a thread for that.
+    fn reload(&self) -> impl FnOnce() + Send + 'static;
 
     /// Closes the port. Returns connections that the system had accepted, `room` at most.
     fn close(&mut self, room: usize) -> Vec<Self::Accepted>;
@@ -62,6 +63,7 @@ pub(super) async fn serve(
     let mut reports = interval_at(Instant::now() + REPORT, REPORT);
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut places = Places::new(most);
+    let mut reloads = JoinSet::new();
     let mut failure = None;
     loop {
         places.fill(&end);
@@ -74,8 +76,16 @@ pub(super) async fn serve(
                     break;
                 }
             },
-            Some(ended) = places.carried.join_next() => report_panic(ended),
-            Some(()) = reload.recv() => reload_keys(&mut end),
+            Some(ended) = places.carried.join_next() => report_panic("connection", ended),
+            // Signals that come during a reload are kept as one, which then leads to another reload.
+            Some(()) = reload.recv(), if reloads.is_empty() => {
+                let read = end.reload();
+                // In a task of its own, because it panics if no thread can be started.
+                reloads.spawn(async { spawn_blocking(|| reload_keys(read)).await });
+            }
+            Some(ended) = reloads.join_next() => {
+                report_panic("reload", ended.and_then(identity));
+            }
             () = stop.asked() => break,
             _ = reports.tick() => {
                 end.report();
@@ -115,7 +125,7 @@ async fn finish<E: End>(
                 Err(_) => more = false,
             },
             Some(ended) = places.carried.join_next() => {
-                report_panic(ended);
+                report_panic("connection", ended);
                 left = Instant::now();
             }
             // What is pending then is hardly a client, and it could wait for the whole grace.
@@ -181,19 +191,19 @@ impl<A> Places<A> {
     }
 }
 
-fn reload_keys(end: &mut impl End) {
+fn reload_keys(read: impl FnOnce()) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => warn!("systemd is not told of the reload: {error}"),
     }
-    end.reload();
+    read();
     notify(&[NotifyState::Ready]);
 }
 
 /// A bug of the program must not stay unseen.
-fn report_panic(ended: Result<(), JoinError>) {
+fn report_panic(what: &str, ended: Result<(), JoinError>) {
     if let Err(panic) = ended {
-        error!("a connection ended by a panic: {panic}");
+        error!("a {what} ended by a panic: {panic}");
     }
 }
 

@@ -19,6 +19,7 @@ mod limits;
 mod listening;
 mod log;
 mod process;
+mod reloads;
 mod service;
 mod signals;
 mod strangers;
