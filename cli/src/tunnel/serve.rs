@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::convert::identity;
+use std::env;
 use std::future::Future;
 use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -209,9 +211,22 @@ fn report_panic(what: &str, ended: Result<(), JoinError>) {
 
 /// Tells systemd, if it started this program.
 fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+    if let Err(error) = send(state) {
         warn!("systemd is not told {state:?}: {error}");
     }
+}
+
+/// `sd_notify::notify` has no timeout, and a systemd that does not read must not stop this program.
+fn send(state: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    socket.set_write_timeout(Some(Duration::from_secs(1)))?;
+    let lines: Vec<_> = state.iter().map(ToString::to_string).collect();
+    socket.send(lines.join("\n").as_bytes())?;
+    Ok(())
 }
 
 /// The signals that end the program.

@@ -82,3 +82,20 @@ fn a_reload_that_takes_long_delays_no_connection_and_no_stop() {
     let reloads = lines.iter().filter(|it| it.contains("keys read again"));
     assert_eq!(reloads.count(), 2, "{lines:#?}");
 }
+
+#[test]
+fn a_systemd_that_does_not_read_prevents_nothing() {
+    let files = Files::new();
+    let systemd = Systemd::new(&files);
+    systemd.fill();
+    let mut server = systemd.start(server_args(&files, &Service::echo(), &[]));
+    let client = start_client(&files, &server.address, &[]);
+    let mut stream = connect(&client.address);
+    echoes(&mut *stream).unwrap();
+    server.signal("HUP");
+    server.logs(&["WARN", "systemd is not told [Reloading, "]);
+    server.logs(&["INFO", "keys read again: "]);
+    echoes(&mut *stream).unwrap();
+    drop(stream);
+    server.stop();
+}
