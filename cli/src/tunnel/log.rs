@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use countersign::handshake;
@@ -15,7 +17,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// Dropping it writes what is still to be written.
+/// Dropping it writes what is still to be written, if that can be done in some two seconds.
 pub(super) struct Log {
     _guard: WorkerGuard,
     lost: ErrorCounter,
@@ -49,12 +51,28 @@ impl Log {
         }
     }
 
-    /// Tells how many lines were lost since the last call.
-    pub(super) fn report_lost(&mut self) {
+    /// Tells how many lines were lost since it was last told. Returns whether this line is lost too.
+    pub(super) fn report_lost(&mut self) -> bool {
         let lost = self.lost.dropped_lines();
-        if lost > self.reported {
-            warn!(lines = lost - self.reported, "log lines were lost");
-            self.reported = lost;
+        if lost == self.reported {
+            return false;
+        }
+        warn!(lines = lost - self.reported, "log lines were lost");
+        let is_lost = self.lost.dropped_lines() > lost;
+        // The next line tells of the same lines, and not of this one.
+        self.reported = if is_lost { self.reported + 1 } else { lost };
+        is_lost
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // A log that was stuck may be read again, and one that stays stuck must not prevent the end.
+        for _ in 0..20 {
+            if !self.report_lost() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }

@@ -18,6 +18,7 @@ mod keys;
 mod limits;
 mod listening;
 mod log;
+mod minute;
 mod process;
 mod reloads;
 mod service;
