@@ -87,8 +87,9 @@ impl ListenerOptions {
     /// [`Outcome::FewDescriptors`](crate::Outcome::FewDescriptors) by the constructor.
     ///
     /// Under a flood, a hook that blocks gathers threads or tasks without a limit, because a
-    /// handshake that has ended no longer counts as pending. If the look-up of a key or the upgrade
-    /// panics, its connection is lost without an event.
+    /// handshake that has ended no longer counts as pending. Over tokio, 512 hooks run at once by
+    /// default, and the other blocking calls of the program wait meanwhile. If the look-up of a key
+    /// or the upgrade panics, its connection is lost without an event.
     #[must_use]
     pub fn on_event(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self {
