@@ -1,6 +1,7 @@
 //! Log lines on standard error.
 
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(super) enum Format {
 
 /// Dropping it writes what is still to be written, if that can be done in some two seconds.
 pub(super) struct Log {
-    _guard: WorkerGuard,
+    guard: Option<WorkerGuard>,
     lost: ErrorCounter,
     reported: usize,
 }
@@ -45,7 +46,7 @@ impl Log {
             Format::Json => builder.json().flatten_event(true).init(),
         }
         Self {
-            _guard: guard,
+            guard: Some(guard),
             lost,
             reported: 0,
         }
@@ -74,6 +75,8 @@ impl Drop for Log {
             }
             thread::sleep(Duration::from_millis(50));
         }
+        // The guard would print that the log is stuck, and panic if that fails too.
+        mem::forget(self.guard.take());
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::process::{
     Files, PATIENCE, Process, Tunnel, client_args, server_args, start_client, tunnel,
@@ -83,6 +83,9 @@ fn a_full_disk_of_logs_stops_nothing() {
     server.stop();
 }
 
+/// More than a pipe and the program hold: 4,096 lines.
+pub const TOO_MANY: usize = 6000;
+
 /// Connects as strangers, one after the other. Each is one line of the log.
 pub fn strangers(address: &str, many: usize) {
     for _ in 0..many {
@@ -98,15 +101,11 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let files = Files::new();
     let args = server_args(&files, &Service::echo(), &["--verbose"]);
     let mut server = Process::start_unread(args);
-    // A pipe holds 64 KiB, and each stranger takes some 200 bytes of it.
-    strangers(&server.address, 1000);
+    strangers(&server.address, TOO_MANY);
     let client = Process::start(client_args(&files, &server.address, &[]));
     echoes(&mut *connect(&client.address)).unwrap();
     server.stop();
 }
-
-/// More than a pipe and the program hold: 4,096 lines.
-pub const TOO_MANY: usize = 6000;
 
 #[test]
 fn lines_that_were_lost_are_counted_at_the_end() {
@@ -115,6 +114,8 @@ fn lines_that_were_lost_are_counted_at_the_end() {
     let mut server = Process::start_unread(args);
     strangers(&server.address, TOO_MANY);
     server.signal("TERM");
+    // The program comes to its last line meanwhile, and finds no room for it.
+    thread::sleep(Duration::from_millis(300));
     server.read_log();
     let line = server.logs(&["WARN", "log lines were lost lines="]);
     let (_, lost) = line.rsplit_once('=').unwrap();
