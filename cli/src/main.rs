@@ -11,11 +11,15 @@ mod tunnel;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+#[cfg(unix)]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const EXAMPLE: &str = "\
 Example: two ends with one secret, and a check that each knows the other
@@ -60,7 +64,11 @@ struct Failure {
 impl Failure {
     /// Prints it as one sentence on standard error.
     fn report(&self) {
-        // The exit status tells of it too.
+        // A pipe that nobody reads must not prevent the end. The exit status tells of it too.
+        #[cfg(unix)]
+        if !is_writable(io::stderr()) {
+            return;
+        }
         let _ = writeln!(io::stderr(), "countersign: {}", self.reason);
     }
 }
@@ -107,6 +115,17 @@ fn shown(path: &Path) -> impl Display {
 /// Prints a line.
 fn print(line: impl Display) -> Result<(), Failure> {
     writeln!(io::stdout(), "{line}").map_err(|error| not_printed(&error))
+}
+
+/// Returns whether a line can be written within a second.
+#[cfg(unix)]
+fn is_writable(file: impl AsFd) -> bool {
+    let second = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    let mut file = [PollFd::new(&file, PollFlags::OUT)];
+    poll(&mut file, Some(&second)) != Ok(0)
 }
 
 fn not_printed(error: &io::Error) -> Failure {

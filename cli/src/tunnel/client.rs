@@ -12,7 +12,7 @@ use countersign::tokio::{Client, Source, connect, connect_unix};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tokio_util::either::Either;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::connection::Connection;
 use super::keys::KeyOfFile;
@@ -50,44 +50,45 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         ..
     } = args.common;
     let server = Arc::new(Server {
-        client: client(&key, &service)?,
+        key,
+        service,
         address: to,
         verb,
         idle_timeout,
     });
+    // A service that is refused is refused at the start.
+    server.client()?;
     start(log_format, verbose, |log| async move {
         let listening = Listening::new(listen.as_ref()).await?;
         let name = listening.name_unless(&server.address).await?;
         let end = TunnelClient {
             listening: Some(listening),
-            key,
-            service,
             server,
         };
         serve(end, name, connections, grace, log).await
     })
 }
 
-fn client(key: &KeyOfFile, service: &str) -> Result<Client, InvalidInput> {
-    Client::new(key.key.clone()).service(service)
-}
-
 struct TunnelClient {
     /// None once the port is closed.
     listening: Option<Listening>,
-    key: KeyOfFile,
-    service: String,
-    /// What a connection that begins now needs.
     server: Arc<Server>,
 }
 
 /// The other end of the tunnel.
-#[derive(Clone)]
 struct Server {
-    client: Client,
+    key: KeyOfFile,
+    service: String,
     address: Address,
     verb: Verb,
     idle_timeout: Option<Duration>,
+}
+
+impl Server {
+    /// Returns a client with the key that was read last.
+    fn client(&self) -> Result<Client, InvalidInput> {
+        Client::new(self.key.key()).service(&self.service)
+    }
 }
 
 type Accepted = (Socket, Option<SocketAddr>);
@@ -118,7 +119,7 @@ impl End for TunnelClient {
     }
 
     fn carry(&self, (mut plain, peer): Accepted) -> impl Future<Output = ()> + Send + 'static {
-        let mut connection = Connection::new(*self.key.key.id(), peer);
+        let mut connection = Connection::new(self.server.key.id, peer);
         let server = Arc::clone(&self.server);
         async move {
             connection.log_begun();
@@ -133,12 +134,9 @@ impl End for TunnelClient {
         }
     }
 
-    fn reload(&mut self) {
-        self.key.reload();
-        match client(&self.key, &self.service) {
-            Ok(client) => Arc::make_mut(&mut self.server).client = client,
-            Err(error) => error!("the key stays: {error}"),
-        }
+    fn reload(&self) -> impl FnOnce() + Send + 'static {
+        let server = Arc::clone(&self.server);
+        move || server.key.reload()
     }
 
     fn close(&mut self, room: usize) -> Vec<Accepted> {
@@ -161,6 +159,7 @@ async fn open(
     connection: &mut Connection,
 ) -> io::Result<Box<dyn Stream>> {
     end_by_reset(plain)?;
+    let client = server.client().map_err(io::Error::other)?;
     let socket = match &server.address {
         Address::Tcp(name) => {
             let socket = connect(name, TIMEOUT).await?;
@@ -171,7 +170,7 @@ async fn open(
         Address::Unix(path) => Either::Right(connect_unix(path, TIMEOUT).await?),
     };
     Ok(match server.verb {
-        Verb::Encrypt => Box::new(server.client.encrypt_timeout(socket, TIMEOUT).await?),
-        Verb::Protect => Box::new(server.client.protect_timeout(socket, TIMEOUT).await?),
+        Verb::Encrypt => Box::new(client.encrypt_timeout(socket, TIMEOUT).await?),
+        Verb::Protect => Box::new(client.protect_timeout(socket, TIMEOUT).await?),
     })
 }

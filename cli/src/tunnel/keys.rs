@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use countersign::{Error, Key, KeyLookup, Keyring};
+use countersign::{Error, Key, KeyId, KeyLookup, Keyring};
 use tracing::{error, info, warn};
 
 use crate::fingerprint::fingerprints;
@@ -36,7 +37,7 @@ impl Keys {
     pub(super) fn of_file(path: &Path) -> Result<Self, Error> {
         let file = KeyOfFile::read(path, "")?;
         let ring = Keyring::new();
-        ring.insert(file.key.clone());
+        ring.insert(file.key());
         Ok(Self {
             ring,
             source: Source::File(Box::new(file)),
@@ -94,10 +95,10 @@ impl Keys {
     }
 
     /// Reads the keys again, and logs what changed.
-    pub(super) fn reload(&mut self) {
-        if let Source::File(file) = &mut self.source {
+    pub(super) fn reload(&self) {
+        if let Source::File(file) = &self.source {
             file.reload();
-            self.ring.insert(file.key.clone());
+            self.ring.insert(file.key());
             return;
         }
         match self.ring.reload() {
@@ -112,26 +113,34 @@ impl Keys {
 /// A key, and the file that it is read from.
 pub(super) struct KeyOfFile {
     path: PathBuf,
-    pub(super) key: Key,
+    pub(super) id: KeyId,
+    key: Mutex<Key>,
 }
 
 impl KeyOfFile {
     pub(super) fn read(path: &Path, id: &str) -> Result<Self, Error> {
+        let key = Key::from_file(path)?.with_id(id)?;
         Ok(Self {
             path: path.into(),
-            key: Key::from_file(path)?.with_id(id)?,
+            id: *key.id(),
+            key: Mutex::new(key),
         })
     }
 
+    pub(super) fn key(&self) -> Key {
+        let key = self.key.lock();
+        key.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Reads the key again, and logs what changed.
-    pub(super) fn reload(&mut self) {
-        let read = Key::from_file(&self.path).and_then(|key| Ok(key.with_id(self.key.id())?));
+    pub(super) fn reload(&self) {
+        let read = Key::from_file(&self.path).and_then(|key| Ok(key.with_id(self.id)?));
         let key = match read {
             Ok(key) => key,
             Err(error) => return error!("the key stays: {error}"),
         };
-        let (before, after) = (fingerprints(&self.key), fingerprints(&key));
-        self.key = key;
+        let (before, after) = (fingerprints(&self.key()), fingerprints(&key));
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
         if before == after {
             info!("key read again: nothing changed");
         } else {

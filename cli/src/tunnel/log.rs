@@ -1,7 +1,10 @@
 //! Log lines on standard error.
 
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use countersign::handshake;
@@ -15,9 +18,9 @@ pub(super) enum Format {
     Json,
 }
 
-/// Dropping it writes what is still to be written.
+/// Dropping it writes what is still to be written, if that can be done in some two seconds.
 pub(super) struct Log {
-    _guard: WorkerGuard,
+    guard: Option<WorkerGuard>,
     lost: ErrorCounter,
     reported: usize,
 }
@@ -43,19 +46,37 @@ impl Log {
             Format::Json => builder.json().flatten_event(true).init(),
         }
         Self {
-            _guard: guard,
+            guard: Some(guard),
             lost,
             reported: 0,
         }
     }
 
-    /// Tells how many lines were lost since the last call.
-    pub(super) fn report_lost(&mut self) {
+    /// Tells how many lines were lost since it was last told. Returns whether this line is lost too.
+    pub(super) fn report_lost(&mut self) -> bool {
         let lost = self.lost.dropped_lines();
-        if lost > self.reported {
-            warn!(lines = lost - self.reported, "log lines were lost");
-            self.reported = lost;
+        if lost == self.reported {
+            return false;
         }
+        warn!(lines = lost - self.reported, "log lines were lost");
+        let is_lost = self.lost.dropped_lines() > lost;
+        // The next line tells of the same lines, and not of this one.
+        self.reported = if is_lost { self.reported + 1 } else { lost };
+        is_lost
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // A log that was stuck may be read again, and one that stays stuck must not prevent the end.
+        for _ in 0..20 {
+            if !self.report_lost() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        // The guard would print that the log is stuck, and panic if that fails too.
+        mem::forget(self.guard.take());
     }
 }
 

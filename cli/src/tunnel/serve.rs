@@ -1,14 +1,17 @@
 //! What both ends of a tunnel do: accept, reload on a signal, and stop on another.
 
 use std::collections::VecDeque;
+use std::convert::identity;
+use std::env;
 use std::future::Future;
 use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{error, info, warn};
 
@@ -27,8 +30,8 @@ pub(super) trait End: Send + 'static {
     /// arguments twice.
     fn carry(&self, accepted: Self::Accepted) -> impl Future<Output = ()> + Send + 'static;
 
-    /// Reads the keys again.
-    fn reload(&mut self);
+    /// Returns what reads the keys again. It waits for a disk, so it is called on a thread for that.
+    fn reload(&self) -> impl FnOnce() + Send + 'static;
 
     /// Closes the port. Returns connections that the system had accepted, `room` at most.
     fn close(&mut self, room: usize) -> Vec<Self::Accepted>;
@@ -41,6 +44,9 @@ const REPORT: Duration = Duration::from_secs(60);
 
 /// How many connections are accepted while all places are taken. Only what is accepted can be counted.
 pub(super) const WAITING: usize = 16;
+
+/// How long logins that are under way may take, once a stop was asked for and no connection is left.
+const LOGIN: Duration = Duration::from_secs(1);
 
 /// Carries at most `most` connections at once, until a signal asks it to stop.
 pub(super) async fn serve(
@@ -58,85 +64,124 @@ pub(super) async fn serve(
 
     let mut reports = interval_at(Instant::now() + REPORT, REPORT);
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut connections = JoinSet::new();
-    let mut waiting = VecDeque::new();
-    let mut crowd = Crowd { most, told: false };
+    let mut places = Places::new(most);
+    let mut reloads = JoinSet::new();
     let mut failure = None;
     loop {
-        while connections.len() < most
-            && let Some(accepted) = waiting.pop_front()
-        {
-            connections.spawn(end.carry(accepted));
-        }
-        crowd.tell_first(waiting.len());
+        places.fill(&end);
+        places.tell_first();
         select! {
-            accepted = end.accept(), if waiting.len() < WAITING => match accepted {
-                Ok(accepted) => waiting.push_back(accepted),
+            accepted = end.accept(), if places.waiting.len() < WAITING => match accepted {
+                Ok(accepted) => places.waiting.push_back(accepted),
                 Err(error) => {
                     failure = Some(error);
                     break;
                 }
             },
-            Some(ended) = connections.join_next() => report_panic(ended),
-            Some(()) = reload.recv() => reload_keys(&mut end),
+            Some(ended) = places.carried.join_next() => report_panic("connection", ended),
+            // Signals that come during a reload are kept as one, which then leads to another reload.
+            Some(()) = reload.recv(), if reloads.is_empty() => {
+                let read = end.reload();
+                // In a task of its own, because it panics if no thread can be started.
+                reloads.spawn(async { spawn_blocking(|| reload_keys(read)).await });
+            }
+            Some(ended) = reloads.join_next() => {
+                report_panic("reload", ended.and_then(identity));
+            }
             () = stop.asked() => break,
             _ = reports.tick() => {
                 end.report();
-                crowd.report(waiting.len());
+                places.report();
                 log.report_lost();
             }
         }
     }
     notify(&[NotifyState::Stopping]);
     let deadline = Instant::now() + grace;
-    let room = most.saturating_sub(connections.len() + waiting.len());
-    for accepted in waiting.into_iter().chain(end.close(room)) {
-        connections.spawn(end.carry(accepted));
-    }
-    info!(connections = connections.len(), "stopping");
-    finish(&mut end, &mut connections, &mut stop, deadline).await;
+    let room = most.saturating_sub(places.len());
+    places.waiting.extend(end.close(room));
+    info!(connections = places.len(), "stopping");
+    finish(&mut end, &mut places, &mut stop, deadline).await;
     end.report();
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Lets connections end, also those whose handshake was pending.
-async fn finish(
-    end: &mut impl End,
-    connections: &mut JoinSet<()>,
+/// Lets connections end, also those that wait for a place or whose handshake was pending.
+async fn finish<E: End>(
+    end: &mut E,
+    places: &mut Places<E::Accepted>,
     stop: &mut Stop,
     deadline: Instant,
 ) {
     let mut more = true;
-    while more || !connections.is_empty() {
+    let mut left = Instant::now();
+    loop {
+        places.fill(end);
+        let is_empty = places.len() == 0;
+        if is_empty && !more {
+            break;
+        }
         select! {
-            accepted = end.accept(), if more => match accepted {
-                Ok(accepted) => _ = connections.spawn(end.carry(accepted)),
+            accepted = end.accept(), if more && places.len() < places.most => match accepted {
+                Ok(accepted) => places.waiting.push_back(accepted),
                 Err(_) => more = false,
             },
-            Some(ended) = connections.join_next() => report_panic(ended),
+            Some(ended) = places.carried.join_next() => {
+                report_panic("connection", ended);
+                left = Instant::now();
+            }
+            // What is pending then is hardly a client, and it could wait for the whole grace.
+            () = sleep_until(left + LOGIN), if is_empty => break,
             () = stop.asked() => break,
             () = sleep_until(deadline) => break,
         }
     }
-    if !connections.is_empty() {
-        warn!(connections = connections.len(), "cut: the grace is over");
+    if places.len() > 0 {
+        warn!(connections = places.len(), "cut: the grace is over");
     }
 }
 
-/// Tells of connections that wait because all places are taken: at once, and then once a minute.
-struct Crowd {
+/// Connections that are carried, and those that wait because all places are taken.
+struct Places<A> {
     most: usize,
+    carried: JoinSet<()>,
+    waiting: VecDeque<A>,
+    /// The log says that connections wait.
     told: bool,
 }
 
-impl Crowd {
-    fn tell_first(&mut self, waiting: usize) {
-        if !self.told {
-            self.report(waiting);
+impl<A> Places<A> {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            carried: JoinSet::new(),
+            waiting: VecDeque::new(),
+            told: false,
         }
     }
 
-    fn report(&mut self, waiting: usize) {
+    fn len(&self) -> usize {
+        self.carried.len() + self.waiting.len()
+    }
+
+    /// Gives free places to connections that wait.
+    fn fill(&mut self, end: &impl End<Accepted = A>) {
+        while self.carried.len() < self.most
+            && let Some(accepted) = self.waiting.pop_front()
+        {
+            self.carried.spawn(end.carry(accepted));
+        }
+    }
+
+    /// Tells at once of connections that wait. [`report`](Self::report) tells again once a minute.
+    fn tell_first(&mut self) {
+        if !self.told {
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        let waiting = self.waiting.len();
         self.told = waiting > 0;
         if self.told {
             warn!(
@@ -148,27 +193,40 @@ impl Crowd {
     }
 }
 
-fn reload_keys(end: &mut impl End) {
+fn reload_keys(read: impl FnOnce()) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => warn!("systemd is not told of the reload: {error}"),
     }
-    end.reload();
+    read();
     notify(&[NotifyState::Ready]);
 }
 
 /// A bug of the program must not stay unseen.
-fn report_panic(ended: Result<(), JoinError>) {
+fn report_panic(what: &str, ended: Result<(), JoinError>) {
     if let Err(panic) = ended {
-        error!("a connection ended by a panic: {panic}");
+        error!("a {what} ended by a panic: {panic}");
     }
 }
 
 /// Tells systemd, if it started this program.
 fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+    if let Err(error) = send(state) {
         warn!("systemd is not told {state:?}: {error}");
     }
+}
+
+/// `sd_notify::notify` has no timeout, and a systemd that does not read must not stop this program.
+fn send(state: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    socket.set_write_timeout(Some(Duration::from_secs(1)))?;
+    let lines: Vec<_> = state.iter().map(ToString::to_string).collect();
+    socket.send(lines.join("\n").as_bytes())?;
+    Ok(())
 }
 
 /// The signals that end the program.

@@ -84,7 +84,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 
 struct TunnelServer<P> {
     listener: Listener<Secured<Socket, P>>,
-    keys: Keys,
+    keys: Arc<Keys>,
     strangers: Arc<Strangers>,
     service: Arc<Service>,
 }
@@ -115,7 +115,7 @@ fn open<P>(
     let server = Server::new(keys.ring.clone()).service(&args.common.service)?;
     Ok(TunnelServer {
         listener: listener(listening, server, options)?,
-        keys,
+        keys: Arc::new(keys),
         strangers,
         service: Arc::new(Service {
             address: args.common.to.clone(),
@@ -158,8 +158,9 @@ impl<P: Protection> End for TunnelServer<P> {
         }
     }
 
-    fn reload(&mut self) {
-        self.keys.reload();
+    fn reload(&self) -> impl FnOnce() + Send + 'static {
+        let keys = Arc::clone(&self.keys);
+        move || keys.reload()
     }
 
     fn close(&mut self, _: usize) -> Vec<Secured<Socket, P>> {

@@ -135,6 +135,15 @@ fn a_reload_is_for_new_connections_and_says_what_changed() {
 }
 
 #[test]
+fn a_client_that_has_read_its_key_again_names_its_service_as_before() {
+    let service = ["--service", "redis"];
+    let tunnel = Tunnel::with(&Service::echo(), &service, &service);
+    tunnel.client.signal("HUP");
+    tunnel.client.logs(&["key read again: nothing changed"]);
+    echoes(&mut *connect(&tunnel.client.address)).unwrap();
+}
+
+#[test]
 fn a_rotation_by_the_three_commands_refuses_nobody() {
     let tunnel = Tunnel::to(&Service::echo());
     let client = client_with(&tunnel.files, &tunnel.server.address, SECRET);

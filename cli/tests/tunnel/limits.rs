@@ -201,3 +201,23 @@ fn silent_strangers(address: SocketAddr) -> VecDeque<TcpStream> {
     }
     silent
 }
+
+#[test]
+fn a_full_server_logs_in_only_a_few_who_then_wait() {
+    // One is carried, 16 wait in the program, and 16 in its listener.
+    const FEW: usize = 33;
+    let caps = ["--max-connections", "1", "--max-pending", "1"];
+    let tunnel = Tunnel::with(&Service::echo(), &[], &caps);
+    let mut streams = Vec::new();
+    for n in 1..=FEW {
+        streams.push(connect(&tunnel.client.address));
+        tunnel.client.logs_times(n, &["accepted"]);
+    }
+    // The client gives up after ten seconds.
+    streams.extend([(); 20].map(|()| connect(&tunnel.client.address)));
+    tunnel.client.logs_times(19, &["WARN", "cut: "]);
+    let lines = tunnel.client.lines();
+    let accepted = lines.iter().filter(|it| it.contains("accepted")).count();
+    // One more was on its way into the listener.
+    assert!(accepted <= FEW + 1, "{accepted}");
+}

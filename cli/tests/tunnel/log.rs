@@ -1,10 +1,14 @@
 //! The log, and what happens when it cannot be written.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{ErrorKind, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::process::{
-    Files, PATIENCE, Process, Tunnel, client_args, server_args, start_client, start_server,
+    Files, PATIENCE, Process, Tunnel, client_args, server_args, start_client, start_server, tunnel,
 };
 use crate::service::{Service, connect, echoes};
 
@@ -100,39 +104,80 @@ fn a_full_disk_of_logs_stops_nothing() {
     server.stop();
 }
 
-#[test]
-fn a_log_that_nobody_reads_stops_nothing() {
-    let files = Files::new();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    let args = server_args(&files, &Service::echo(), &["--verbose"]);
-    let program = program.arg("tunnel").args(args);
-    let mut child = program
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let address = line.trim_end().strip_prefix("listening on ").unwrap();
-    // A pipe holds 64 KiB, and each stranger takes some 200 bytes of it.
-    for _ in 0..1000 {
+/// More than a pipe and the program hold: 4,096 lines.
+pub const TOO_MANY: usize = 6000;
+
+/// Connects as strangers, one after the other. Each is one line of the log.
+pub fn strangers(address: &str, many: usize) {
+    for _ in 0..many {
         let mut stranger = connect(address);
         stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         // The challenge, and then the end.
         let _ = stranger.read_to_end(&mut Vec::new());
     }
-    let client = Process::start(client_args(&files, address, &[]));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let files = Files::new();
+    let args = server_args(&files, &Service::echo(), &["--verbose"]);
+    let mut server = Process::start_unread(args);
+    strangers(&server.address, TOO_MANY);
+    let client = Process::start(client_args(&files, &server.address, &[]));
     echoes(&mut *connect(&client.address)).unwrap();
-    let kill = Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
+    server.stop();
+}
+
+#[test]
+fn lines_that_were_lost_are_counted_at_the_end() {
+    let files = Files::new();
+    let args = server_args(&files, "127.0.0.1:1", &["--verbose"]);
+    let mut server = Process::start_unread(args);
+    strangers(&server.address, TOO_MANY);
+    server.signal("TERM");
+    // The program comes to its last line meanwhile, and finds no room for it.
+    thread::sleep(Duration::from_millis(300));
+    server.read_log();
+    let line = server.logs(&["WARN", "log lines were lost lines="]);
+    let (_, lost) = line.rsplit_once('=').unwrap();
+    let lost: usize = lost.parse().unwrap();
+    assert!(server.wait().success());
+    let lines = server.lines();
+    assert_eq!(lines.last(), Some(&line));
+    // The key ids, the stop, and the count of strangers.
+    assert_eq!(lines.len() - 1 + lost, TOO_MANY + 3);
+}
+
+#[test]
+fn an_error_that_cannot_be_written_prevents_no_end() {
+    let files = Files::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let (stderr, _unread) = UnixStream::pair().unwrap();
+    stderr.set_nonblocking(true).unwrap();
+    let error = loop {
+        if let Err(error) = (&stderr).write(b"x") {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    stderr.set_nonblocking(false).unwrap();
+    let args = server_args(&files, "127.0.0.1:1", &["--listen", &taken]);
+    let mut server = tunnel()
+        .args(args)
+        .stderr(OwnedFd::from(stderr))
+        .spawn()
         .unwrap();
-    assert!(kill.success());
-    let end = std::time::Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        assert!(std::time::Instant::now() < end, "it hangs");
-        std::thread::yield_now();
-    }
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = server.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            server.kill().unwrap();
+            panic!("it hangs");
+        }
+        thread::yield_now();
+    };
+    assert_eq!(status.code(), Some(1));
 }

@@ -35,8 +35,7 @@ struct Log {
 
 impl Process {
     pub fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        Self::spawn(program.arg("tunnel").args(args))
+        Self::spawn(tunnel().args(args))
     }
 
     /// Starts it in a shell, after these commands.
@@ -45,30 +44,51 @@ impl Process {
         Self::spawn(shell.args(args))
     }
 
+    /// Starts it, and leaves its log to [`read_log`](Self::read_log).
+    pub fn start_unread<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
+        let mut process = Self::begin(tunnel().args(args));
+        process.read_address();
+        process
+    }
+
     /// Starts a command that prints where it listens.
     pub fn spawn(command: &mut Command) -> Self {
+        let mut process = Self::begin(command);
+        process.read_log();
+        process.read_address();
+        process
+    }
+
+    fn begin(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log = Arc::<Log>::default();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let of_thread = Arc::clone(&log);
+        Self {
+            child: command.spawn().unwrap(),
+            address: String::new(),
+            log: Arc::default(),
+        }
+    }
+
+    /// Reads the log from now on.
+    pub fn read_log(&mut self) {
+        let stderr = BufReader::new(self.child.stderr.take().unwrap());
+        let log = Arc::clone(&self.log);
         thread::spawn(move || {
             for line in stderr.lines() {
-                of_thread.push(Some(line.unwrap()));
+                log.push(Some(line.unwrap()));
             }
-            of_thread.push(None);
+            log.push(None);
         });
+    }
+
+    fn read_address(&mut self) {
         let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
+        let stdout = self.child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let address = line.strip_prefix("listening on ").unwrap_or_else(|| {
-            panic!("no address but {line:?}: {:#?}", log.wait(|_, ended| ended));
+            let log = self.log.wait(PATIENCE, |_, ended| ended);
+            panic!("no address but {line:?}: {log:#?}");
         });
-        Self {
-            address: address.trim_end().into(),
-            child,
-            log,
-        }
+        self.address = address.trim_end().into();
     }
 
     pub fn id(&self) -> u32 {
@@ -112,14 +132,23 @@ impl Process {
     /// Waits for a line of the log that has all of these parts, and returns it.
     #[track_caller]
     pub fn logs(&self, parts: &[&str]) -> String {
+        self.logs_times(1, parts)
+    }
+
+    /// Waits for this many such lines, and returns the last one.
+    #[track_caller]
+    pub fn logs_times(&self, times: usize, parts: &[&str]) -> String {
+        self.logs_within(PATIENCE, times, parts)
+    }
+
+    #[track_caller]
+    pub fn logs_within(&self, time: Duration, times: usize, parts: &[&str]) -> String {
         let has_all = |line: &&String| parts.iter().all(|part| line.contains(part));
+        let nth = |lines: &[String]| lines.iter().filter(has_all).nth(times - 1).cloned();
         let lines = self
             .log
-            .wait(|lines, ended| ended || lines.iter().any(|it| has_all(&it)));
-        match lines.iter().find(has_all) {
-            Some(line) => line.clone(),
-            None => panic!("no line has {parts:?}: {lines:#?}"),
-        }
+            .wait(time, |lines, ended| ended || nth(lines).is_some());
+        nth(&lines).unwrap_or_else(|| panic!("not {times} lines have {parts:?}: {lines:#?}"))
     }
 
     /// The most memory that it ever had, in bytes.
@@ -142,11 +171,11 @@ impl Log {
     }
 
     /// Returns all lines once this is true of them, or when it has taken too long.
-    fn wait(&self, until: impl Fn(&[String], bool) -> bool) -> Vec<String> {
+    fn wait(&self, time: Duration, until: impl Fn(&[String], bool) -> bool) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         let waited = self
             .more
-            .wait_timeout_while(lines, PATIENCE, |lines| !until(&lines.0, lines.1));
+            .wait_timeout_while(lines, time, |lines| !until(&lines.0, lines.1));
         waited.unwrap().0.0.clone()
     }
 }
@@ -157,6 +186,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+pub fn tunnel() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    program.arg("tunnel");
+    program
 }
 
 /// A shell that runs these commands, and then becomes the program.

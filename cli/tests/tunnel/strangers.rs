@@ -52,20 +52,20 @@ fn strangers_are_named_at_debug_and_counted_and_the_service_hears_nothing() {
     }
 }
 
+/// Logs in with this key id and a secret that is not its own.
+pub fn refused(address: &str, id: &str) {
+    let key = Key::new(OTHER).unwrap().with_id(id).unwrap();
+    Client::new(key).connect_encrypted(address).unwrap_err();
+}
+
 #[test]
 fn of_a_flood_of_unknown_key_ids_the_first_are_named_and_a_wrong_secret_is_always() {
     let files = Files::new();
     let mut server = start_server(&files, "127.0.0.1:1", &[]);
-    let log_in = |id: &str| {
-        let key = Key::new(OTHER).unwrap().with_id(id).unwrap();
-        Client::new(key)
-            .connect_encrypted(&server.address)
-            .unwrap_err();
-    };
     for n in 0..100 {
-        log_in(&format!("invented-{n}"));
+        refused(&server.address, &format!("invented-{n}"));
     }
-    log_in("worker-7");
+    refused(&server.address, "worker-7");
     let wrong = "wrong proof for key id \"worker-7\"";
     server.logs(&["WARN", wrong]);
     server.stop();
@@ -73,4 +73,12 @@ fn of_a_flood_of_unknown_key_ids_the_first_are_named_and_a_wrong_secret_is_alway
     let named = |id: &str| lines.iter().filter(|line| line.contains(id)).count();
     assert_eq!(named("\"invented-"), 60);
     server.logs(&["INFO", "strangers since", "refused=40"]);
+}
+
+#[test]
+fn more_handshakes_than_max_pending_are_evicted() {
+    let files = Files::new();
+    let server = start_server(&files, "127.0.0.1:1", &["--verbose", "--max-pending", "2"]);
+    let _silent = [(); 5].map(|()| connect(&server.address));
+    server.logs_times(3, &["DEBUG", "evicted"]);
 }

@@ -17,6 +17,47 @@ fn activated(socket: impl Into<OwnedFd>, args: Vec<String>) -> Process {
     Process::spawn(shell.args(args).stdin(Stdio::from(socket.into())))
 }
 
+/// A socket where systemd is told what the program does.
+pub struct Systemd {
+    path: String,
+    pub socket: UnixDatagram,
+}
+
+impl Systemd {
+    pub fn new(files: &Files) -> Self {
+        let path = files.path("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { path, socket }
+    }
+
+    pub fn start(&self, args: Vec<String>) -> Process {
+        let export = format!("export NOTIFY_SOCKET='{}';", self.path);
+        Process::start_after(&export, args)
+    }
+
+    /// Waits for the next message, which begins like this.
+    #[track_caller]
+    pub fn is_told(&self, begin: &str) {
+        let mut message = [0; 200];
+        let n = self.socket.recv(&mut message).unwrap();
+        let message = String::from_utf8_lossy(&message[..n]);
+        assert!(message.starts_with(begin), "{message}");
+    }
+
+    /// Sends messages until there is no room for another.
+    pub fn fill(&self) {
+        let error = loop {
+            let socket = UnixDatagram::unbound().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            if let Err(error) = socket.send_to(b"X_FULL=1", &self.path) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+}
+
 #[test]
 fn a_socket_that_is_passed_is_listened_at_and_outlives_the_program() {
     let files = Files::new();
@@ -74,29 +115,17 @@ fn nowhere_or_two_places_to_listen_are_refused() {
 #[test]
 fn systemd_is_told_of_readiness_reloads_and_the_stop() {
     let files = Files::new();
-    let path = files.path("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
-        let mut message = [0; 200];
-        let n = socket.recv(&mut message).unwrap();
-        String::from_utf8(message[..n].into()).unwrap()
-    };
-    let mut shell = shell(&format!("export NOTIFY_SOCKET='{path}';"));
-    let mut server = Process::spawn(shell.args(server_args(&files, &Service::echo(), &[])));
-    assert_eq!(told(), "READY=1\n");
+    let systemd = Systemd::new(&files);
+    let mut server = systemd.start(server_args(&files, &Service::echo(), &[]));
+    systemd.is_told("READY=1");
     // It accepts by then.
     let client = start_client(&files, &server.address, &[]);
     echoes(&mut *connect(&client.address)).unwrap();
     server.signal("HUP");
-    let reloading = told();
-    assert!(
-        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
-        "{reloading}"
-    );
-    assert_eq!(told(), "READY=1\n");
+    systemd.is_told("RELOADING=1\nMONOTONIC_USEC=");
+    systemd.is_told("READY=1");
     server.stop();
-    assert_eq!(told(), "STOPPING=1\n");
+    systemd.is_told("STOPPING=1");
 }
 
 #[test]
