@@ -38,6 +38,9 @@ use crate::handshake::{
 use crate::key::Key;
 use crate::keys::KeyLookup;
 
+pub use self::connect::connect;
+#[cfg(unix)]
+pub use self::connect::connect_unix;
 pub use self::endpoint::{Client, Server};
 pub use self::listener::{Authenticated, Listener};
 use self::look_up::awaited;

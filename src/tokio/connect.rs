@@ -2,13 +2,15 @@
 
 use core::fmt::Debug;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::io;
 use std::vec::Vec;
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
+use ::tokio::time;
 #[cfg(unix)]
-use {::tokio::net::UnixStream, ::tokio::time::sleep, core::time::Duration, std::path::Path};
+use {::tokio::net::UnixStream, std::path::Path};
 
 #[cfg(feature = "encrypt")]
 use super::Encrypted;
@@ -22,7 +24,8 @@ use crate::handshake::{Authenticate, Mode, Protect, Session};
 
 /// Connecting and authenticating in one call, with one deadline for both.
 impl Client {
-    /// [`countersign::Client::connect`](crate::Client::connect) with `await`.
+    /// [`countersign::Client::connect`](crate::Client::connect) with `await`. The timeout includes
+    /// looking up a name.
     ///
     /// # Errors
     ///
@@ -120,20 +123,9 @@ impl Client {
         named: impl ToSocketAddrs + Debug,
         mode: M,
     ) -> Result<(TcpStream, M::Established), Error> {
-        let mut found = match lookup_host(&named).await {
-            Ok(found) => found.collect::<Vec<_>>().into_iter(),
-            Err(error) => return Err(not_connected(&named, error)),
-        };
         Timeout::after(self.time_to_connect(), async |timeout| {
-            let mut failure = None;
-            while let Some(address) = found.next() {
-                let turn = share(timeout.left(), found.len() + 1);
-                match Timeout::after(turn, |turn| turn.limit(to_address(address))).await {
-                    Ok(stream) => return self.run_on(stream, mode, timeout).await,
-                    Err(error) => failure = Some(not_connected(&address, error)),
-                }
-            }
-            Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+            let stream = to_name(named, timeout).await?;
+            self.run_on(stream, mode, timeout).await
         })
         .await
     }
@@ -145,10 +137,8 @@ impl Client {
         mode: M,
     ) -> Result<(UnixStream, M::Established), Error> {
         Timeout::after(self.time_to_connect(), async |timeout| {
-            match timeout.limit(to_path(path)).await {
-                Ok(stream) => self.run_on(stream, mode, timeout).await,
-                Err(error) => Err(not_connected(&path, error)),
-            }
+            let stream = to_path(path, timeout).await?;
+            self.run_on(stream, mode, timeout).await
         })
         .await
     }
@@ -168,6 +158,63 @@ impl Client {
     }
 }
 
+/// Connects over TCP as [`Client::connect`] does, before TLS for instance, or to a server of another
+/// protocol.
+///
+/// It tries the addresses of a name one after the other, each with an equal share of the time that is
+/// left. All of it, including looking up the name, takes at most `timeout`. `TCP_NODELAY` is set.
+///
+/// # Errors
+///
+/// Returns [`Error::Connect`] if the address cannot be looked up or connected to in time.
+///
+/// ```
+/// use countersign::tokio::connect;
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// let stream = connect(address, Duration::from_secs(10)).await?;
+/// println!("connected to {}", stream.peer_addr()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub async fn connect(
+    address: impl ToSocketAddrs + Debug,
+    timeout: Duration,
+) -> Result<TcpStream, Error> {
+    Timeout::after(timeout, |timeout| to_name(address, timeout)).await
+}
+
+/// Like [`connect`], but to a Unix socket. If the queue of the listening socket is full, it waits for a
+/// place.
+///
+/// # Errors
+///
+/// Returns [`Error::Connect`] if the path cannot be connected to in time.
+#[cfg(unix)]
+pub async fn connect_unix(path: impl AsRef<Path>, timeout: Duration) -> Result<UnixStream, Error> {
+    Timeout::after(timeout, |timeout| to_path(path.as_ref(), timeout)).await
+}
+
+async fn to_name(named: impl ToSocketAddrs + Debug, timeout: Timeout) -> Result<TcpStream, Error> {
+    let found = time::timeout(timeout.left(), lookup_host(&named)).await;
+    let mut found = match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(found) => found.collect::<Vec<_>>().into_iter(),
+        Err(error) => return Err(not_connected(&named, error)),
+    };
+    let mut failure = None;
+    while let Some(address) = found.next() {
+        let turn = share(timeout.left(), found.len() + 1);
+        match Timeout::after(turn, |turn| turn.limit(to_address(address))).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = Some(not_connected(&address, error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| not_connected(&named, io::ErrorKind::NotFound.into())))
+}
+
 async fn to_address(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
@@ -177,13 +224,16 @@ async fn to_address(address: SocketAddr) -> io::Result<TcpStream> {
 /// If the queue of the listening socket is full, a connection fails at once, and no event tells when
 /// there is a place in it again.
 #[cfg(unix)]
-async fn to_path(path: &Path) -> io::Result<UnixStream> {
+async fn to_path(path: &Path, timeout: Timeout) -> Result<UnixStream, Error> {
     const PAUSE: Duration = Duration::from_millis(10);
 
-    loop {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(PAUSE).await,
-            connected => return connected,
+    let connecting = async {
+        loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(PAUSE).await,
+                connected => return connected,
+            }
         }
-    }
+    };
+    (timeout.limit(connecting).await).map_err(|error| not_connected(&path, error))
 }
