@@ -21,5 +21,7 @@ mod log;
 mod process;
 mod service;
 mod signals;
+mod sockets;
 mod strangers;
+mod system;
 mod systemd;
