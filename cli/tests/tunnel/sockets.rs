@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use crate::process::{Files, OTHER, PATIENCE, Tunnel, start_client, start_server};
-use crate::service::{Service, connect, echoes};
+use crate::service::{Service, connect};
 
 #[test]
 fn a_unix_socket_is_for_its_own_user_alone() {
@@ -125,26 +124,4 @@ fn a_peer_that_vanishes_is_probed_after_a_minute_on_all_four_sockets() {
             thread::yield_now();
         }
     }
-}
-
-#[test]
-fn a_client_that_stops_carries_what_waits_behind_connections_that_were_reset() {
-    let mut tunnel = Tunnel::to(&Service::echo());
-    tunnel.client.signal("STOP");
-    let mut waiting = Vec::new();
-    for i in 0..50 {
-        let stream = TcpStream::connect(&tunnel.client.address).unwrap();
-        if i % 5 == 0 {
-            sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
-        } else {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            waiting.push(stream);
-        }
-    }
-    tunnel.client.signal("TERM");
-    tunnel.client.signal("CONT");
-    for mut stream in waiting {
-        echoes(&mut stream).unwrap();
-    }
-    assert!(tunnel.client.wait().success());
 }

@@ -1,5 +1,6 @@
 /* Answers of the system that a test cannot bring about: a name server that is silent, a name that has
-   two addresses, and connections that end before they are accepted. */
+   two addresses, connections that end before they are accepted, and connections that are in the queue
+   when a signal comes. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,14 +27,20 @@ int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints
     return error ? error : real("127.0.0.1", port, hints, &(*found)->ai_next);
 }
 
-/* The first $ABORTED connections end before they are accepted. */
+/* With $LATER all connections stay in the queue, and the first $ABORTED end before they are accepted. The
+   program drains the queue by the system call itself. */
 int accept4(int listening, struct sockaddr *peer, socklen_t *length, int flags)
 {
     static int aborted;
     accept_with *real = (accept_with *)dlsym(RTLD_NEXT, "accept4");
     const char *most = getenv("ABORTED");
-    int accepted = real(listening, peer, length, flags);
+    int accepted;
 
+    if (getenv("LATER") != NULL) {
+        errno = EAGAIN;
+        return -1;
+    }
+    accepted = real(listening, peer, length, flags);
     if (accepted >= 0 && most != NULL && aborted < atoi(most)) {
         aborted++;
         close(accepted);

@@ -11,12 +11,12 @@ use std::process::{Command, Stdio};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use crate::process::{
-    Files, PATIENCE, Process, client_args, error_of, server_args, shell, start_client, start_server,
+    Files, PATIENCE, Process, client_args, error_of, server_args, shell, start_client,
 };
 use crate::service::{Service, connect, echoes};
 
 /// Returns a shell that passes a socket to the program as systemd does: as descriptor 3.
-fn passing(socket: impl Into<OwnedFd>) -> Command {
+pub fn passing(socket: impl Into<OwnedFd>) -> Command {
     let mut shell = shell("exec 3<&0 < /dev/null; export LISTEN_PID=$$ LISTEN_FDS=1;");
     shell.stdin(Stdio::from(socket.into()));
     shell
@@ -49,29 +49,6 @@ fn a_socket_that_is_passed_is_listened_at_and_outlives_the_program() {
     echoes(&mut *waiting).unwrap();
     drop(client);
     assert!(Path::new(&path).exists());
-}
-
-#[test]
-fn connections_in_the_queue_of_a_socket_that_was_passed_are_for_the_successor() {
-    let files = Files::new();
-    let server = start_server(&files, &Service::echo(), &[]);
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let passed = || OwnedFd::from(socket.try_clone().unwrap());
-    let more = ["--no-listen", "--grace", "1"];
-    let args = client_args(&files, &server.address, &more);
-    let mut client = activated(passed(), args.clone());
-    client.signal("STOP");
-    let waiting = [(); 50].map(|()| connect(&client.address));
-    client.signal("TERM");
-    client.signal("CONT");
-    client.wait();
-    let _successor = activated(passed(), args);
-    let mut carried = 0;
-    for mut stream in waiting {
-        carried += i32::from(echoes(&mut *stream).is_ok());
-    }
-    // It may accept some before it sees the signal, each with a chance of one in two.
-    assert!(carried > 25, "{carried} of 50");
 }
 
 #[test]
