@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 
-/// Connecting and authenticating in one call, with one deadline for both.
+/// Connecting and authenticating in one call, with one deadline for both. [`connect`] and
+/// [`connect_unix`] connect and do not authenticate.
 impl Client {
     /// [`countersign::Client::connect`](crate::Client::connect) with `await`. The timeout includes
     /// looking up a name.
