@@ -46,7 +46,7 @@
 //! | the two ends | [`Client`], [`Server`]; without options [`client_authenticate`], [`server_authenticate`]; what they have in common is [`endpoint::Endpoint`] |
 //! | keys | [`Key`], [`KeyId`], [`Secret`], [`Fingerprint`], [`generate_secret`]; many of them [`Keyring`], [`Reloaded`], [`KeyLookup`]; a key file in steps [`Rotation`] |
 //! | the result | [`Session`], [`Matched`]; [`Protected`], [`Encrypted`], which are [`Secured`], and its [`ReadHalf`] and [`WriteHalf`] |
-//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`Connection`], [`Pending`], [`Pause`]; a port or a path alone [`bind_tcp`], [`BoundUnix`] |
+//! | the accept loop | [`Listener`], [`ListenerOptions`], [`Authenticated`]; for your log [`Event`], [`Outcome`], [`Identity`], [`Process`]; other sources [`Source`], [`Connection`], [`Pending`], [`Pause`]; other loops [`Trouble`]; a port or a path alone [`bind_tcp`], [`BoundUnix`] |
 //! | the stream below | [`Deadline`], [`DeadlineHandle`], [`Timed`]; [`Binding`] to TLS |
 //! | errors | [`Error`], [`Denial`], [`Hint`], [`Phase`], [`InvalidInput`], [`NoRandomness`]; of files [`KeyFileError`], [`Malformed`], [`Found`] |
 //! | modules | [`tokio`]: all of it with `await`; [`handshake`] and [`record`]: the core, without I/O; [`compat`]: other protocols |
@@ -133,7 +133,7 @@ pub use {
         Authenticated, Connection, Deadline, DeadlineHandle, Listener, Pause, Pending, Source,
         Timed, bind_tcp,
     },
-    listener::{Event, Identity, ListenerOptions, Outcome, Process},
+    listener::{Event, Identity, ListenerOptions, Outcome, Process, Trouble},
 };
 #[cfg(feature = "std")]
 pub use {

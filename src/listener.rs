@@ -17,7 +17,7 @@ pub use self::event::{Event, Identity, Outcome};
 pub use self::options::ListenerOptions;
 pub use self::process::Process;
 pub(crate) use self::reporter::{Arrival, Attempt, Next, Reporter};
-pub(crate) use self::trouble::{Trouble, trouble};
+pub use self::trouble::Trouble;
 
 /// The longest wait for what ran out. Trying again at once would spin.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);

@@ -291,24 +291,22 @@ fn what_connects_under_a_deadline_reads_under_it_too() {
 
 #[cfg(feature = "tokio")]
 #[test]
-fn tokio_connects_without_a_handshake_too() {
+fn what_only_connects_gives_each_address_its_share_too() {
     use countersign::tokio::connect;
 
     const TOTAL: Duration = Duration::from_secs(1);
 
     let (hole, (_socket, address)) = (black_hole(), silent());
-    let to = [hole.address, address];
-    takes(TOTAL / 2, TOTAL, || {
-        block_on(async {
-            let stream = connect(&to[..], TOTAL).await.unwrap();
-            assert_eq!(stream.peer_addr().unwrap(), address);
-            assert!(stream.nodelay().unwrap());
-        });
-    });
-    let outcome = takes(TOTAL, TOTAL + LATE, || {
-        block_on(connect(hole.address, TOTAL)).map(|_| (KeyId::EMPTY, true))
-    });
+    let within = |to: &[SocketAddr], total| block_on(connect(to, total));
+    let stream = takes(TOTAL / 2, TOTAL, || within(&[hole.address, address], TOTAL));
+    let stream = stream.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), address);
+    assert!(stream.nodelay().unwrap());
+
+    let outcome = takes(TOTAL, TOTAL + LATE, || within(&[hole.address], TOTAL));
+    let outcome = outcome.map(|_| unreachable!());
     not_connected(&outcome, &hole.address.to_string(), ErrorKind::TimedOut);
+    within(&[address], Duration::MAX).unwrap();
 }
 
 #[test]
@@ -480,6 +478,23 @@ mod unix {
             }
             queued.push(stream);
         }
+    }
+
+    #[cfg(all(target_os = "linux", feature = "tokio"))]
+    #[test]
+    fn what_only_connects_waits_for_a_place_in_the_queue_of_a_unix_socket_too() {
+        use countersign::tokio::connect_unix;
+
+        const TOTAL: Duration = Duration::from_secs(1);
+
+        let directory = TempDir::new();
+        let path = directory.path().join("full");
+        let (socket, _queued) = full(&path);
+        let outcome = takes(TOTAL, TOTAL + LATE, || block_on(connect_unix(&path, TOTAL)));
+        let outcome = outcome.map(|_| unreachable!());
+        not_connected(&outcome, &format!("{path:?}"), ErrorKind::TimedOut);
+        socket.accept().unwrap();
+        block_on(connect_unix(&path, TOTAL)).unwrap();
     }
 
     /// Other systems refuse the connection.

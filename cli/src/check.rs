@@ -2,12 +2,16 @@
 
 use std::fmt::Display;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+#[cfg(unix)]
+use countersign::Deadline;
 use countersign::handshake::{self, Incompatible::Verdict, Message};
-use countersign::{Client, Deadline, Error, Key, Phase, Timed};
+use countersign::{Client, Error, Key, Phase, Timed};
+use tokio::runtime::Builder;
 
 use crate::address::Address;
 use crate::keygen::key_id;
@@ -61,8 +65,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let begin = Instant::now();
     match &args.address {
         Address::Tcp(address) => {
-            let connected = Deadline::connect(address.as_str(), TIMEOUT).map_err(failure)?;
-            let stream = connected.into_inner();
+            let stream = connect(address)?;
             say_connected(stream.peer_addr()?, begin)?;
             log_in(args, &client, stream)
         }
@@ -75,6 +78,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         #[cfg(not(unix))]
         Address::Unix(_) => Err("this system has no Unix sockets".into()),
     }
+}
+
+/// Looking up the name is included in the timeout, which only the runtime offers.
+fn connect(address: &str) -> Result<TcpStream, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let connected = runtime.block_on(countersign::tokio::connect(address, TIMEOUT));
+    // A look-up that goes on is left behind.
+    runtime.shutdown_background();
+    let stream = connected.map_err(failure)?.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn say_connected(peer: impl Display, begin: Instant) -> Result<(), Failure> {

@@ -21,10 +21,11 @@ use crate::error::Error;
 use crate::handshake::Encrypt;
 use crate::handshake::{Authenticate, Mode, Protect, Session};
 
-/// Connecting and authenticating in one call, with one deadline for both.
+/// Connecting and authenticating in one call, with one deadline for both. [`connect`] and
+/// [`connect_unix`] connect and do not authenticate.
 impl Client {
-    /// [`countersign::Client::connect`](crate::Client::connect) with `await`. Looking up the name counts
-    /// against the timeout too.
+    /// [`countersign::Client::connect`](crate::Client::connect) with `await`. The timeout includes
+    /// looking up a name.
     ///
     /// # Errors
     ///
@@ -159,12 +160,12 @@ impl Client {
 
 /// Connects over TCP, for a program that needs the socket before the handshake.
 ///
-/// It tries the addresses of a name as [`Client::connect`] does, and sets `TCP_NODELAY`. Looking up the
-/// name counts against the timeout too.
+/// It tries the addresses of a name one after the other, each with an equal share of the time that is
+/// left. All of it, including looking up the name, takes at most `timeout`. `TCP_NODELAY` is set.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Connect`] if the address cannot be looked up or connected to.
+/// Returns [`Error::Connect`] if the address cannot be looked up or connected to in time.
 ///
 /// ```no_run
 /// use countersign::{Key, tokio::{Client, connect}};
@@ -185,11 +186,12 @@ pub async fn connect(
     Timeout::after(timeout, |timeout| to_name(address, timeout)).await
 }
 
-/// Like [`connect`], but to a Unix socket.
+/// Like [`connect`], but to a Unix socket. If the queue of the listening socket is full, it waits for a
+/// place.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Connect`] if the path cannot be connected to.
+/// Returns [`Error::Connect`] if the path cannot be connected to in time.
 #[cfg(unix)]
 pub async fn connect_unix(path: impl AsRef<Path>, timeout: Duration) -> Result<UnixStream, Error> {
     Timeout::after(timeout, |timeout| to_path(path.as_ref(), timeout)).await

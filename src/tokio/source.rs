@@ -12,7 +12,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::{TcpListener, TcpStream};
 
 use crate::blocking::source::has_connection;
-use crate::listener::{Process, Trouble, trouble};
+use crate::listener::{Process, Trouble};
 #[cfg(unix)]
 use {
     crate::blocking::unix_socket::BoundUnix,
@@ -152,7 +152,7 @@ impl Source for BoundUnix<UnixListener> {
 /// Tokio accepts again after each connection, to find that no other one waits. Without a descriptor
 /// the system does not look whether one waits.
 fn or_nobody_waits(socket: &impl AsFd, error: io::Error) -> io::Error {
-    match (trouble(&error), has_connection(socket)) {
+    match (Trouble::of(&error), has_connection(socket)) {
         (Trouble::Shortage, Ok(false)) => io::ErrorKind::WouldBlock.into(),
         _ => error,
     }

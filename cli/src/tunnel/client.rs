@@ -1,15 +1,15 @@
 //! `countersign tunnel client`.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, iter};
 
-use countersign::InvalidInput;
 use countersign::tokio::{Client, Source, connect, connect_unix};
+use countersign::{InvalidInput, Trouble};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::either::Either;
 use tracing::warn;
@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::keys::KeyOfFile;
 use super::relay::relay;
 use super::serve::{End, serve};
-use super::socket::{Listening, Socket, end_by_reset, set_options};
+use super::socket::{Accepted, Listening, Socket, end_by_reset, set_options};
 use super::{Common, Verb, limits, start};
 use crate::Failure;
 use crate::address::Address;
@@ -91,8 +91,6 @@ impl Server {
     }
 }
 
-type Accepted = (Socket, Option<SocketAddr>);
-
 /// How long to try to connect, and again how long a login may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -107,13 +105,19 @@ impl End for TunnelClient {
             let Some(listening) = &mut self.listening else {
                 return Err(io::ErrorKind::NotConnected.into());
             };
-            match poll_fn(|cx| listening.poll_accept(cx)).await {
+            let error = match poll_fn(|cx| listening.poll_accept(cx)).await {
+                Ok(accepted) => return Ok(accepted),
+                Err(error) => error,
+            };
+            match Trouble::of(&error) {
                 // A socket that systemd has shut down accepts nothing more.
-                Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
+                Trouble::Final => return Err(error),
+                Trouble::Passing => yield_now().await,
+                Trouble::Nobody => sleep(PAUSE).await,
+                _ => {
                     warn!("could not accept a connection: {error}");
                     sleep(PAUSE).await;
                 }
-                accepted => return accepted,
             }
         }
     }
@@ -141,7 +145,7 @@ impl End for TunnelClient {
 
     fn close(&mut self, room: usize) -> Vec<Accepted> {
         let listening = self.listening.take();
-        let next = || listening.as_ref()?.accept_now().ok();
+        let next = || listening.as_ref()?.accept_now();
         iter::from_fn(next).take(room).collect()
     }
 

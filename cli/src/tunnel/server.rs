@@ -146,6 +146,7 @@ impl<P: Protection> End for TunnelServer<P> {
                     let to = &service.address;
                     let next = match error.kind() {
                         io::ErrorKind::PermissionDenied => "let this user write the socket",
+                        io::ErrorKind::TimedOut => "find out what does not answer",
                         _ => "start the service",
                     };
                     return connection.log_cut(&format!(

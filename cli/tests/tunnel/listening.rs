@@ -2,19 +2,15 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::process::{Command, Output, Stdio};
+use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
 
-use crate::process::{Files, Process, client_args, server_args, shell};
+use crate::process::{Files, Process, client_args, error_of, server_args, shell};
 
-/// Runs an end to its end, which is an error, and returns that.
 #[track_caller]
 fn fails(args: &[String]) -> String {
     let mut program = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    let program = program.arg("tunnel").args(args).stdin(Stdio::null());
-    let Output { status, stderr, .. } = program.output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(1), "{stderr}");
-    stderr
+    error_of(program.arg("tunnel").args(args).stdin(Stdio::null()))
 }
 
 #[test]
@@ -39,15 +35,23 @@ fn an_address_that_cannot_be_listened_at_is_an_error_that_says_what_to_do() {
 fn a_tunnel_to_itself_is_refused() {
     let files = Files::new();
     let unix = format!("unix:{}", files.path("socket"));
+    symlink("socket", files.path("link")).unwrap();
     for args in [server_args, client_args] {
-        let error = fails(&args(&files, &unix, &["--listen", &unix]));
-        assert!(error.contains("this tunnel itself listens at"), "{error}");
+        let link = format!("unix:{}", files.path("link"));
+        let longer = format!("unix:{}", files.path("./keys/../socket"));
+        for to in [&unix, &longer, &link] {
+            let error = fails(&args(&files, to, &["--listen", &unix]));
+            assert!(error.contains("this tunnel itself listens at"), "{error}");
+        }
     }
     for (own, to, is_loop) in [
         ("127.0.0.1", "127.0.0.1", true),
         ("127.0.0.1", "localhost", true),
         ("0.0.0.0", "127.0.0.1", true),
         ("[::]", "127.0.0.1", true),
+        ("127.0.0.1", "[::ffff:127.0.0.1]", true),
+        ("[::ffff:127.0.0.1]", "127.0.0.1", true),
+        ("0.0.0.0", "[::ffff:127.0.0.1]", true),
         // The same port of another host, or of another address of this one.
         ("0.0.0.0", "192.0.2.1", false),
         ("0.0.0.0", "[::1]", false),
@@ -63,9 +67,7 @@ fn a_tunnel_to_itself_is_refused() {
                 .args(args(&files, &to, &["--no-listen"]))
                 .stdin(socket);
             if is_loop {
-                let Output { status, stderr, .. } = shell.output().unwrap();
-                let error = String::from_utf8(stderr).unwrap();
-                assert_eq!(status.code(), Some(1), "{own}, {to}: {error}");
+                let error = error_of(&mut shell);
                 assert!(error.contains("this tunnel itself listens at"), "{error}");
             } else {
                 Process::spawn(&mut shell);

@@ -23,5 +23,7 @@ mod process;
 mod reloads;
 mod service;
 mod signals;
+mod sockets;
 mod strangers;
+mod system;
 mod systemd;

@@ -203,6 +203,23 @@ pub fn shell(commands: &str) -> Command {
     shell
 }
 
+/// Runs a command to its end, which is an error, and returns what it says. One that goes on is killed.
+#[track_caller]
+pub fn error_of(command: &mut Command) -> String {
+    let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // One that has ended cannot be killed.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    error
+}
+
 /// A directory with keys and sockets, which ends with its test.
 pub struct Files(TempDir);
 

@@ -2,19 +2,28 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::process::{Files, PATIENCE, Process, client_args, server_args, shell, start_client};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+
+use crate::process::{
+    Files, PATIENCE, Process, client_args, error_of, server_args, shell, start_client,
+};
 use crate::service::{Service, connect, echoes};
 
-/// Passes a socket as systemd does: as descriptor 3.
-fn activated(socket: impl Into<OwnedFd>, args: Vec<String>) -> Process {
+/// Returns a shell that passes a socket to the program as systemd does: as descriptor 3.
+pub fn passing(socket: impl Into<OwnedFd>) -> Command {
     let mut shell = shell("exec 3<&0 < /dev/null; export LISTEN_PID=$$ LISTEN_FDS=1;");
-    Process::spawn(shell.args(args).stdin(Stdio::from(socket.into())))
+    shell.stdin(Stdio::from(socket.into()));
+    shell
+}
+
+fn activated(socket: impl Into<OwnedFd>, args: Vec<String>) -> Process {
+    Process::spawn(passing(socket).args(args))
 }
 
 /// A socket where systemd is told what the program does.
@@ -84,17 +93,47 @@ fn a_socket_that_is_passed_is_listened_at_and_outlives_the_program() {
 }
 
 #[test]
+fn a_socket_of_the_wrong_kind_is_refused_with_what_was_passed() {
+    let files = Files::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let bound = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&bound, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let packets = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    let path = SocketAddrUnix::new(files.path("packets")).unwrap();
+    rustix::net::bind(&packets, &path).unwrap();
+    rustix::net::listen(&packets, 1).unwrap();
+    let (unix, _other_end) = UnixStream::pair().unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let other = "what is neither a TCP socket nor a Unix stream socket";
+    let sockets: [(OwnedFd, &str); 7] = [
+        (connected.into(), "a single connection"),
+        (unix.into(), "a single connection"),
+        (bound, "a socket that does not listen"),
+        (udp.into(), "a socket of datagrams"),
+        (
+            UnixDatagram::unbound().unwrap().into(),
+            "a socket of datagrams",
+        ),
+        (packets, other),
+        (fs::File::open("/dev/null").unwrap().into(), other),
+    ];
+    for (socket, what) in sockets {
+        for args in [server_args, client_args] {
+            let args = args(&files, "127.0.0.1:1", &["--no-listen"]);
+            let error = error_of(passing(socket.try_clone().unwrap()).args(args));
+            let says = format!("systemd passes {what}; give the socket unit ListenStream= with ");
+            assert!(error.contains(&says), "{error}");
+        }
+    }
+}
+
+#[test]
 fn nowhere_or_two_places_to_listen_are_refused() {
     let files = Files::new();
     let error = |args: Vec<String>, commands: &str| {
         let socket = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
-        let output = shell(commands)
-            .args(args)
-            .stdin(Stdio::from(socket))
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).unwrap()
+        error_of(shell(commands).args(args).stdin(Stdio::from(socket)))
     };
     let nowhere = error(server_args(&files, "127.0.0.1:1", &["--no-listen"]), "");
     assert!(

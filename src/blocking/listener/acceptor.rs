@@ -11,7 +11,7 @@ use super::shared::{Pending, Shared};
 use crate::blocking::source::{self, Pause, Source};
 use crate::blocking::{Deadline, DeadlineHandle};
 use crate::listener::admission::{Shrunk, Source as Origin};
-use crate::listener::{Arrival, Attempt, Outcome, Trouble, trouble};
+use crate::listener::{Arrival, Attempt, Outcome, Trouble};
 
 pub(super) struct Acceptor<L, A, T> {
     pub(super) shared: Arc<Shared<T>>,
@@ -48,7 +48,7 @@ where
                     let arrival = Arrival::now(peer, L::process(&stream));
                     self.admit(stream, arrival);
                 }
-                Err(error) => match trouble(&error) {
+                Err(error) => match Trouble::of(&error) {
                     Trouble::Final => {
                         self.shared.lock().failure = Some(error);
                         return;

@@ -12,7 +12,7 @@ use ::tokio::time::{sleep, timeout};
 use super::handshake::Handshake;
 use super::shared::{Pending, Shared};
 use crate::listener::admission::{Shrunk, Source as Origin};
-use crate::listener::{Arrival, Attempt, Outcome, PAUSE, Trouble, trouble};
+use crate::listener::{Arrival, Attempt, Outcome, PAUSE, Trouble};
 use crate::tokio::source::Source;
 use crate::tokio::timeout::Timeout;
 
@@ -33,7 +33,7 @@ where
                 let arrival = Arrival::now(peer, L::process(&stream));
                 admit(&shared, arrival, attempt(stream));
             }
-            Err(error) => match trouble(&error) {
+            Err(error) => match Trouble::of(&error) {
                 Trouble::Final => {
                     shared.lock().failure = Some(error);
                     return;
