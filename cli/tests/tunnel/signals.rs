@@ -65,7 +65,7 @@ fn a_stop_under_load_loses_no_byte() {
                     let mut stream = stream;
                     echoes(&mut *stream).unwrap();
                     started.send(()).unwrap();
-                    let sent = pattern(seed, 4 << 20);
+                    let sent = pattern(seed, 1 << 20);
                     assert!(exchange(stream, sent.clone()) == sent);
                 });
                 wait.recv().unwrap();
