@@ -3,12 +3,18 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 #[cfg(feature = "tokio")]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
+#[cfg(feature = "tokio")]
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use countersign::{Listener, ListenerOptions, Pause, Server, Source};
+#[cfg(feature = "tokio")]
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clients::authenticate;
 use super::events::Events;
@@ -47,8 +53,8 @@ impl countersign::tokio::Source for Polled {
 
     fn poll_accept(
         &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
         self.0.poll_recv(cx).map(|fed| {
             let stream = fed.unwrap_or_else(|| Err(ErrorKind::NotConnected.into()))?;
             Ok((over_tokio(stream), None))
@@ -290,8 +296,8 @@ impl countersign::tokio::Source for Failing {
 
     fn poll_accept(
         &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Stream, Option<SocketAddr>)>> {
         self.polls += 1;
         let kind = if self.stop.load(Ordering::Relaxed) {
             ErrorKind::NotConnected
@@ -301,7 +307,7 @@ impl countersign::tokio::Source for Failing {
         } else {
             ErrorKind::ConnectionAborted
         };
-        std::task::Poll::Ready(Err(kind.into()))
+        Poll::Ready(Err(kind.into()))
     }
 }
 
@@ -319,5 +325,92 @@ fn a_source_that_fails_again_and_again_leaves_other_tasks_of_its_thread_their_tu
         tokio::spawn(async move { stop.store(true, Ordering::Relaxed) });
         let error = listener.accept().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
+    });
+}
+
+/// A stream of a client that is silent.
+#[cfg(feature = "tokio")]
+struct Silent {
+    _counted: Arc<()>,
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncRead for Silent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncWrite for Silent {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A long queue of connections, and how many of them were open at once.
+#[cfg(feature = "tokio")]
+struct Burst {
+    left: usize,
+    counted: Arc<()>,
+    most: Arc<AtomicUsize>,
+}
+
+#[cfg(feature = "tokio")]
+impl countersign::tokio::Source for Burst {
+    type Stream = Silent;
+
+    fn poll_accept(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<(Silent, Option<SocketAddr>)>> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        };
+        self.left = left;
+        let open = Arc::strong_count(&self.counted);
+        self.most.fetch_max(open, Ordering::Relaxed);
+        let stream = Silent {
+            _counted: Arc::clone(&self.counted),
+        };
+        Poll::Ready(Ok((stream, None)))
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_burst_has_hardly_more_connections_open_than_may_be_pending() {
+    block_on(async {
+        let most = Arc::<AtomicUsize>::default();
+        let source = Burst {
+            left: 1000,
+            counted: Arc::default(),
+            most: Arc::clone(&most),
+        };
+        let server = countersign::tokio::Server::new(ring());
+        let options = options()
+            .max_pending(3)
+            .deadline(Duration::from_millis(100));
+        let listener = countersign::tokio::Listener::with_options(source, server, options).unwrap();
+        let error = listener.accept().await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        let most = most.load(Ordering::Relaxed);
+        assert!(most <= 6, "{most} were open");
     });
 }

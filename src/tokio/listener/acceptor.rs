@@ -31,7 +31,11 @@ where
         match poll_fn(|cx| source.poll_accept(cx)).await {
             Ok((stream, peer)) => {
                 let arrival = Arrival::now(peer, L::process(&stream));
-                admit(&shared, arrival, attempt(stream));
+                if admit(&shared, arrival, attempt(stream)) {
+                    // The evicted task holds its descriptor until the runtime drops it. A burst that is
+                    // accepted without a pause would hold as many of them as it has connections.
+                    yield_now().await;
+                }
             }
             Err(error) => match Trouble::of(&error) {
                 Trouble::Final => {
@@ -50,8 +54,9 @@ where
     }
 }
 
-/// Starts a task for the connection, and evicts a handshake if too many are pending.
-fn admit<J, F, T, U>(shared: &Arc<Shared<T>>, arrival: Arrival, attempt: J)
+/// Starts a task for the connection. Returns whether it evicted a handshake, because too many were
+/// pending.
+fn admit<J, F, T, U>(shared: &Arc<Shared<T>>, arrival: Arrival, attempt: J) -> bool
 where
     J: FnOnce(Timeout) -> F + Send + 'static,
     F: Future<Output = Attempt<T, U>> + Send + 'static,
@@ -66,10 +71,11 @@ where
     let origin = Origin::of(arrival.peer);
     let admitted = (shared.lock().admission).admit(origin, pending, arrival.began);
     let Some((ticket, evicted)) = admitted else {
-        return shared.hooks.report_apart(arrival, Outcome::ShutDown);
+        shared.hooks.report_apart(arrival, Outcome::ShutDown);
+        return false;
     };
-    if let Some(evicted) = evicted {
-        shared.end(&evicted, Outcome::Evicted);
+    if let Some(evicted) = &evicted {
+        shared.end(evicted, Outcome::Evicted);
     }
     let handshake = Handshake {
         ticket,
@@ -83,6 +89,7 @@ where
     } else if admission.is_evicted(ticket) {
         task.abort();
     }
+    evicted.is_some()
 }
 
 /// Evicts a handshake because something ran out, and waits until one has left. Returns `false` if
