@@ -17,8 +17,7 @@ use countersign::{
     NoRandomness, Phase, record,
 };
 
-use crate::failures::foreign;
-use crate::support::{Driver, HonestServer, MESSAGES, Wire, key};
+use crate::support::{Driver, HonestServer, MESSAGES, Wire, foreign, key};
 
 const EXPECTED: &str = include_str!("expected/errors.txt");
 

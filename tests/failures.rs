@@ -4,7 +4,7 @@
 use countersign::compat::cookbook;
 #[cfg(feature = "multiprocessing")]
 use countersign::compat::multiprocessing;
-use countersign::handshake::{Error as Core, Incompatible, Message, Refusal, StreamError};
+use countersign::handshake::{Error as Core, Incompatible, Refusal, StreamError};
 use countersign::{Error, KeyId};
 
 /// The server told the client that it is denied.
@@ -38,14 +38,6 @@ pub fn incompatible(error: &Error) -> Option<&Incompatible> {
     match error {
         Error::Handshake(Core::Incompatible(incompatible)) => Some(incompatible),
         _ => None,
-    }
-}
-
-/// The peer does not speak this protocol: these bytes came in place of a message.
-pub fn foreign(awaiting: Message, received: &[u8]) -> Incompatible {
-    Incompatible::Foreign {
-        awaiting,
-        beginning: std::array::from_fn(|at| received.get(at).copied()),
     }
 }
 

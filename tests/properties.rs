@@ -9,10 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::failures::foreign;
 use crate::support::{
-    AnyMode, Draws, NoEntropy, Pair, Run, Schedule, TempDir, deliver, f1, feed, hmac, key, lv,
-    secret, untagged_f2,
+    AnyMode, Draws, NoEntropy, Pair, Run, Schedule, TempDir, deliver, f1, feed, foreign, hmac, key,
+    lv, secret, untagged_f2,
 };
 
 proptest! {

@@ -3,9 +3,8 @@
 use countersign::Key;
 use countersign::handshake::{Error, Incompatible, Message};
 
-use crate::failures::foreign;
 use crate::support::{
-    AnyMode, Draws, End, MESSAGES, Pair, Run, deliver, in_every_mode, key, wrong_proof,
+    AnyMode, Draws, End, MESSAGES, Pair, Run, deliver, foreign, in_every_mode, key, wrong_proof,
 };
 
 /// Records a handshake. Then runs another, with the same nonces or fresh ones, in which the

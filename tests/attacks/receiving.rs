@@ -3,8 +3,9 @@
 use countersign::handshake::{Error, Incompatible, Message, Progress, Receive, StreamError};
 
 use super::key_with_id_of;
-use crate::failures::foreign;
-use crate::support::{AnyMode, Pair, deliver, deliver_part, exported, feed, in_every_mode, key};
+use crate::support::{
+    AnyMode, Pair, deliver, deliver_part, exported, feed, foreign, in_every_mode, key,
+};
 
 /// Feeds bytes until the state refuses them. Returns how many it was given by then, and the error.
 fn refused_after<R>(mut state: R, bytes: &[u8], piece: usize) -> (usize, Error)

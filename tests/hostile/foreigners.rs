@@ -6,9 +6,9 @@ use countersign::handshake::{Incompatible, Message, Prologue};
 use countersign::{Client, Error, Hint, Phase};
 
 use super::{ClientSide, F1_LEN, F2_LEN, F3_LEN, ServerSide, Side, ends, ours, tail};
-use crate::failures::{foreign, incompatible, is_denied};
+use crate::failures::{incompatible, is_denied};
 use crate::support::{
-    Act, DENIAL, Driver, Echoes, FOREIGN, HonestServer, Pair, Peer, Says, Wire, hmac, key,
+    Act, DENIAL, Driver, Echoes, FOREIGN, HonestServer, Pair, Peer, Says, Wire, foreign, hmac, key,
 };
 
 /// A server that begins like an honest one. `then` is called with what the client sends, and

@@ -1,6 +1,6 @@
 //! The states of the core, fed from memory.
 
-use countersign::handshake::{Error, Progress, Receive};
+use countersign::handshake::{Error, Incompatible, Message, Progress, Receive};
 
 /// Feeds `bytes` to a state, at most `piece` at a time, until the state goes on. Returns how far
 /// it came, and how many bytes it left.
@@ -42,5 +42,13 @@ pub fn deliver_part<R: Receive<Error = Error>>(state: R, part: &[u8]) -> R {
     match feed(state, part, usize::MAX).unwrap().0 {
         Progress::More(state) => state,
         Progress::Done(_) => panic!("{message} ended early"),
+    }
+}
+
+/// The peer does not speak this protocol: these bytes came in place of a message.
+pub fn foreign(awaiting: Message, received: &[u8]) -> Incompatible {
+    Incompatible::Foreign {
+        awaiting,
+        beginning: std::array::from_fn(|at| received.get(at).copied()),
     }
 }
