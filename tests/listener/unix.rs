@@ -51,6 +51,8 @@ fn a_listener_on_a_unix_socket_behaves_like_one_on_a_port() {
             accepted
         });
         assert_closed(evicted);
+        // A thread of the blocking listener reports it, and after the drop it would report a shutdown.
+        until(|| events.count("evicted") == 1);
         let pending = stranger();
         drop(listener);
         assert_closed(pending);
