@@ -106,8 +106,8 @@ impl ListenerOptions {
     /// Sets the hook, which is called as that of [`on_event`](Self::on_event) is, but not with
     /// [`Outcome::Accepted`](crate::Outcome::Accepted).
     ///
-    /// The stream that the listener returns tells as much. Over tokio, a login is then spared the way
-    /// to a thread for blocking calls and back, which may take as long as the handshake.
+    /// The session that the listener returns names the client too. Over tokio, a login then waits for no
+    /// thread for blocking calls, which can take as long as the handshake itself.
     #[must_use]
     pub fn on_failure(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self {
